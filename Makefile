@@ -1,0 +1,52 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run dev serve test lint format pins
+
+help: ## Show what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.runtime .env ## Make the environment, and once the secrets in .env
+
+run: setup ## Try it: migrated, with a demo, on http://localhost:8080
+	@HTTPS=$${HTTPS:-0} LLM_PRIVATE_NETWORKS=$${LLM_PRIVATE_NETWORKS:-1} DEBUG=0 exec $(BIN)/python manage.py quickstart
+
+dev: setup ## Develop: DEBUG, and a restart when code changes
+	$(BIN)/python manage.py migrate --verbosity 0
+	@HTTPS=0 LLM_PRIVATE_NETWORKS=$${LLM_PRIVATE_NETWORKS:-1} DEBUG=1 exec $(BIN)/python manage.py runserver --reload
+
+serve: $(VENV)/.runtime ## Serve in production: everything from the environment, no demo
+	DEBUG=0 $(BIN)/python manage.py check --deploy --fail-level WARNING
+	DEBUG=0 $(BIN)/python manage.py migrate --verbosity 0
+	@DEBUG=0 exec $(BIN)/python manage.py runserver
+
+test: $(VENV)/.dev ## Run all tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev ## Put the code into form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+pins: $(VENV)/.dev ## Write requirements*.txt anew from requirements*.in
+	$(BIN)/uv pip compile --upgrade --generate-hashes --universal --python-version 3.11 --quiet requirements.in -o requirements.txt
+	$(BIN)/uv pip compile --upgrade --generate-hashes --universal --python-version 3.11 --quiet requirements-dev.in -o requirements-dev.txt
+
+$(VENV)/.runtime: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit("AI Studio needs Python 3.11 or newer; make PYTHON=python3.12 names another." if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+.env:
+	@$(BIN)/python -m aistudio.new_secrets

@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class AIStudioConfig(AppConfig):
+    name = "aistudio"
+    verbose_name = "AI Studio"

@@ -1,0 +1,108 @@
+"""The one entry point: Django, behind a limit on bodies, with a start and an end to the process."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.core.asgi import get_asgi_application
+from django.db import connections
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aistudio.settings")
+django_application = get_asgi_application()
+
+from aistudio.errors import error_object  # noqa: E402  (Django is set up above)
+from groups import token_use  # noqa: E402
+
+Scope = Any
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+
+TOKEN_USE_INTERVAL = 60  # seconds
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "lifespan":
+        await lifespan(receive, send)
+    elif scope["type"] == "http":
+        await limited(scope, receive, send)
+    else:
+        raise ValueError(f"This server does not speak {scope['type']}.")
+
+
+class BodyTooLarge(Exception):
+    pass
+
+
+async def limited(scope: Scope, receive: Receive, send: Send) -> None:
+    """Refuse a body over the limit while it comes in, before Django has written it all to disk."""
+    received = 0
+
+    async def counting() -> Any:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > settings.MAX_BODY_SIZE:
+            raise BodyTooLarge
+        return message
+
+    try:
+        if announced_length(scope) > settings.MAX_BODY_SIZE:
+            raise BodyTooLarge
+        await django_application(scope, counting, send)
+    except BodyTooLarge:
+        await refuse(send)
+
+
+def announced_length(scope: Scope) -> int:
+    value = dict(scope["headers"]).get(b"content-length", b"0")
+    return int(value) if value.isdigit() else 0
+
+
+async def refuse(send: Send) -> None:
+    detail = f"The body has more than {settings.MAX_BODY_SIZE:,} bytes."
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    body = orjson.dumps({"errors": [error_object(status, "payload_too_large", detail)]})
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": int(status), "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def lifespan(receive: Receive, send: Send) -> None:
+    """What this process does beside answering requests, from its start to its end."""
+    await receive()
+    task = asyncio.create_task(write_token_use())
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    await in_database(token_use.write)
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+async def write_token_use() -> None:
+    while True:
+        await asyncio.sleep(TOKEN_USE_INTERVAL)
+        await in_database(token_use.write)
+
+
+async def in_database(work: Callable[[], None]) -> None:
+    """Run it in a thread, and keep no connection afterwards."""
+
+    def run() -> None:
+        try:
+            work()
+        finally:
+            connections.close_all()
+
+    await sync_to_async(run)()

@@ -1,0 +1,49 @@
+"""A first administrator, group, LLM, settings and chat, to look around with."""
+
+import secrets
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+from django.db import transaction
+
+from aistudio.names import fold
+from chats.models import Chat
+from groups.models import Group, User
+from llms.models import LLM, LLMSettings
+
+EMAIL = "admin@example.com"
+NAME = "Demo"
+GROUP = "Everyone"
+CHAT = "Welcome"
+
+
+class Command(BaseCommand):
+    help = "Makes what is missing of the demo: an administrator, a group, an LLM of vendor demo, settings, a chat."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        user, password = make_demo()
+        if password:
+            self.stdout.write(f"Administrator {user.email}, password {password}")
+        self.stdout.write(f"The demo is there: group {GROUP}, LLM {NAME}, chat {CHAT}.")
+
+
+@transaction.atomic
+def make_demo() -> tuple[User, str | None]:
+    """The demo's administrator, and their password when this made them (DEMO_PASSWORD, or a random one)."""
+    password = None
+    user = User.objects.filter(email_folded=fold(EMAIL)).first()
+    if user is None:
+        password = settings.DEMO_PASSWORD or secrets.token_urlsafe(12)
+        user = User.objects.create_superuser(EMAIL, password, name="Admin")
+    group = Group.objects.filter(name_folded=fold(GROUP)).first() or Group.objects.create(name=GROUP)
+    group.members.add(user)
+    llm = LLM.objects.filter(name_folded=fold(NAME)).first() or LLM.objects.create(
+        name=NAME, vendor="demo", default_model="demo", short_description="Answers from what it is told; costs nothing."
+    )
+    chat = Chat.objects.filter(name_folded=fold(CHAT), llm=llm).first()
+    if chat is None:
+        call_settings = LLMSettings.objects.create(model_name="demo")
+        chat = Chat.objects.create(name=CHAT, description="A chat to try.", llm=llm, llm_settings=call_settings)
+        chat.groups.add(group)
+    return user, password

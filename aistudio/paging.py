@@ -1,0 +1,78 @@
+"""Pages of lists: `page` and `page_size`, or JSON:API's `page[number]` and `page[size]`."""
+
+from typing import Any
+
+from rest_framework.pagination import BasePagination
+from rest_framework.response import Response
+from rest_framework.utils.urls import replace_query_param
+
+from aistudio.errors import InvalidParameter
+
+DEFAULT_SIZE = 10
+LARGEST_SIZE = 100
+NUMBER_NAMES = ("page", "page[number]")
+SIZE_NAMES = ("page_size", "page[size]")
+
+
+class PageNumberPagination(BasePagination):
+    """One page of a queryset, and how many there are. A page past the end is empty."""
+
+    def paginate_queryset(self, queryset: Any, request: Any, view: Any = None) -> list[Any]:
+        self.number_name, self.number = self.read(request, NUMBER_NAMES, 1)
+        _, size = self.read(request, SIZE_NAMES, DEFAULT_SIZE)
+        self.size = min(size, LARGEST_SIZE)
+        self.url = request.build_absolute_uri()
+        self.count = queryset.count()
+        self.last = max(1, -(-self.count // self.size))
+        start = (self.number - 1) * self.size
+        return list(queryset[start : start + self.size]) if start < self.count else []
+
+    def read(self, request: Any, names: tuple[str, str], default: int) -> tuple[str, int]:
+        """The name that the client used, and its value: an integer from 1 up."""
+        used = [name for name in names if name in request.query_params]
+        if not used:
+            return names["page[" in self.dialect(request)], default
+        if len(used) > 1:
+            raise InvalidParameter(used[1], f"{used[0]} and {used[1]} say the same; use one of them.")
+        value = request.query_params[used[0]]
+        if not (value.isascii() and value.isdigit() and len(value) < 19 and int(value) > 0):
+            raise InvalidParameter(used[0], f"{used[0]} must be an integer from 1 up.")
+        return used[0], int(value)
+
+    @staticmethod
+    def dialect(request: Any) -> str:
+        return "page[" if request.accepted_renderer.format == "jsonapi" else "page"
+
+    def get_paginated_response(self, data: Any) -> Response:
+        return Response(data, headers={"X-Total-Count": str(self.count), "X-Total-Pages": str(self.last)})
+
+    def link(self, number: int) -> str:
+        return replace_query_param(self.url, self.number_name, number)
+
+    def links(self) -> dict[str, str | None]:
+        return {
+            "self": self.url,
+            "first": self.link(1),
+            "last": self.link(self.last),
+            "prev": self.link(min(self.number - 1, self.last)) if self.number > 1 else None,
+            "next": self.link(self.number + 1) if self.number < self.last else None,
+        }
+
+    def meta(self) -> dict[str, dict[str, int]]:
+        return {"pagination": {"page": self.number, "pages": self.last, "count": self.count}}
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        return schema
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        number = {"type": "integer", "minimum": 1, "default": 1}
+        size = {"type": "integer", "minimum": 1, "default": DEFAULT_SIZE}
+        about = {
+            NUMBER_NAMES: "The page, from 1",
+            SIZE_NAMES: f"Resources on a page; more than {LARGEST_SIZE} is {LARGEST_SIZE}",
+        }
+        return [
+            {"name": name, "in": "query", "required": False, "description": f"{text}.", "schema": schema}
+            for (names, text), schema in zip(about.items(), (number, size), strict=True)
+            for name in names
+        ]

@@ -1,0 +1,312 @@
+"""The OpenAPI description: each resource in both media types, from its one serializer.
+
+`POST` of a resource whose serializer has `contract_fields` is described exactly as the published contract has it; what
+we offer beyond stands in the other operations and in the JSON:API media type.
+"""
+
+from http import HTTPStatus
+from typing import Any
+
+from drf_spectacular.openapi import AutoSchema as SpectacularAutoSchema
+from drf_spectacular.plumbing import ResolvedComponent
+
+from aistudio.errors import TITLES
+from aistudio.negotiation import JSON_API
+from aistudio.parsers import MAX_DEPTH
+from aistudio.serializers import MAX_RELATED
+from aistudio.shapes import Shape
+
+JSON = "application/json"
+Schema = dict[str, Any]
+STRING: Schema = {"type": "string"}
+INTEGER: Schema = {"type": "integer"}
+ID: Schema = {"type": "integer", "minimum": 1}
+
+DESCRIPTION = f"""\
+Chats with LLMs, governed by groups. Every resource speaks `{JSON}`, flat, and `{JSON_API}` (JSON:API 1.1): the media
+type of the body says which one a request is in, `Accept` which one its answer gets.
+
+Limits: a body has at most 1 MiB and is nested at most {MAX_DEPTH} deep, its integers have 64 bits, a relation names at
+most {MAX_RELATED} resources, a page has at most 100 (10 by default).
+
+Error codes: {", ".join(f"`{code}`" for code in TITLES)}.
+"""
+
+VERBS = {
+    "list": ("List {nouns}", "The {nouns} that you can see", "OK"),
+    "retrieve": ("Get {a_noun}", "One {noun}", "OK"),
+    "create": ("Create a new {noun}", "Create a new {noun} with the provided information", "Created"),
+}
+SUCCESS = {"create": HTTPStatus.CREATED, "destroy": HTTPStatus.NO_CONTENT}
+
+
+def obj(properties: Schema, required: tuple[str, ...] = (), **more: Any) -> Schema:
+    return {"type": "object", "properties": properties, **({"required": list(required)} if required else {}), **more}
+
+
+def array(items: Schema, **more: Any) -> Schema:
+    return {"type": "array", "items": items, **more}
+
+
+def resource_object(attributes: Schema) -> Schema:
+    return obj({"attributes": attributes, "id": STRING, "type": STRING})
+
+
+class AutoSchema(SpectacularAutoSchema):
+    view: Any
+
+    def get_operation(self, *args: Any, **kwargs: Any) -> Any:
+        operation = super().get_operation(*args, **kwargs)
+        if operation and self.is_resource:
+            nouns = self.shape.type.replace("-", " ")
+            noun = str(self.serializer.Meta.model._meta.verbose_name)
+            a_noun = f"{'an' if noun[0].lower() in 'aeioul' and noun != 'LLM settings' else 'a'} {noun}"
+            names = {"noun": noun, "nouns": nouns, "a_noun": a_noun}
+            summary, description, _ = (text.format(**names) for text in VERBS[self.view.action])
+            operation |= {"summary": summary, "description": description, "tags": [self.shape.type]}
+        return operation
+
+    @property
+    def is_resource(self) -> bool:
+        return hasattr(self.view, "known_parameters")
+
+    @property
+    def serializer(self) -> Any:
+        return self._get_serializer()
+
+    @property
+    def shape(self) -> Shape:
+        shape: Shape = self.serializer.shape()
+        return shape
+
+    @property
+    def follows_contract(self) -> bool:
+        return self.view.action == "create" and hasattr(self.serializer.Meta, "contract_fields")
+
+    def get_auth(self) -> list[Schema]:
+        return [{"BearerAuth": []}] if self.is_resource else []
+
+    def _get_parameters(self) -> list[Schema]:
+        parameters: list[Schema] = super()._get_parameters()
+        for parameter in parameters:
+            if parameter["in"] == "path":
+                parameter["schema"] = INTEGER
+        return parameters + ([] if not self.is_resource or self.view.action == "create" else self.jsonapi_parameters())
+
+    def jsonapi_parameters(self) -> list[Schema]:
+        serializers = {serializer.shape().type: serializer.shape() for serializer in self.view.related_serializers()}
+        parameters = [
+            query(
+                f"fields[{shape.type}]",
+                listed(shape.attributes + shape.relations),
+                f"The members to show of {shape.type}.",
+            )
+            for shape in serializers.values()
+        ]
+        if self.serializer.included_serializers:
+            parameters.append(query("include", listed(self.serializer.included_serializers), "Relations to include."))
+        for parameter in parameters:
+            parameter["description"] += f" Only in `{JSON_API}`."
+        return parameters
+
+    # bodies
+
+    def _get_request_body(self, direction: Any = "request") -> Any:
+        if not self.is_resource or self.method not in ("POST", "PATCH"):
+            return super()._get_request_body(direction)
+        noun = self.noun
+        if self.follows_contract:
+            flat = self.contract_input()
+        else:
+            data = obj({"type": STRING, "attributes": self.flat_attributes("request")}, required=("attributes",))
+            flat = self.component(f"{noun}Input", obj({"data": data}, required=("data",)))
+        return {
+            "description": f"{noun} information",
+            "required": True,
+            "content": {
+                JSON: {"schema": flat},
+                JSON_API: {"schema": self.component(f"{noun}Document{self.method.title()}", self.jsonapi_input())},
+            },
+        }
+
+    def _get_response_bodies(self, direction: Any = "response") -> Any:
+        if not self.is_resource:
+            return super()._get_response_bodies(direction)
+        status = SUCCESS.get(self.view.action, HTTPStatus.OK)
+        flat = self.contract_response() if self.follows_contract else self.flat_resource()
+        document = self.component(f"{self.noun}Document", self.jsonapi_document())
+        if self.view.action == "list":
+            flat, document = array(flat), self.component(f"{self.noun}ListDocument", self.jsonapi_document(many=True))
+        content = {JSON: {"schema": flat}, JSON_API: {"schema": document}}
+        responses: Schema = {str(int(status)): {"description": status.phrase, "content": content}}
+        for code in self.error_statuses():
+            responses[str(int(code))] = {"description": code.phrase, "content": self.error_content()}
+        return responses
+
+    def error_statuses(self) -> list[HTTPStatus]:
+        codes = [400, 401, 403, 406, 429, 500, 503]
+        codes += [404] if self.view.detail else []
+        codes += [409, 413, 415] if self.method in ("POST", "PATCH") else []
+        return [HTTPStatus(code) for code in sorted(codes)]
+
+    def error_content(self) -> Schema:
+        error = obj({"detail": STRING, "title": STRING})
+        contract = self.component(
+            "api.ErrorResponse", obj({"errors": array(error)}, description="Error response model")
+        )
+        source = obj({"pointer": STRING, "parameter": STRING})
+        members = {
+            "status": STRING,
+            "code": {"type": "string", "enum": list(TITLES)},
+            "title": STRING,
+            "detail": STRING,
+        }
+        full = self.component(
+            "Errors",
+            obj({"errors": array(obj({**members, "source": source}, required=tuple(members)))}, required=("errors",)),
+        )
+        return {JSON: {"schema": contract if self.follows_contract else full}, JSON_API: {"schema": full}}
+
+    # one resource, flat
+
+    @property
+    def noun(self) -> str:
+        return str(self.serializer.Meta.model.__name__)
+
+    def properties(self, serializer: Any, direction: str) -> Schema:
+        """The schemas of a serializer's own attributes, by name."""
+        mapped = self._map_basic_serializer(serializer, direction)["properties"]
+        shape, wanted = serializer.shape(), {}
+        for name in shape.attributes:
+            hidden = "readOnly" if direction == "request" else "writeOnly"
+            if name in mapped and not mapped[name].get(hidden):
+                wanted[name] = mapped[name]
+        return wanted
+
+    def flat_attributes(self, direction: str) -> Schema:
+        shape = self.shape
+        properties = self.properties(self.serializer, direction)
+        properties |= {f"{name}_id": ID for name in shape.to_one}
+        if direction == "request":
+            own = {flat for flat, name in shape.flat_names.items() if name in shape.to_many}
+            properties |= {name: array(ID, maxItems=MAX_RELATED) for name in own}
+            required = [flat for flat, name in shape.flat_names.items() if self.serializer.fields[name].required]
+            return obj(properties, required=tuple(required) if self.method == "POST" else ())
+        for name in shape.to_many:
+            related = self.serializer.included(name)
+            properties[name] = array(resource_object(obj(self.properties(related, direction))))
+        return obj(properties, required=tuple(properties))
+
+    def flat_resource(self) -> Schema:
+        attributes = self.flat_attributes("response")
+        one = obj({"type": STRING, "id": STRING, "attributes": attributes}, required=("type", "id", "attributes"))
+        return self.component(self.noun, one)
+
+    # one resource, as the contract has it
+
+    def contract_input(self) -> Schema:
+        wanted = self.serializer.Meta.contract_fields
+        properties = self.flat_attributes("request")["properties"]
+        attributes = obj(
+            {flat: bare(properties[flat]) for flat, name in self.shape.flat_names.items() if name in wanted}
+        )
+        schema = obj({"data": obj({"attributes": attributes, "type": STRING})}, description=f"{self.noun} input model")
+        return self.component(f"api.{self.noun}Input", schema)
+
+    def contract_response(self) -> Schema:
+        wanted, shape = self.serializer.Meta.contract_fields, self.shape
+        attributes = {
+            name: bare(schema)
+            for name, schema in self.properties(self.serializer, "response").items()
+            if name in wanted
+        }
+        attributes |= {f"{name}_id": INTEGER for name in shape.to_one if name in wanted}
+        for name in shape.to_many:
+            related = self.serializer.included(name)
+            noun, fields = related.Meta.model.__name__, related.Meta.contract_fields
+            nested = resource_object(
+                obj({field: bare(self.properties(related, "response")[field]) for field in fields})
+            )
+            attributes[name] = array(
+                self.component(f"api.{noun}Response", nested | {"description": f"{noun} response model"})
+            )
+        schema = resource_object(obj(attributes)) | {"description": f"{self.noun} response model"}
+        return self.component(f"api.{self.noun}Response", schema)
+
+    # one resource, JSON:API
+
+    def jsonapi_input(self) -> Schema:
+        shape, fields = self.shape, self.serializer.fields
+        creating = self.method == "POST"
+        needed = tuple(name for name in shape.attributes if fields[name].required) if creating else ()
+        related = tuple(name for name in shape.relations if fields[name].required) if creating else ()
+        data = {
+            "type": {"type": "string", "const": shape.type},
+            "attributes": obj(self.properties(self.serializer, "request"), needed),
+        }
+        required: tuple[str, ...] = (
+            "type",
+            *(["attributes"] if needed else []),
+            *(["relationships"] if related else []),
+        )
+        if not creating:
+            data["id"], required = STRING, ("type", "id")
+        if shape.relations:
+            data["relationships"] = obj(self.relationships(shape), related)
+        return obj({"data": obj(data, required)}, ("data",))
+
+    def relationships(self, shape: Shape) -> Schema:
+        types = {name: self.serializer.included_serializers[name].shape().type for name in shape.relations}
+        one = {name: obj({"data": identifier(types[name])}, ("data",)) for name in shape.to_one}
+        many = {name: obj({"data": array(identifier(types[name]))}, ("data",)) for name in shape.to_many}
+        return {**one, **many}
+
+    def jsonapi_resource(self) -> Schema:
+        shape = self.shape
+        members = {
+            "type": {"type": "string", "const": shape.type},
+            "id": STRING,
+            "attributes": obj(self.properties(self.serializer, "response")),
+            "links": obj({"self": STRING}, ("self",)),
+        }
+        if shape.relations:
+            members["relationships"] = obj(self.relationships(shape))
+        return self.component(f"{self.noun}Resource", obj(members, ("type", "id", "attributes", "links")))
+
+    def jsonapi_document(self, many: bool = False) -> Schema:
+        data = self.jsonapi_resource()
+        link = {"type": ["string", "null"]}
+        members = {
+            "jsonapi": obj({"version": STRING}, ("version",)),
+            "data": array(data) if many else data,
+            "links": obj(dict.fromkeys(("first", "last", "prev", "next"), link) if many else {"self": STRING}),
+            "included": array(obj({"type": STRING, "id": STRING}, ("type", "id"))),
+        }
+        if many:
+            members["meta"] = obj({"pagination": obj(dict.fromkeys(("page", "pages", "count"), INTEGER))})
+        return obj(members, ("jsonapi", "data", "links", *(["meta"] if many else [])))
+
+    def component(self, name: str, schema: Schema) -> Schema:
+        """A reference to the schema under this name."""
+        component = ResolvedComponent(name=name, type=ResolvedComponent.SCHEMA, schema=schema, object=name)
+        self.registry.register_on_missing(component)
+        return dict(component.ref)
+
+
+def identifier(resource_type: str) -> Schema:
+    return obj({"type": {"type": "string", "const": resource_type}, "id": STRING}, ("type", "id"))
+
+
+def bare(schema: Schema) -> Schema:
+    """The schema reduced to what the contract says: types."""
+    return {"type": schema["type"], **({"items": bare(schema["items"])} if "items" in schema else {})}
+
+
+def query(name: str, schema: Schema, description: str) -> Schema:
+    return {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
+
+
+def listed(names: Any) -> Schema:
+    """A comma-divided list of these names."""
+    one = "|".join(names)
+    return {"type": "string", "pattern": f"^({one})(,({one}))*$"}

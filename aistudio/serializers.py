@@ -1,0 +1,223 @@
+"""The base of every resource's serializer: exact JSON types, relations by id, nothing silently ignored.
+
+One serializer per model serves both media types; how it is written on the wire is the parsers' and renderers' affair.
+"""
+
+from collections.abc import Mapping
+from functools import cache, cached_property
+from typing import Any, ClassVar
+
+from django.db import models
+from rest_framework import serializers as drf
+from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.relations import MANY_RELATION_KWARGS, ManyRelatedField
+from rest_framework_json_api.relations import ResourceRelatedField
+from rest_framework_json_api.serializers import ModelSerializer
+
+from aistudio.errors import Conflict
+from aistudio.names import UniqueFolded, taken_message
+from aistudio.parsers import LARGEST_INTEGER, Identifier
+from aistudio.shapes import Shape
+
+MAX_RELATED = 1000  # resources that one relation may name in a request
+
+
+class CharField(drf.CharField):
+    default_error_messages = {"invalid": "This must be a string."}
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class EmailField(CharField, drf.EmailField):
+    default_error_messages = {"invalid": "This must be an e-mail address, such as ada@example.com."}
+
+
+class IntegerField(drf.IntegerField):
+    default_error_messages = {"invalid": "This must be an integer."}
+
+    def to_internal_value(self, data: Any) -> int:
+        if type(data) is not int:
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class FloatField(drf.FloatField):
+    default_error_messages = {"invalid": "This must be a number."}
+
+    def to_internal_value(self, data: Any) -> float:
+        if type(data) not in (int, float):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class BooleanField(drf.BooleanField):
+    default_error_messages = {"invalid": "This must be true or false."}
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid")
+        return data
+
+
+class ChoiceField(drf.ChoiceField):
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, str) or data not in self.choices:
+            raise ValidationError(f"This must be one of {', '.join(self.choices)}.", "invalid_choice")
+        return data
+
+
+class ToMany(ManyRelatedField):
+    """A relation to many, whose resources are looked up in one query."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, list):
+            raise ValidationError("This must be a list.", "invalid")
+        if len(data) > MAX_RELATED:
+            raise ValidationError(f"At most {MAX_RELATED} can be given at once.", "max_length")
+        if not data and not self.allow_empty:
+            self.fail("empty")
+        relation: Any = self.child_relation
+        return relation.find(data)
+
+
+class RelationField(ResourceRelatedField):
+    """A relation by id: an integer in the flat dialect, a JSON:API identifier in the other."""
+
+    @classmethod
+    def many_init(cls, *args: Any, **kwargs: Any) -> ToMany:
+        options = {key: kwargs[key] for key in MANY_RELATION_KWARGS if key in kwargs}
+        kwargs.pop("allow_empty", None)
+        return ToMany(child_relation=cls(*args, **kwargs), **options)
+
+    def get_queryset(self) -> Any:
+        return super().get_queryset().visible_to(self.context["request"].user)
+
+    def use_pk_only_optimization(self) -> bool:
+        return True
+
+    def to_representation(self, value: Any) -> dict[str, str]:
+        return {"type": resource_type(self), "id": str(value.pk)}
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, list):
+            raise ValidationError("This must be one resource, not a list.", "invalid")
+        return self.find([data])[0]
+
+    def find(self, references: list[Any]) -> list[Any]:
+        """The resources of these references, each once; raises ValidationError naming every one that is not there."""
+        keys = list(dict.fromkeys(self.key_of(reference) for reference in references))
+        found = self.get_queryset().in_bulk([key for key in keys if 0 < key <= LARGEST_INTEGER])
+        if missing := [key for key in keys if key not in found]:
+            noun = self.get_queryset().model._meta.verbose_name
+            raise ValidationError(
+                [ErrorDetail(f"There is no {noun} with the id {key}.", "does_not_exist") for key in missing]
+            )
+        return [found[key] for key in keys]
+
+    def key_of(self, reference: Any) -> int:
+        if isinstance(reference, Identifier):
+            if reference.type != resource_type(self):
+                raise Conflict(f'The type of this relation is "{resource_type(self)}".')
+            if (
+                isinstance(reference.id, str)
+                and reference.id.isascii()
+                and reference.id.isdigit()
+                and len(reference.id) < 20
+            ):
+                return int(reference.id)
+            raise ValidationError("The id must be a string of digits.", "invalid")
+        if type(reference) is not int:
+            raise ValidationError("This must be an id: an integer.", "invalid")
+        return reference
+
+
+def resource_type(field: RelationField) -> str:
+    """The type of the resources that a relation leads to."""
+    holder: Any = field.parent if isinstance(field.parent, ManyRelatedField) else field
+    serializer = holder.parent.included_serializers[holder.field_name]
+    return str(serializer.Meta.resource_name)
+
+
+class Unused:
+    """Validates that no other row has this name."""
+
+    requires_context = True
+
+    def __init__(self, model: type[models.Model], constraint: UniqueFolded) -> None:
+        self.model, self.constraint = model, constraint
+
+    def __call__(self, value: str, field: Any) -> None:
+        if self.constraint.taken(self.model, value, getattr(field.parent.instance, "pk", None)):
+            raise ValidationError(taken_message(self.model, field.source), "unique")
+
+
+class ResourceSerializer(ModelSerializer):
+    """A resource.
+
+    `Meta` has `model`, `resource_name` (its type) and `fields`; `included_serializers` the resources of its relations.
+    """
+
+    included_serializers: ClassVar[Mapping[str, Any]] = {}
+    serializer_related_field = RelationField
+    serializer_choice_field = ChoiceField
+    serializer_field_mapping = {
+        **ModelSerializer.serializer_field_mapping,
+        models.CharField: CharField,
+        models.TextField: CharField,
+        models.EmailField: EmailField,
+        models.IntegerField: IntegerField,
+        models.BigIntegerField: IntegerField,
+        models.PositiveSmallIntegerField: IntegerField,
+        models.FloatField: FloatField,
+        models.BooleanField: BooleanField,
+    }
+
+    @classmethod
+    def shape(cls) -> Shape:
+        return shape_of(cls)  # type: ignore[arg-type]
+
+    @cached_property
+    def _readable_fields(self) -> list[Any]:
+        return list(super()._readable_fields)  # asked once for each row
+
+    def included(self, relation: str) -> "ResourceSerializer":
+        """The serializer of a related resource, made once."""
+        made = self.__dict__.setdefault("_included", {})
+        if relation not in made:
+            made[relation] = self.included_serializers[relation](context=self.context)
+        return made[relation]
+
+    def build_standard_field(self, field_name: str, model_field: Any) -> Any:
+        field_class, options = super().build_standard_field(field_name, model_field)
+        for constraint in self.Meta.model._meta.constraints:
+            if isinstance(constraint, UniqueFolded) and constraint.source(self.Meta.model) == field_name:
+                options["validators"] = [*options.get("validators", []), Unused(self.Meta.model, constraint)]
+        return field_class, options
+
+    def to_internal_value(self, data: Mapping[str, Any]) -> Any:
+        """Validated values; every error of the body in one ValidationError."""
+        errors: dict[str, Any] = dict(getattr(data, "problems", {}))
+        for name in data:
+            if name not in self.fields:
+                errors[name] = ErrorDetail(f"There is no {name} here.", "unknown_attribute")
+            elif self.fields[name].read_only:
+                errors[name] = ErrorDetail(f"{name} is set by the server; leave it out.", "read_only")
+        try:
+            values = super().to_internal_value(data)
+        except ValidationError as error:
+            errors = {**error.detail, **errors}  # type: ignore[dict-item]
+        if errors:
+            raise ValidationError(errors)
+        return values
+
+
+@cache
+def shape_of(serializer_class: type[ResourceSerializer]) -> Shape:
+    fields = serializer_class().fields
+    to_one = tuple(name for name, field in fields.items() if isinstance(field, RelationField))
+    to_many = tuple(name for name, field in fields.items() if isinstance(field, ToMany))
+    attributes = tuple(name for name in fields if name not in to_one + to_many)
+    return Shape(serializer_class.Meta.resource_name, attributes, to_one, to_many)

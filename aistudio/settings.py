@@ -1,0 +1,196 @@
+"""The settings of AI Studio: read from the environment, then from `.env`; described in docs/settings.md.
+
+A value that cannot be used stops the start with one line that names it.
+"""
+
+import ipaddress
+from pathlib import Path
+from typing import Any
+
+from cryptography.fernet import Fernet
+from environs import Env, EnvError, ValidationError
+from environs import validate as check
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VERSION = "0.1.0"
+
+
+def fernet_keys(values: list[str]) -> None:
+    try:
+        for value in values:
+            Fernet(value)
+    except ValueError as error:
+        raise ValidationError("must be Fernet keys (32 random bytes, URL-safe base64), divided by commas") from error
+
+
+def networks(values: list[str]) -> None:
+    for value in values:
+        try:
+            ipaddress.ip_network(value)
+        except ValueError as error:
+            raise ValidationError(f"{value!r} is no address or network; 10.0.0.0/8 would be") from error
+
+
+def origins(values: list[str]) -> None:
+    for value in values:
+        if not value.startswith(("http://", "https://")):
+            raise ValidationError(f"{value!r} needs a scheme; https://studio.example.com would do")
+
+
+env = Env()
+env.read_env(str(BASE_DIR / ".env"), recurse=False)  # type: ignore[no-untyped-call, unused-ignore]
+
+try:
+    DEBUG = env.bool("DEBUG", False)
+    SECRET_KEY = env.str("SECRET_KEY", validate=check.Length(min=50))
+    FIELD_KEYS: list[str] = env.list("FIELD_KEYS", validate=[check.Length(min=1), fernet_keys])
+    HOST = env.str("HOST", "127.0.0.1", validate=check.Length(min=1))
+    PORT = env.int("PORT", 8080, validate=check.Range(1, 65535))
+    HTTPS = env.bool("HTTPS", True)
+    ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+    CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [], validate=origins)
+    TRUSTED_PROXIES: list[str] = env.list("TRUSTED_PROXIES", [], validate=networks)
+    LLM_PRIVATE_NETWORKS = env.bool("LLM_PRIVATE_NETWORKS", False)
+    DEMO_PASSWORD = env.str("DEMO_PASSWORD", "")
+    DATABASES: dict[str, Any] = {
+        "default": env.dj_db_url("DATABASE_URL", f"sqlite:///{BASE_DIR / 'data' / 'aistudio.sqlite3'}")
+    }
+except EnvError as error:
+    raise SystemExit(f"AI Studio cannot start: {error}. See docs/settings.md.") from None
+
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    Path(DATABASES["default"]["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+    DATABASES["default"]["OPTIONS"] = {
+        "timeout": 20,  # seconds a writer waits for another
+        "transaction_mode": "IMMEDIATE",  # a read that turns into a write would otherwise fail, not wait
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }
+else:
+    DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {"min_size": 2, "max_size": 8, "timeout": 10}
+
+INSTALLED_APPS = [
+    "aistudio",
+    "groups",
+    "llms",
+    "chats",
+    "unfold",  # before django.contrib.admin, whose templates it replaces
+    "unfold.contrib.filters",
+    "unfold.contrib.forms",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "rest_framework_json_api",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+]
+MIDDLEWARE = [
+    "aistudio.middleware.request_id",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "aistudio.middleware.one_thread",  # last
+]
+ROOT_URLCONF = "aistudio.urls"
+ASGI_APPLICATION = "aistudio.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+AUTH_USER_MODEL = "groups.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+
+STATIC_URL = "/static/"
+WHITENOISE_USE_FINDERS = True  # the packages' files are served from where they are: there is no collecting step
+WHITENOISE_MAX_AGE = 3600
+
+SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^health$"]  # a probe speaks to the process, not to the proxy
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+SESSION_COOKIE_NAME = "aistudio_session"
+X_FRAME_OPTIONS = "DENY"
+
+MAX_BODY_SIZE = DATA_UPLOAD_MAX_MEMORY_SIZE = 2**20  # bytes
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "groups.authentication.TokenAuthentication",
+        "groups.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["groups.permissions.AdminsWrite"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "aistudio.negotiation.ContentNegotiation",
+    "DEFAULT_PARSER_CLASSES": ["aistudio.parsers.FlatParser", "aistudio.parsers.JSONAPIParser"],
+    "DEFAULT_RENDERER_CLASSES": ["aistudio.renderers.FlatRenderer", "aistudio.renderers.JSONAPIRenderer"],
+    "DEFAULT_PAGINATION_CLASS": "aistudio.paging.PageNumberPagination",
+    "DEFAULT_FILTER_BACKENDS": [
+        "aistudio.filters.FilterBackend",
+        "aistudio.filters.SearchBackend",
+        "aistudio.filters.SortBackend",
+    ],
+    "DEFAULT_SCHEMA_CLASS": "aistudio.schema.AutoSchema",
+    "DEFAULT_METADATA_CLASS": None,
+    "EXCEPTION_HANDLER": "aistudio.errors.exception_handler",
+    "PAGE_SIZE": 10,
+    "URL_FORMAT_OVERRIDE": None,
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "AI Studio API",
+    "VERSION": "1.0",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_AUTHENTICATION": [],
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "SCHEMA_PATH_PREFIX_TRIM": True,
+    "SERVERS": [{"url": "/api/v1"}],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"persistAuthorization": True},
+    "APPEND_COMPONENTS": {
+        "securitySchemes": {"BearerAuth": {"type": "apiKey", "name": "Authorization", "in": "header"}}
+    },
+}
+UNFOLD = {"SITE_TITLE": "AI Studio", "SITE_HEADER": "AI Studio", "SITE_SYMBOL": "forum", "SHOW_VIEW_ON_SITE": False}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"request_id": {"()": "aistudio.middleware.RequestIdFilter"}},
+    "formatters": {"line": {"format": "{asctime} {levelname} {name} [{request_id}] {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "filters": ["request_id"], "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": "INFO"},
+    # Django's own handlers print only under DEBUG: a 500 would be invisible
+    "loggers": {"django": {"handlers": [], "level": "INFO", "propagate": True}},
+}

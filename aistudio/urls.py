@@ -1,0 +1,33 @@
+"""The map of the house."""
+
+from django.contrib import admin
+from django.db import connection
+from django.http import HttpRequest, JsonResponse
+from django.urls import include, path
+from django.views.generic import RedirectView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+
+from aistudio.api import router
+from aistudio.schema import DESCRIPTION
+
+
+def health(request: HttpRequest) -> JsonResponse:
+    """200 while this process can answer from its database."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    return JsonResponse({"status": "ok"})
+
+
+urlpatterns = [
+    path("", RedirectView.as_view(url="/api/v1/docs")),
+    path("health", health),
+    path("admin/", admin.site.urls),
+    path("api/v1/schema", SpectacularAPIView.as_view(custom_settings={"DESCRIPTION": DESCRIPTION}), name="schema"),
+    path("api/v1/docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
+    path("api/v1/", include(router.urls)),
+]
+
+handler400 = "aistudio.errors.bad_request"
+handler403 = "aistudio.errors.permission_denied"
+handler404 = "aistudio.errors.not_found"
+handler500 = "aistudio.errors.server_error"

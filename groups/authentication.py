@@ -1,0 +1,53 @@
+"""The one place that turns headers into an identity."""
+
+from typing import Any
+
+from django.core.cache import cache
+from rest_framework import authentication
+from rest_framework.exceptions import AuthenticationFailed, Throttled
+from rest_framework.request import Request
+
+from groups import token_use
+from groups.models import ApiToken, User
+
+WRONG_TOKENS = 300  # of one address, in a minute
+MINUTE = 60  # seconds
+
+
+class TokenAuthentication(authentication.BaseAuthentication):
+    """`Authorization: Bearer <token>`, or the token alone, as clients made from the contract send it."""
+
+    def authenticate(self, request: Request) -> tuple[User, ApiToken] | None:
+        header = request.headers.get("Authorization")
+        if header is None:
+            return None
+        words = header.split()
+        key = words[-1] if len(words) == 1 or (len(words) == 2 and words[0].lower() == "bearer") else ""
+        token = ApiToken.objects.for_key(key) if key else None
+        if token is None:
+            self.count_failure(request)
+            raise AuthenticationFailed("The token is unknown, expired or revoked, or its user is not active.")
+        token_use.note(token)
+        return token.user, token
+
+    def authenticate_header(self, request: Request) -> str:
+        return 'Bearer realm="AI Studio"'
+
+    @staticmethod
+    def count_failure(request: Request) -> None:
+        """Slow down guessing: a right token is never refused for the wrong ones of others at its address."""
+        counter = f"wrong-tokens:{request.META.get('REMOTE_ADDR')}"
+        cache.add(counter, 0, MINUTE)
+        try:
+            failures = cache.incr(counter)
+        except ValueError:  # expired in between
+            return
+        if failures > WRONG_TOKENS:
+            raise Throttled(MINUTE, f"More than {WRONG_TOKENS} wrong tokens came from this address within a minute.")
+
+
+class SessionAuthentication(authentication.SessionAuthentication):
+    """Django's session, with CSRF; only where no `Authorization` header decides."""
+
+    def authenticate(self, request: Request) -> Any:
+        return None if "Authorization" in request.headers else super().authenticate(request)

@@ -1,0 +1,35 @@
+from argparse import ArgumentParser
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from groups.models import ApiToken, User
+
+LONGEST_LIFE = 36_500  # days
+
+
+class Command(BaseCommand):
+    help = "Makes an API token for a user and prints it, alone, on standard output. It cannot be shown again."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("email", help="of the user who the token acts as")
+        parser.add_argument("--name", default="command line", help="what uses it (default: %(default)s)")
+        parser.add_argument("--expires-in-days", type=int, metavar="N", help="never, when left out")
+
+    def handle(self, *args: Any, email: str, name: str, expires_in_days: int | None, **options: Any) -> None:
+        try:
+            user = User.objects.get_by_natural_key(email)
+        except User.DoesNotExist:
+            raise CommandError(f"There is no user with the e-mail {email}.") from None
+        if not user.is_active:
+            raise CommandError(f"{user.email} is not active, so a token would be refused.")
+        longest = ApiToken._meta.get_field("name").max_length or 0
+        if not name.strip() or len(name) > longest:
+            raise CommandError(f"--name must have 1 to {longest} characters.")
+        if expires_in_days is not None and not 1 <= expires_in_days <= LONGEST_LIFE:
+            raise CommandError(f"--expires-in-days must be from 1 to {LONGEST_LIFE}.")
+        expires_at = timezone.now() + timedelta(days=expires_in_days) if expires_in_days else None
+        _, key = ApiToken.issue(user, name=name.strip(), expires_at=expires_at)
+        self.stdout.write(key)

@@ -1,0 +1,163 @@
+"""People and what they may see: users, the groups they belong to, the tokens of their programs."""
+
+import hashlib
+import secrets
+from datetime import datetime
+from typing import Any, ClassVar, Self
+
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from aistudio.names import FoldedField, UniqueFolded, fold
+
+
+class UserQuerySet(models.QuerySet["User"]):
+    def visible_to(self, user: "User") -> Self:
+        """All to an administrator, themselves to anyone else."""
+        return self if user.is_admin else self.filter(pk=user.pk)
+
+
+class UserManager(BaseUserManager.from_queryset(UserQuerySet)):  # type: ignore[misc]
+    def get_by_natural_key(self, email: str | None) -> "User":
+        return self.get(email_folded=fold(email or ""))
+
+    def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
+        user: User = self.model(email=email.strip(), **fields)
+        user.set_password(password)
+        user.save()
+        return user
+
+    def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":
+        return self.create_user(email, password, **{**fields, "is_admin": True})
+
+
+class User(AbstractBaseUser):
+    """A person, known by e-mail address. Administrators may do everything; there are no finer permissions."""
+
+    email = models.EmailField("e-mail", max_length=254, unique=True)
+    email_folded = FoldedField("email")
+    name = models.CharField(max_length=200, blank=True)
+    is_admin = models.BooleanField(
+        "administrator", default=False, help_text="May manage everything, here and in the API."
+    )
+    is_active = models.BooleanField(
+        "active", default=True, help_text="Without it, sign-in and every token are refused from the next request on."
+    )
+    created_at = models.DateTimeField("created", auto_now_add=True)
+    groups: models.Manager["Group"]
+
+    objects: ClassVar[UserManager] = UserManager()
+
+    USERNAME_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+
+    class Meta:
+        ordering = ("email_folded",)
+        constraints = (UniqueFolded("email_folded", name="user_email_unique"),)
+
+    def __str__(self) -> str:
+        return self.email
+
+    def get_full_name(self) -> str:
+        return self.name or self.email
+
+    get_short_name = get_full_name
+
+    # Django's admin asks these
+    @property
+    def is_staff(self) -> bool:
+        return self.is_admin
+
+    @property
+    def is_superuser(self) -> bool:
+        return self.is_admin
+
+    def has_perm(self, perm: str, obj: Any = None) -> bool:
+        return self.is_active and self.is_admin
+
+    def has_perms(self, perms: Any, obj: Any = None) -> bool:
+        return self.is_active and self.is_admin
+
+    def has_module_perms(self, app_label: str) -> bool:
+        return self.is_active and self.is_admin
+
+
+class GroupQuerySet(models.QuerySet["Group"]):
+    def visible_to(self, user: User) -> Self:
+        """All to an administrator, their own to anyone else."""
+        return self if user.is_admin else self.filter(members=user)
+
+
+class Group(models.Model):
+    """People who may use the same chats."""
+
+    name = models.CharField(max_length=200)
+    name_folded = FoldedField("name")
+    members = models.ManyToManyField(User, related_name="groups", blank=True)
+    created_at = models.DateTimeField("created", auto_now_add=True)
+
+    objects = GroupQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("name_folded", "id")
+        constraints = (UniqueFolded("name_folded", name="group_name_unique"),)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
+    def usable(self) -> Self:
+        """Neither revoked nor expired, and of an active user."""
+        return self.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()), revoked_at=None, user__is_active=True)
+
+    def for_key(self, key: str) -> "ApiToken | None":
+        """The usable token with this key, and its user: one query."""
+        return self.usable().filter(digest=digest(key)).select_related("user").first()
+
+
+class ApiToken(models.Model):
+    """What a program shows to act as a user. Only a digest of the key is kept: the key is shown once, by `issue`."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="tokens")
+    name = models.CharField(
+        max_length=100, help_text="What uses it, so that one can tell what stops when it is revoked."
+    )
+    prefix = models.CharField(max_length=12, editable=False, help_text="How the key begins.")
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    created_at = models.DateTimeField("created", auto_now_add=True)
+    expires_at = models.DateTimeField("expires", null=True, blank=True, help_text="Never, when empty.")
+    revoked_at = models.DateTimeField("revoked", null=True, blank=True, editable=False)
+    last_used_at = models.DateTimeField("last used", null=True, blank=True, editable=False)
+
+    objects = ApiTokenQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "API token"
+        ordering = ("-created_at", "-id")
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"
+
+    @classmethod
+    def issue(cls, user: User, *, name: str, expires_at: datetime | None = None) -> tuple["ApiToken", str]:
+        """Make a token; returns it and its key, which cannot be had again."""
+        key = "ais_" + secrets.token_urlsafe(32)
+        token = cls.objects.create(user=user, name=name, prefix=key[:10], digest=digest(key), expires_at=expires_at)
+        return token, key
+
+    def revoke(self) -> None:
+        self.revoked_at = timezone.now()
+        self.save(update_fields=["revoked_at"])
+
+    @property
+    def is_usable(self) -> bool:
+        expired = self.expires_at is not None and self.expires_at <= timezone.now()
+        return self.revoked_at is None and not expired and self.user.is_active
+
+
+def digest(key: str) -> str:
+    """SHA-256 in hex. A key has 256 random bits, so nothing slower would add anything."""
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()

@@ -1,0 +1,30 @@
+"""Who may call what. Which rows they then find is `visible_to` of each queryset."""
+
+from typing import Any
+
+from rest_framework.exceptions import NotAuthenticated
+from rest_framework.permissions import SAFE_METHODS, BasePermission
+
+
+class AdminsWrite(BasePermission):
+    """Members read what they can see; only administrators change anything."""
+
+    message = "Only administrators may do this."
+
+    def has_permission(self, request: Any, view: Any) -> bool:
+        if not request.user.is_authenticated:
+            raise NotAuthenticated("Send a token in Authorization: Bearer <token>, or sign in.")
+        return request.user.is_admin or self.may_member(request, view)
+
+    def may_member(self, request: Any, view: Any) -> bool:
+        """Whether anyone signed in may; to change a row they cannot see is a 404, not a 403."""
+        if request.method in SAFE_METHODS:
+            return True
+        if view.detail:
+            view.get_object()
+        return False
+
+
+class Administrators(AdminsWrite):
+    def may_member(self, request: Any, view: Any) -> bool:
+        return False

@@ -1,0 +1,20 @@
+"""When tokens were last used: noted in memory on the request's path, written now and then by the process."""
+
+from datetime import datetime
+
+from django.utils import timezone
+
+from groups.models import ApiToken
+
+_noted: dict[int, datetime] = {}
+
+
+def note(token: ApiToken) -> None:
+    _noted[token.pk] = timezone.now()
+
+
+def write() -> None:
+    """Store what was noted since the last time."""
+    while _noted:
+        pk, moment = _noted.popitem()
+        ApiToken.objects.filter(pk=pk).update(last_used_at=moment)

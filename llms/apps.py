@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class LLMsConfig(AppConfig):
+    name = "llms"
+    verbose_name = "LLMs"

@@ -1,0 +1,150 @@
+"""The LLMs that the organisation trusts, and the settings with which they are called."""
+
+from typing import Any, Self
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Q
+
+from aistudio.names import FoldedField, UniqueFolded
+from aistudio.secrets import EncryptedField, encrypt
+from groups.models import User
+from llms.endpoints import validate_endpoint, validate_http_url
+from llms.vendors.registry import VENDORS
+
+LARGEST_COUNT = 2**31 - 1
+LAST_SHOWN = 4  # characters of a key, and only of one long enough to stay secret
+SHORTEST_KEY_SHOWN = 16
+
+
+def string_list(value: Any) -> None:
+    if not isinstance(value, list) or any(not isinstance(item, str) or not item for item in value):
+        raise ValidationError('This must be a list of strings that are not empty, such as ["a", "b"].')
+
+
+def json_object(value: Any) -> None:
+    if not isinstance(value, dict):
+        raise ValidationError('This must be a JSON object, such as {"team": "research"}.')
+
+
+def within(field: str, low: float, high: float) -> models.CheckConstraint:
+    """The field is null or from `low` to `high`, both included."""
+    return models.CheckConstraint(
+        condition=Q(**{f"{field}__isnull": True}) | Q(**{f"{field}__range": (low, high)}),
+        name=f"%(class)s_{field}_range",
+        violation_error_message=f"{field} must be from {low} to {high}.",
+    )
+
+
+def limits(low: float, high: float) -> list[Any]:
+    return [MinValueValidator(low), MaxValueValidator(high)]
+
+
+class AdministratorsQuerySet(models.QuerySet[Any]):
+    def visible_to(self, user: User) -> Self:
+        """All to an administrator, none to anyone else."""
+        return self if user.is_admin else self.none()
+
+
+class LLM(models.Model):
+    """A language model at a vendor, with the key to it."""
+
+    name = models.CharField(max_length=200)
+    name_folded = FoldedField("name")
+    vendor = models.CharField(max_length=32, choices=VENDORS)
+    api_endpoint = models.CharField(
+        "API endpoint",
+        max_length=500,
+        blank=True,
+        validators=[validate_endpoint],
+        help_text="The base URL as the vendor's own clients take it, such as https://api.example.com/v1; "
+        "the vendor's own when empty.",
+    )
+    api_key = EncryptedField("API key", blank=True, default="", editable=False)
+    api_key_end = models.CharField(max_length=LAST_SHOWN, blank=True, editable=False)
+    default_model = models.CharField(
+        max_length=200, blank=True, help_text="Used where the settings of a chat name no model."
+    )
+    allowed_models = models.JSONField(
+        default=list,
+        blank=True,
+        validators=[string_list],
+        help_text='The models that chats may use, such as ["small", "large"]; any, when empty.',
+    )
+    privacy_score = models.PositiveSmallIntegerField(
+        default=0, validators=limits(0, 100), help_text="From 0 to 100: how private the data may be that it is shown."
+    )
+    short_description = models.CharField(max_length=500, blank=True)
+    long_description = models.TextField(max_length=20_000, blank=True)
+    logo_url = models.CharField("logo URL", max_length=500, blank=True, validators=[validate_http_url])
+    active = models.BooleanField(default=True, help_text="Without it, its chats take no questions.")
+    created_at = models.DateTimeField("created", auto_now_add=True)
+    updated_at = models.DateTimeField("changed", auto_now=True)
+
+    objects = AdministratorsQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "LLM"
+        ordering = ("name_folded", "id")
+        constraints = (
+            UniqueFolded("name_folded", name="llm_name_unique"),
+            within("privacy_score", 0, 100),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def has_api_key(self) -> bool:
+        return bool(self.api_key)
+
+    def set_api_key(self, key: str) -> None:
+        """Keep the key, encrypted; an empty one clears it."""
+        self.api_key = encrypt(key)
+        self.api_key_end = key[-LAST_SHOWN:] if len(key) >= SHORTEST_KEY_SHOWN else ""
+
+
+class LLMSettings(models.Model):
+    """How an LLM is called. What is null is not sent to the vendor; 0 is."""
+
+    model_name = models.CharField(max_length=200, blank=True, help_text="The LLM's default model, when empty.")
+    model_name_folded = FoldedField("model_name")
+    temperature = models.FloatField(null=True, blank=True, validators=limits(0, 2))
+    max_tokens = models.IntegerField(
+        null=True, blank=True, validators=limits(1, LARGEST_COUNT), help_text="The most tokens of an answer."
+    )
+    top_p = models.FloatField("top p", null=True, blank=True, validators=limits(0, 1))
+    top_k = models.IntegerField("top k", null=True, blank=True, validators=limits(0, LARGEST_COUNT))
+    min_length = models.IntegerField(null=True, blank=True, validators=limits(0, LARGEST_COUNT))
+    max_length = models.IntegerField(
+        null=True,
+        blank=True,
+        validators=limits(0, LARGEST_COUNT),
+        help_text="The most tokens of history and question; the model's own window, when empty.",
+    )
+    repetition_penalty = models.FloatField(null=True, blank=True, validators=limits(0, 2))
+    seed = models.BigIntegerField(null=True, blank=True, validators=limits(-(2**63), 2**63 - 1))
+    stop_words = models.JSONField(default=list, blank=True, validators=[string_list])
+    metadata = models.JSONField(default=dict, blank=True, validators=[json_object])
+    system_prompt = models.TextField(max_length=100_000, blank=True)
+    created_at = models.DateTimeField("created", auto_now_add=True)
+    updated_at = models.DateTimeField("changed", auto_now=True)
+
+    objects = AdministratorsQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = verbose_name_plural = "LLM settings"
+        ordering = ("model_name_folded", "id")
+        constraints = (
+            within("temperature", 0, 2),
+            within("top_p", 0, 1),
+            within("repetition_penalty", 0, 2),
+            within("max_tokens", 1, LARGEST_COUNT),
+            within("top_k", 0, LARGEST_COUNT),
+            within("min_length", 0, LARGEST_COUNT),
+            within("max_length", 0, LARGEST_COUNT),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.model_name or 'default model'} (settings {self.pk})"

@@ -1,0 +1,58 @@
+from typing import Any
+
+import pytest
+
+from chats.models import Chat
+from groups.models import Group
+from llms.models import LLM, LLMSettings
+from tests.people import Person, person
+
+
+@pytest.fixture
+def alice(db: Any) -> Person:
+    return person("alice", is_admin=True)
+
+
+@pytest.fixture
+def bob(db: Any, team: Group) -> Person:
+    bob = person("bob")
+    team.members.add(bob.user)
+    return bob
+
+
+@pytest.fixture
+def charlie(db: Any) -> Person:
+    return person("charlie")
+
+
+@pytest.fixture
+def team(db: Any) -> Group:
+    """The group that bob belongs to."""
+    return Group.objects.create(name="Engineers")
+
+
+@pytest.fixture
+def others(db: Any) -> Group:
+    """A group without members."""
+    return Group.objects.create(name="Lawyers")
+
+
+@pytest.fixture
+def llm(db: Any) -> LLM:
+    llm = LLM(name="House model", vendor="demo", default_model="demo")
+    llm.set_api_key("sk-canary-0123456789-7777")
+    llm.save()
+    return llm
+
+
+@pytest.fixture
+def call_settings(db: Any) -> LLMSettings:
+    return LLMSettings.objects.create(model_name="demo", temperature=0.5)
+
+
+@pytest.fixture
+def chat(team: Group, others: Group, llm: LLM, call_settings: LLMSettings) -> Chat:
+    """A chat of bob's group and of another."""
+    chat = Chat.objects.create(name="Help desk", llm=llm, llm_settings=call_settings)
+    chat.groups.set([team, others])
+    return chat

@@ -1,0 +1,19 @@
+"""The settings under test: the real ones, fed from here instead of this machine's environment and `.env`."""
+
+import os
+
+os.environ.update(
+    SECRET_KEY="tests-only-" + "x" * 50,
+    FIELD_KEYS="dGVzdHMtb25seS10ZXN0cy1vbmx5LXRlc3RzLW9ubHk=",
+    HTTPS="0",
+    DEBUG="0",
+    ALLOWED_HOSTS="testserver,localhost,127.0.0.1",
+    DATABASE_URL=os.environ.get("TEST_DATABASE_URL", "sqlite:///:memory:"),
+    LLM_PRIVATE_NETWORKS="0",
+)
+for name in ("CSRF_TRUSTED_ORIGINS", "TRUSTED_PROXIES", "DEMO_PASSWORD", "HOST", "PORT"):
+    os.environ.pop(name, None)
+
+from aistudio.settings import *  # noqa: E402, F403
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # 0.2 s a user otherwise
