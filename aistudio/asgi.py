@@ -35,27 +35,21 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         raise ValueError(f"This server does not speak {scope['type']}.")
 
 
-class BodyTooLarge(Exception):
-    pass
-
-
 async def limited(scope: Scope, receive: Receive, send: Send) -> None:
     """Refuse a body over the limit while it comes in, before Django has written it all to disk."""
+    if announced_length(scope) > settings.MAX_BODY_SIZE:
+        await refuse(send)
+        return
     received = 0
 
     async def counting() -> Any:
         nonlocal received
         message = await receive()
         received += len(message.get("body", b""))
-        if received > settings.MAX_BODY_SIZE:
-            raise BodyTooLarge
-        return message
+        return message if received <= settings.MAX_BODY_SIZE else {"type": "http.disconnect"}
 
-    try:
-        if announced_length(scope) > settings.MAX_BODY_SIZE:
-            raise BodyTooLarge
-        await django_application(scope, counting, send)
-    except BodyTooLarge:
+    await django_application(scope, counting, send)
+    if received > settings.MAX_BODY_SIZE:
         await refuse(send)
 
 

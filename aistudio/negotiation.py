@@ -28,12 +28,12 @@ class ContentNegotiation(BaseContentNegotiation):
         """The renderer that `Accept` prefers; that of the body's media type where all are equally welcome."""
         spoken = media_type(request.content_type or "")
         offered = sorted(renderers, key=lambda renderer: renderer.media_type != spoken)
-        accepted = request._request.accepted_types
+        accepted = [MediaType(token) for token in request.headers.get("Accept", "*/*").split(",")]
         ranked = []
         for renderer in offered:
             fitting = [item for item in accepted if self.fits(renderer.media_type, item)]
-            if fitting:
-                best = max(fitting, key=lambda item: item.specificity)
+            best = max(fitting, key=lambda item: item.specificity, default=None)
+            if best and best.quality:
                 ranked.append((best.quality, renderer))
         if not ranked:
             raise NotAcceptable(f"Available are {' and '.join(renderer.media_type for renderer in renderers)}.")

@@ -158,6 +158,7 @@ class ResourceSerializer(ModelSerializer):
     """A resource.
 
     `Meta` has `model`, `resource_name` (its type) and `fields`; `included_serializers` the resources of its relations.
+    `Meta.administrators_read` names the fields that only administrators are shown.
     """
 
     included_serializers: ClassVar[Mapping[str, Any]] = {}
@@ -181,7 +182,13 @@ class ResourceSerializer(ModelSerializer):
 
     @cached_property
     def _readable_fields(self) -> list[Any]:
-        return list(super()._readable_fields)  # asked once for each row
+        hidden = () if self.caller_is_admin else getattr(self.Meta, "administrators_read", ())
+        return [field for field in super()._readable_fields if field.field_name not in hidden]  # asked for each row
+
+    @property
+    def caller_is_admin(self) -> bool:
+        request = self.context.get("request")
+        return bool(getattr(getattr(request, "user", None), "is_admin", False))
 
     def included(self, relation: str) -> "ResourceSerializer":
         """The serializer of a related resource, made once."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet, prefetch_related_objects
 from django.utils.cache import patch_vary_headers
 from rest_framework import mixins
 from rest_framework.exceptions import PermissionDenied
@@ -25,6 +25,7 @@ class ResourceViewSet(GenericViewSet):
     parameters an action takes beyond those.
     """
 
+    lookup_value_converter = "int"  # [0-9]+: no other digits, no sign
     http_method_names = ["get", "post", "patch", "delete", "head"]
     queryset: Any = None
     filterset_class: Any = None
@@ -89,13 +90,19 @@ class ResourceViewSet(GenericViewSet):
         serializer: Any = self.get_serializer_class()
         queryset = self.queryset.visible_to(self.user)
         shape = serializer.shape()
-        return queryset.select_related(*(name for name in self.include if name in shape.to_one))
+        to_one = [name for name in self.include if name in shape.to_one]
+        return queryset.select_related(*to_one).prefetch_related(*self.prefetches())
+
+    def prefetches(self) -> list[Prefetch]:
+        """The relations to many that the representation shows, as far as the caller may see them."""
+        return []
 
     def save(self, serializer: Any) -> None:
         """Store it whole, or say what was wrong: also when someone else was faster."""
         try:
             with transaction.atomic():
                 serializer.save()
+                prefetch_related_objects([serializer.instance], *self.prefetches())
         except IntegrityError:
             serializer.run_validation(serializer.initial_data)  # what collided is there now, and the validators see it
             raise

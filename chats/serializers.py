@@ -16,6 +16,7 @@ class ChatSerializer(ResourceSerializer):
     class Meta:
         model = Chat
         resource_name = "chats"
+        administrators_read = ("system_prompt",)
         contract_fields = ("name", "llm", "llm_settings", "groups")
         fields = (
             "name",

@@ -30,6 +30,5 @@ class ChatViewSet(CreateReadViewSet):
         "updated_at": "updated_at",
     }
 
-    def get_queryset(self) -> QuerySet[Chat]:
-        groups = Group.objects.visible_to(self.user)
-        return super().get_queryset().prefetch_related(Prefetch("groups", groups))
+    def prefetches(self) -> list[Prefetch]:
+        return [Prefetch("groups", Group.objects.visible_to(self.user))]

@@ -1,5 +1,6 @@
 """The people of every test: alice administers, bob belongs, charlie is a stranger."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +24,9 @@ class Person:
 
     def post(self, path: str, body: Any, content_type: str = JSON, **headers: str) -> Any:
         headers = {"Authorization": f"Bearer {self.key}", **headers}
-        return Client().post(f"/api/v1{path}", body, content_type=content_type, headers=headers)
+        text = body if isinstance(body, bytes | str) else json.dumps(body)
+        sent = text if isinstance(text, bytes) else text.encode()
+        return Client().generic("POST", f"/api/v1{path}", sent, content_type=content_type, headers=headers)
 
 
 def person(name: str, **fields: Any) -> Person:

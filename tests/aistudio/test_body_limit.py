@@ -1,0 +1,56 @@
+"""A body over the limit is refused while it comes in."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from django.conf import settings
+
+from aistudio.asgi import application
+
+CHUNK = b"x" * 65_536
+
+
+def post(headers: list[tuple[bytes, bytes]], chunks: int) -> tuple[int, int]:
+    """The status of a POST of so many chunks, and how many of them were read."""
+    read = 0
+    statuses: list[int] = []
+
+    async def receive() -> dict[str, Any]:
+        nonlocal read
+        if read == chunks:
+            await asyncio.sleep(60)  # the client waits for its answer
+        read += 1
+        return {"type": "http.request", "body": CHUNK, "more_body": read < chunks}
+
+    async def send(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": "/api/v1/nothing",
+        "raw_path": b"/api/v1/nothing",
+        "query_string": b"",
+        "headers": [(b"host", b"testserver"), *headers],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 80),
+    }
+    asyncio.run(application(scope, receive, send))
+    return statuses[0], read
+
+
+def test_an_announced_body_is_not_read() -> None:
+    assert post([(b"content-length", str(settings.MAX_BODY_SIZE + 1).encode())], 1000) == (413, 0)
+
+
+def test_a_body_of_unknown_length_is_read_up_to_the_limit() -> None:
+    assert post([(b"transfer-encoding", b"chunked")], 1000) == (413, settings.MAX_BODY_SIZE // len(CHUNK) + 1)
+
+
+@pytest.mark.parametrize("chunks", [1, settings.MAX_BODY_SIZE // len(CHUNK)])
+def test_a_body_within_the_limit_passes(chunks: int) -> None:
+    assert post([], chunks)[0] == 404

@@ -1,0 +1,65 @@
+"""The description is true to the contract it started from, and complete."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from django.test import Client
+
+CONTRACT = yaml.safe_load((Path(__file__).parents[1] / "contract" / "create-chat.yaml").read_text())
+
+
+@pytest.fixture
+def schema(db: Any) -> dict[str, Any]:
+    return yaml.safe_load(Client().get("/api/v1/schema").content)
+
+
+def resolved(node: Any, document: dict[str, Any]) -> Any:
+    """The node with each reference replaced by what it refers to."""
+    if isinstance(node, list):
+        return [resolved(item, document) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node:
+        target: Any = document
+        for step in node["$ref"].removeprefix("#/").split("/"):
+            target = target[step]
+        return resolved(target, document)
+    return {key: resolved(value, document) for key, value in node.items()}
+
+
+def test_create_chat_is_described_as_the_contract_has_it(schema: dict[str, Any]) -> None:
+    expected = resolved(CONTRACT["paths"]["/chats"]["post"], CONTRACT)
+    ours = resolved(schema["paths"]["/chats"]["post"], schema)
+
+    del ours["operationId"]
+    ours["responses"] = {status: ours["responses"][status] for status in expected["responses"]}
+    for part in (ours["requestBody"], *ours["responses"].values()):
+        del part["content"]["application/vnd.api+json"]
+
+    assert ours == expected
+
+
+def test_the_security_scheme_is_the_contracts(schema: dict[str, Any]) -> None:
+    assert schema["components"]["securitySchemes"] == CONTRACT["components"]["securitySchemes"]
+
+
+def test_every_operation_describes_both_media_types(schema: dict[str, Any]) -> None:
+    for path, operations in schema["paths"].items():
+        for method, operation in operations.items():
+            for status, response in operation["responses"].items():
+                described = set(response.get("content", {}))
+                assert status == "204" or described == {"application/json", "application/vnd.api+json"}, (path, method)
+
+
+def test_the_limits_and_the_error_codes_are_described(schema: dict[str, Any]) -> None:
+    description = schema["info"]["description"]
+    assert "1 MiB" in description
+    assert "`unknown_attribute`" in description
+
+
+def test_the_interactive_docs_load_nothing_from_elsewhere(db: Any) -> None:
+    page = Client().get("/api/v1/docs").content.decode()
+    assert "/static/drf_spectacular_sidecar/swagger-ui-dist/swagger-ui-bundle.js" in page
+    assert "https://" not in page
