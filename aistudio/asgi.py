@@ -36,21 +36,37 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def limited(scope: Scope, receive: Receive, send: Send) -> None:
-    """Refuse a body over the limit while it comes in, before Django has written it all to disk."""
-    if announced_length(scope) > settings.MAX_BODY_SIZE:
+    """Read the body, at most as much as is allowed, and hand it on whole: with a length, as DRF wants it."""
+    body = None
+    if announced_length(scope) <= settings.MAX_BODY_SIZE:
+        try:
+            body = await read_body(receive)
+        except ConnectionAbortedError:
+            return
+    if body is None:
         await refuse(send)
         return
-    received = 0
+    headers = [(name, value) for name, value in scope["headers"] if name != b"content-length"]
+    scope = {**scope, "headers": [*headers, (b"content-length", str(len(body)).encode())]}
+    messages = [{"type": "http.request", "body": body}]
 
-    async def counting() -> Any:
-        nonlocal received
+    async def replay() -> Any:
+        return messages.pop() if messages else await receive()
+
+    await django_application(scope, replay, send)
+
+
+async def read_body(receive: Receive) -> bytes | None:
+    """The body, or None when it is too large; raises ConnectionAbortedError when the client went away."""
+    body = bytearray()
+    while len(body) <= settings.MAX_BODY_SIZE:
         message = await receive()
-        received += len(message.get("body", b""))
-        return message if received <= settings.MAX_BODY_SIZE else {"type": "http.disconnect"}
-
-    await django_application(scope, counting, send)
-    if received > settings.MAX_BODY_SIZE:
-        await refuse(send)
+        if message["type"] == "http.disconnect":
+            raise ConnectionAbortedError
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            break
+    return bytes(body) if len(body) <= settings.MAX_BODY_SIZE else None
 
 
 def announced_length(scope: Scope) -> int:

@@ -7,6 +7,8 @@ from groups.models import Group
 from llms.models import LLM, LLMSettings
 from tests.people import Person, person
 
+pytest_plugins = ["tests.live"]  # the fixture `live`
+
 
 @pytest.fixture
 def alice(db: Any) -> Person:

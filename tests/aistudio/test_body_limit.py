@@ -1,6 +1,9 @@
 """A body over the limit is refused while it comes in."""
 
 import asyncio
+import http.client
+import json
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -54,3 +57,12 @@ def test_a_body_of_unknown_length_is_read_up_to_the_limit() -> None:
 @pytest.mark.parametrize("chunks", [1, settings.MAX_BODY_SIZE // len(CHUNK)])
 def test_a_body_within_the_limit_passes(chunks: int) -> None:
     assert post([], chunks)[0] == 404
+
+
+def test_a_body_of_unknown_length_arrives(live: Any) -> None:
+    """Over a real socket, in chunks, without a Content-Length."""
+    headers = {"Authorization": live.token, "Content-Type": "application/json"}
+    with closing(http.client.HTTPConnection(live.url.removeprefix("http://"))) as connection:
+        connection.request("POST", "/api/v1/chats", iter([b'{"data": {', b'"attributes": {"colour": 1}}}']), headers)
+        errors = json.loads(connection.getresponse().read())["errors"]
+    assert {error["code"] for error in errors} == {"required", "unknown_attribute"}
