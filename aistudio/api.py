@@ -3,6 +3,15 @@
 from rest_framework.routers import SimpleRouter
 
 from chats.views import ChatViewSet
+from groups.views import AuthViewSet, GroupViewSet, TokenViewSet, UserViewSet
+from llms.views import LLMSettingsViewSet, LLMViewSet, VendorViewSet
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
+router.register("auth", AuthViewSet, "auth")
+router.register("users/me/tokens", TokenViewSet, "token")
+router.register("users", UserViewSet, "user")
+router.register("groups", GroupViewSet, "group")
+router.register("vendors", VendorViewSet, "vendor")
+router.register("llms", LLMViewSet, "llm")
+router.register("llm-settings", LLMSettingsViewSet, "llm-settings")
 router.register("chats", ChatViewSet, "chat")

@@ -12,6 +12,7 @@ from typing import Any
 from django.core.exceptions import PermissionDenied
 from django.db import DataError, OperationalError
 from django.http import Http404, HttpRequest, JsonResponse
+from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.response import Response
 
@@ -45,6 +46,7 @@ TITLES = {
     "method_not_allowed": "Method not allowed",
     "not_acceptable": "Media type not available",
     "conflict": "Conflict",
+    "precondition_failed": "Changed meanwhile",
     "payload_too_large": "Body too large",
     "unsupported_media_type": "Media type not supported",
     "throttled": "Too many requests",
@@ -78,6 +80,11 @@ class Conflict(exceptions.APIException):
     def __init__(self, detail: str, pointer: str | None = None) -> None:
         super().__init__(detail)
         self.pointer = pointer
+
+
+class PreconditionFailed(exceptions.APIException):
+    status_code = HTTPStatus.PRECONDITION_FAILED
+    default_code = "precondition_failed"
 
 
 class PayloadTooLarge(exceptions.APIException):
@@ -156,8 +163,6 @@ def field_errors(detail: Any, name: str = "") -> Iterator[tuple[str, exceptions.
 
 def page_for(status: HTTPStatus, code: str, detail: str) -> Any:
     """A view for what fails before or outside DRF: JSON below /api/, Django's page elsewhere."""
-    from django.views import defaults
-
     page = {400: defaults.bad_request, 403: defaults.permission_denied, 404: defaults.page_not_found}.get(status)
 
     def view(request: HttpRequest, exception: Exception | None = None) -> Any:

@@ -1,9 +1,11 @@
 """What a list can be asked: `filter[...]`, `search`, `sort`. Whatever is not declared is refused."""
 
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from django import forms
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django_filters import rest_framework as django_filters
 from rest_framework.filters import BaseFilterBackend
 
@@ -62,17 +64,20 @@ class FilterBackend(BaseFilterBackend):
 
 
 class SearchBackend(BaseFilterBackend):
-    """`search=words`: each word stands in the view's `search_field`, which holds folded names."""
+    """`search=words`: each word stands in one of the view's `search_fields`, which hold folded names."""
 
     def filter_queryset(self, request: Any, queryset: Any, view: Any) -> Any:
         text = request.query_params.get("search", "")
         if len(text) > LONGEST_SEARCH or "\0" in text:
             raise InvalidParameter("search", f"search must have at most {LONGEST_SEARCH} characters, none of them NUL.")
         for word in fold(text).split():
-            queryset = queryset.filter(**{f"{view.search_field}__contains": word})
+            somewhere = [Q(**{f"{field}__contains": word}) for field in view.search_fields]
+            queryset = queryset.filter(reduce(or_, somewhere))
         return queryset
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        if not view.search_fields:
+            return []
         schema = {"type": "string", "maxLength": LONGEST_SEARCH, "pattern": NO_NUL}
         return [parameter("search", schema, "Only those whose name has each of these words.")]
 

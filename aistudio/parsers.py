@@ -130,14 +130,34 @@ def check_strings(value: Any, depth: int = 0) -> None:
 class DialectParser(BaseParser):
     """What both dialects share: `{"data": {"type", "attributes"}}` for the serializer of the view."""
 
-    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Document:
-        shape = parser_context["view"].get_serializer_class().shape()
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
+        view = parser_context["view"]
+        serializer_class = view.get_serializer_class()
         body = strict_json(stream)
         if not isinstance(body, dict):
             raise ParseError("The body must be a JSON object with the member data.")
+        if relation := view.operation.relation:
+            kind = serializer_class.included_serializers[relation].shape().type
+            return self.identifiers(body, kind, many=view.operation.takes == "identifiers")
+        shape = serializer_class.shape()
         document = Document(self.pointers(shape))
         self.read(document, body, shape, parser_context["kwargs"].get("pk"))
         return document
+
+    def identifiers(self, body: dict[str, Any], kind: str, many: bool) -> list[Identifier]:
+        """The resources of this type that the body names: one, or a list of them."""
+        form = 'a list of {"type", "id"}' if many else '{"type", "id"}'
+        data: Any = body.get("data")
+        if many != isinstance(data, list):
+            raise ValidationError({"/data": [ErrorDetail(f"The member data must be {form}.", "invalid")]})
+        try:
+            return [Identifier(self.type_of(item, kind), item["id"]) for item in (data if many else [data])]
+        except (KeyError, TypeError, AttributeError):
+            raise ValidationError({"/data": [ErrorDetail(f"The member data must be {form}.", "invalid")]}) from None
+
+    def type_of(self, item: dict[str, Any], kind: str) -> Any:
+        """The type that an identifier says it is of."""
+        raise NotImplementedError
 
     def pointers(self, shape: Shape) -> dict[str, str]:
         """Where each field of the serializer stands in a body."""
@@ -169,6 +189,11 @@ class FlatParser(DialectParser):
         attributes = object_at(data, "attributes", "/data", {})
         document.refuse_unknown("/data/attributes", attributes, shape.flat_names)
         document.update({shape.flat_names[name]: attributes[name] for name in attributes if name in shape.flat_names})
+
+    def type_of(self, item: dict[str, Any], kind: str) -> Any:
+        if item.get("type", kind) != kind:
+            raise ValidationError({"/data": [ErrorDetail(f'The type here is "{kind}".', "invalid")]})
+        return kind
 
 
 class JSONAPIParser(DialectParser):
@@ -206,6 +231,9 @@ class JSONAPIParser(DialectParser):
                 detail = 'It must be {"data": ...} with null, {"type": "...", "id": "..."} or a list of those.'
                 document.problem(f"/data/relationships/{name}", detail, "invalid")
                 document[name] = None
+
+    def type_of(self, item: dict[str, Any], kind: str) -> Any:
+        return item["type"]
 
 
 def linkage(relationship: Any) -> Identifier | list[Identifier] | None:

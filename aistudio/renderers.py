@@ -19,14 +19,15 @@ class DialectRenderer(BaseRenderer):
         if data is None:
             return b""
         serializer = getattr(data, "serializer", None)
-        document = self.document(data, serializer, renderer_context or {}) if serializer else self.bare(data)
+        context = renderer_context or {}
+        document = self.document(data, serializer, context) if serializer else self.bare(data, context.get("view"))
         return orjson.dumps(document, option=OPTIONS)
 
     def document(self, data: Any, serializer: Any, context: dict[str, Any]) -> Any:
         raise NotImplementedError
 
-    def bare(self, data: Any) -> Any:
-        """What no serializer made: errors."""
+    def bare(self, data: Any, view: Any) -> Any:
+        """What no serializer made: errors, and the identifiers of a relation."""
         return data
 
 
@@ -52,9 +53,9 @@ class FlatRenderer(DialectRenderer):
 def flat(serializer: Any, row: dict[str, Any], instance: Any) -> dict[str, Any]:
     shape: Shape = serializer.shape()
     attributes = {name: row[name] for name in shape.attributes if name in row}
-    for name in shape.to_one:
+    for name in (name for name in shape.to_one if name in row):
         attributes[f"{name}_id"] = int(row[name]["id"]) if row[name] else None
-    for name in shape.to_many:
+    for name in (name for name in shape.to_many if name in row):
         related = serializer.included(name)
         attributes[name] = [
             flat(related, related.to_representation(item), item) for item in getattr(instance, name).all()
@@ -75,48 +76,55 @@ class JSONAPIRenderer(DialectRenderer):
         resources = [resource(one, row, instance, root) for row, instance in rows]
         document: dict[str, Any] = {"jsonapi": {"version": "1.1"}}
         if hasattr(serializer, "child"):
-            document |= {"data": resources, "links": view.paginator.links(), "meta": view.paginator.meta()}
+            document |= {"data": resources, **page_of(view)}
         else:
-            document |= {"data": resources[0], "links": {"self": resources[0]["links"]["self"]}}
-        if request.query_params.get("include"):
-            known = {(item["type"], item["id"]) for item in resources}
-            included: dict[tuple[str, str], Any] = {}
-            for path in request.query_params["include"].split(","):
-                collect(one, [instance for _, instance in rows], path.split("."), root, included)
+            document["data"] = resources[0]
+            if own := resources[0].get("links"):
+                query = f"?{request.META['QUERY_STRING']}" if view.query else ""
+                document["links"] = {"self": own["self"] + query}
+        if view.include:
+            known = {(one.shape().type, instance.pk) for _, instance in rows}
+            included: dict[tuple[str, Any], Any] = {}
+            for relation in view.include:
+                collect(one, [instance for _, instance in rows], relation, root, included)
             document["included"] = [item for key, item in included.items() if key not in known]
         return document
 
-    def bare(self, data: Any) -> Any:
+    def bare(self, data: Any, view: Any) -> Any:
+        if isinstance(data, list):
+            data = {"data": data, **page_of(view)}
         return {"jsonapi": {"version": "1.1"}, **data}
+
+
+def page_of(view: Any) -> dict[str, Any]:
+    """Where a list stands among its pages, if it has any."""
+    return {"links": view.paginator.links(), "meta": view.paginator.meta()} if view.paginator else {}
 
 
 def resource(serializer: Any, row: dict[str, Any], instance: Any, root: str) -> dict[str, Any]:
     shape: Shape = serializer.shape()
-    own = f"{root}{shape.type}/{instance.pk}"
+    own = f"{root}{shape.path}/{instance.pk}"
     document = {
         "type": shape.type,
         "id": str(instance.pk),
         "attributes": {name: row[name] for name in shape.attributes if name in row},
     }
-    if relationships := {name: {"data": row[name]} for name in shape.relations if name in row}:
+    relationships: dict[str, Any] = {name: {"data": row[name]} for name in shape.relations if name in row}
+    for name in serializer.linked_relations:
+        relationships.setdefault(name, {})["links"] = {"self": f"{own}/relationships/{name}"}
+    if relationships:
         document["relationships"] = relationships
-    document["links"] = {"self": own}
+    if shape.path:
+        document["links"] = {"self": own}
     return document
 
 
-def collect(serializer: Any, instances: list[Any], path: list[str], root: str, included: dict[Any, Any]) -> None:
-    """Add to `included`, by type and id, what the path leads to from these instances."""
-    name, *rest = path
-    related = serializer.included(name)
-    found: dict[Any, Any] = {}
+def collect(serializer: Any, instances: list[Any], relation: str, root: str, included: dict[Any, Any]) -> None:
+    """Add to `included`, by type and id, what the relation leads to from these instances."""
+    related, many = serializer.included(relation), relation in serializer.shape().to_many
+    kind = related.shape().type
     for instance in instances:
-        value = getattr(instance, name)
-        found.update(
-            {item.pk: item for item in (value.all() if name in serializer.shape().to_many else [value]) if item}
-        )
-    for item in found.values():
-        key = (related.shape().type, str(item.pk))
-        if key not in included:
-            included[key] = resource(related, related.to_representation(item), item, root)
-    if rest:
-        collect(related, list(found.values()), rest, root, included)
+        value = getattr(instance, relation)
+        for item in value.all() if many else [value]:
+            if item is not None and (kind, item.pk) not in included:
+                included[kind, item.pk] = resource(related, related.to_representation(item), item, root)

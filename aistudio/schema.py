@@ -1,18 +1,22 @@
 """The OpenAPI description: each resource in both media types, from its one serializer.
 
-`POST` of a resource whose serializer has `contract_fields` is described exactly as the published contract has it; what
-we offer beyond stands in the other operations and in the JSON:API media type.
+`POST` of a resource whose serializer is `as_in_contract` is described exactly as the published contract has it, with
+its `contract_fields`; what we offer beyond stands in the other operations and in the JSON:API media type.
 """
 
 from http import HTTPStatus
 from typing import Any
 
+import uritemplate
 from drf_spectacular.openapi import AutoSchema as SpectacularAutoSchema
 from drf_spectacular.plumbing import ResolvedComponent
+from rest_framework.permissions import AllowAny
 
 from aistudio.errors import TITLES
 from aistudio.negotiation import JSON_API
+from aistudio.operations import Operation
 from aistudio.parsers import MAX_DEPTH
+from aistudio.renderers import API_ROOT
 from aistudio.serializers import MAX_RELATED
 from aistudio.shapes import Shape
 
@@ -32,13 +36,6 @@ most {MAX_RELATED} resources, a page has at most 100 (10 by default).
 Error codes: {", ".join(f"`{code}`" for code in TITLES)}.
 """
 
-VERBS = {
-    "list": ("List {nouns}", "The {nouns} that you can see", "OK"),
-    "retrieve": ("Get {a_noun}", "One {noun}", "OK"),
-    "create": ("Create a new {noun}", "Create a new {noun} with the provided information", "Created"),
-}
-SUCCESS = {"create": HTTPStatus.CREATED, "destroy": HTTPStatus.NO_CONTENT}
-
 
 def obj(properties: Schema, required: tuple[str, ...] = (), **more: Any) -> Schema:
     return {"type": "object", "properties": properties, **({"required": list(required)} if required else {}), **more}
@@ -56,23 +53,47 @@ class AutoSchema(SpectacularAutoSchema):
     view: Any
 
     def get_operation(self, *args: Any, **kwargs: Any) -> Any:
-        operation = super().get_operation(*args, **kwargs)
-        if operation and self.is_resource:
-            nouns = self.shape.type.replace("-", " ")
-            noun = str(self.serializer.Meta.model._meta.verbose_name)
-            a_noun = f"{'an' if noun[0].lower() in 'aeioul' and noun != 'LLM settings' else 'a'} {noun}"
-            names = {"noun": noun, "nouns": nouns, "a_noun": a_noun}
-            summary, description, _ = (text.format(**names) for text in VERBS[self.view.action])
-            operation |= {"summary": summary, "description": description, "tags": [self.shape.type]}
-        return operation
+        described = super().get_operation(*args, **kwargs)
+        if not (described and self.is_resource):
+            return described
+        summary = self.operation.summary.format(**self.nouns())
+        creates = self.operation.status == HTTPStatus.CREATED
+        description = f"{summary} with the provided information" if creates else summary
+        return {**described, "summary": summary, "description": description, "tags": [self.tag]}
+
+    def nouns(self) -> dict[str, str]:
+        noun = self.shape.type.replace("-", " ").removesuffix("s") if self.plain else self.model_noun
+        plural = noun if noun.endswith("settings") else f"{noun}s"
+        article = "" if noun.endswith("settings") else "an " if noun[0] in "aeioL" else "a "
+        return {"noun": noun, "nouns": plural, "a_noun": f"{article}{noun}"}
+
+    @property
+    def model_noun(self) -> str:
+        return str(self.serializer.Meta.model._meta.verbose_name)
+
+    @property
+    def plain(self) -> bool:
+        """Whether the resource is no row of a model."""
+        return not hasattr(self.serializer.Meta, "model")
+
+    @property
+    def tag(self) -> str:
+        return str(self.path.removeprefix(API_ROOT).split("/")[0])
 
     @property
     def is_resource(self) -> bool:
-        return hasattr(self.view, "known_parameters")
+        return hasattr(self.view, "operation")
+
+    @property
+    def operation(self) -> Operation:
+        operation: Operation = self.view.operation
+        return operation
 
     @property
     def serializer(self) -> Any:
-        return self._get_serializer()
+        return self.operation.answers(context={"view": self.view}) if self.answering else self._get_serializer()
+
+    answering = False  # whether the answer is being described, which may have a serializer of its own
 
     @property
     def shape(self) -> Shape:
@@ -81,17 +102,42 @@ class AutoSchema(SpectacularAutoSchema):
 
     @property
     def follows_contract(self) -> bool:
-        return self.view.action == "create" and hasattr(self.serializer.Meta, "contract_fields")
+        return self.view.action == "create" and getattr(self.serializer.Meta, "as_in_contract", False)
+
+    def _is_list_view(self, serializer: Any = None) -> bool:
+        return self.operation.returns in ("many", "identifiers") if self.is_resource else False
+
+    def get_operation_id(self) -> str:
+        if not self.is_resource:
+            return super().get_operation_id()
+        steps = [
+            step.replace("-", "_") for step in self.path.removeprefix(API_ROOT).split("/") if not step.startswith("{")
+        ]
+        verb = {"list": "list", "retrieve": "retrieve", "create": "create"}.get(self.view.action)
+        return "_".join(
+            [*steps, verb or {"PATCH": "update", "DELETE": "destroy"}.get(self.method, self.method.lower())]
+        )
 
     def get_auth(self) -> list[Schema]:
-        return [{"BearerAuth": []}] if self.is_resource else []
+        return [{"BearerAuth": []}] if self.is_resource and self.view.permission_classes != [AllowAny] else []
+
+    def get_filter_backends(self) -> list[Any]:
+        return self.view.filter_backends if self.is_resource and self.operation.returns == "many" else []
 
     def _get_parameters(self) -> list[Schema]:
-        parameters: list[Schema] = super()._get_parameters()
-        for parameter in parameters:
-            if parameter["in"] == "path":
-                parameter["schema"] = INTEGER
-        return parameters + ([] if not self.is_resource or self.view.action == "create" else self.jsonapi_parameters())
+        if not self.is_resource:
+            return super()._get_parameters()
+        parameters: list[Schema] = [
+            {"name": name, "in": "path", "required": True, "schema": INTEGER}
+            for name in uritemplate.variables(self.path)
+        ]
+        parameters += [
+            query(item.name, item.schema, item.description) | {"required": item.required}
+            for item in self.operation.parameters
+        ]
+        parameters += [*self._get_filter_parameters(), *self._get_pagination_parameters()]
+        show_include = self.operation.returns in ("one", "many") and not self.follows_contract
+        return parameters + (self.jsonapi_parameters() if show_include else [])
 
     def jsonapi_parameters(self) -> list[Schema]:
         serializers = {serializer.shape().type: serializer.shape() for serializer in self.view.related_serializers()}
@@ -103,8 +149,8 @@ class AutoSchema(SpectacularAutoSchema):
             )
             for shape in serializers.values()
         ]
-        if self.serializer.included_serializers:
-            parameters.append(query("include", listed(self.serializer.included_serializers), "Relations to include."))
+        if related := self.serializer.included_serializers:
+            parameters.append(query("include", listed(related), "Relations to include."))
         for parameter in parameters:
             parameter["description"] += f" Only in `{JSON_API}`."
         return parameters
@@ -112,41 +158,64 @@ class AutoSchema(SpectacularAutoSchema):
     # bodies
 
     def _get_request_body(self, direction: Any = "request") -> Any:
-        if not self.is_resource or self.method not in ("POST", "PATCH"):
+        if not self.is_resource:
             return super()._get_request_body(direction)
-        noun = self.noun
-        if self.follows_contract:
-            flat = self.contract_input()
+        takes, noun = self.operation.takes, self.noun
+        if takes == "nothing":
+            return None
+        if takes != "resource":
+            kind = self.serializer.included_serializers[self.operation.relation].shape().type
+            one = identifier(kind)
+            flat = document = obj({"data": one if takes == "identifier" else array(one)}, ("data",))
         else:
-            data = obj({"type": STRING, "attributes": self.flat_attributes("request")}, required=("attributes",))
-            flat = self.component(f"{noun}Input", obj({"data": data}, required=("data",)))
-        return {
-            "description": f"{noun} information",
-            "required": True,
-            "content": {
-                JSON: {"schema": flat},
-                JSON_API: {"schema": self.component(f"{noun}Document{self.method.title()}", self.jsonapi_input())},
-            },
-        }
+            if self.follows_contract:
+                flat = self.contract_input()
+            else:
+                member = {"type": STRING, "attributes": self.flat_attributes("request")}
+                schema = obj({"data": obj(member, ("attributes",))}, ("data",))
+                flat = self.component(f"{noun}{'Input' if self.method == 'POST' else 'Change'}", schema)
+            suffix = "DocumentInput" if self.method == "POST" else "DocumentChange"
+            document = self.component(f"{noun}{suffix}", self.jsonapi_input())
+        content = {JSON: {"schema": flat}, JSON_API: {"schema": document}}
+        return {"description": f"{noun} information", "required": True, "content": content}
 
     def _get_response_bodies(self, direction: Any = "response") -> Any:
         if not self.is_resource:
             return super()._get_response_bodies(direction)
-        status = SUCCESS.get(self.view.action, HTTPStatus.OK)
-        flat = self.contract_response() if self.follows_contract else self.flat_resource()
-        document = self.component(f"{self.noun}Document", self.jsonapi_document())
-        if self.view.action == "list":
-            flat, document = array(flat), self.component(f"{self.noun}ListDocument", self.jsonapi_document(many=True))
-        content = {JSON: {"schema": flat}, JSON_API: {"schema": document}}
-        responses: Schema = {str(int(status)): {"description": status.phrase, "content": content}}
+        status = self.operation.status
+        responses: Schema = {str(int(status)): {"description": status.phrase}}
+        if self.operation.returns != "nothing":
+            responses[str(int(status))]["content"] = self.success_content()
         for code in self.error_statuses():
             responses[str(int(code))] = {"description": code.phrase, "content": self.error_content()}
+        if self.operation.returns == "one" and self.method == "GET":
+            responses["304"] = {"description": HTTPStatus.NOT_MODIFIED.phrase}
         return responses
+
+    def success_content(self) -> Schema:
+        if self.operation.returns == "identifiers":
+            kind = self.serializer.included_serializers[self.operation.relation].shape().type
+            items = array(identifier(kind))
+            return {JSON: {"schema": items}, JSON_API: {"schema": obj({"data": items}, ("data",))}}
+        self.answering = self.operation.answers is not None
+        try:
+            flat = self.contract_response() if self.follows_contract else self.flat_resource()
+            document = self.component(f"{self.noun}Document", self.jsonapi_document())
+            if self.operation.returns == "all":
+                flat, document = obj({"data": array(STRING)}), obj({"data": array(self.jsonapi_resource())}, ("data",))
+            if self.operation.returns == "many":
+                flat = array(flat)
+                document = self.component(f"{self.noun}ListDocument", self.jsonapi_document(many=True))
+        finally:
+            self.answering = False
+        return {JSON: {"schema": flat}, JSON_API: {"schema": document}}
 
     def error_statuses(self) -> list[HTTPStatus]:
         codes = [400, 401, 403, 406, 429, 500, 503]
-        codes += [404] if self.view.detail else []
-        codes += [409, 413, 415] if self.method in ("POST", "PATCH") else []
+        codes += [404] if uritemplate.variables(self.path) else []
+        codes += [413, 415] if self.operation.takes != "nothing" else []
+        codes += [409] if self.method != "GET" else []
+        codes += [412] if self.method in ("PATCH", "DELETE") else []
         return [HTTPStatus(code) for code in sorted(codes)]
 
     def error_content(self) -> Schema:
@@ -171,7 +240,11 @@ class AutoSchema(SpectacularAutoSchema):
 
     @property
     def noun(self) -> str:
-        return str(self.serializer.Meta.model.__name__)
+        return (
+            "".join(word.title() for word in self.shape.type.split("-")).removesuffix("s")
+            if self.plain
+            else str(self.serializer.Meta.model.__name__)
+        )
 
     def properties(self, serializer: Any, direction: str) -> Schema:
         """The schemas of a serializer's own attributes, by name."""
@@ -193,9 +266,11 @@ class AutoSchema(SpectacularAutoSchema):
             required = [flat for flat, name in shape.flat_names.items() if self.serializer.fields[name].required]
             return obj(properties, required=tuple(required) if self.method == "POST" else ())
         for name in shape.to_many:
-            related = self.serializer.included(name)
-            properties[name] = array(resource_object(obj(self.properties(related, direction))))
-        return obj(properties, required=tuple(properties))
+            if name not in shape.on_request:
+                related = self.serializer.included(name)
+                properties[name] = array(resource_object(obj(self.properties(related, direction))))
+        hidden = getattr(self.serializer.Meta, "administrators_read", ())
+        return obj(properties, required=tuple(name for name in properties if name not in hidden))
 
     def flat_resource(self) -> Schema:
         attributes = self.flat_attributes("response")
@@ -267,11 +342,17 @@ class AutoSchema(SpectacularAutoSchema):
             "type": {"type": "string", "const": shape.type},
             "id": STRING,
             "attributes": obj(self.properties(self.serializer, "response")),
-            "links": obj({"self": STRING}, ("self",)),
         }
+        if shape.path:
+            members["links"] = obj({"self": STRING}, ("self",))
         if shape.relations:
-            members["relationships"] = obj(self.relationships(shape))
-        return self.component(f"{self.noun}Resource", obj(members, ("type", "id", "attributes", "links")))
+            links = {
+                name: obj({"links": obj({"self": STRING})}) for name in getattr(self.serializer.Meta, "linked", ())
+            }
+            shown = {name: schema for name, schema in self.relationships(shape).items() if name not in shape.on_request}
+            members["relationships"] = obj({**links, **shown})
+        required = [name for name in members if name != "relationships"]
+        return self.component(f"{self.noun}Resource", obj(members, tuple(required)))
 
     def jsonapi_document(self, many: bool = False) -> Schema:
         data = self.jsonapi_resource()
@@ -284,7 +365,7 @@ class AutoSchema(SpectacularAutoSchema):
         }
         if many:
             members["meta"] = obj({"pagination": obj(dict.fromkeys(("page", "pages", "count"), INTEGER))})
-        return obj(members, ("jsonapi", "data", "links", *(["meta"] if many else [])))
+        return obj(members, ("jsonapi", "data", *(["links", "meta"] if many else [])))
 
     def component(self, name: str, schema: Schema) -> Schema:
         """A reference to the schema under this name."""

@@ -5,12 +5,14 @@ One serializer per model serves both media types; how it is written on the wire 
 
 from collections.abc import Mapping
 from functools import cache, cached_property
+from operator import attrgetter
 from typing import Any, ClassVar
 
 from django.db import models
 from rest_framework import serializers as drf
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.relations import MANY_RELATION_KWARGS, ManyRelatedField
+from rest_framework.validators import UniqueValidator
 from rest_framework_json_api.relations import ResourceRelatedField
 from rest_framework_json_api.serializers import ModelSerializer
 
@@ -62,11 +64,32 @@ class BooleanField(drf.BooleanField):
         return data
 
 
+class DateTimeField(drf.DateTimeField):
+    default_error_messages = {"invalid": "This must be a time such as 2030-01-31T12:00:00Z."}
+
+    def to_internal_value(self, value: Any) -> Any:
+        if not isinstance(value, str):
+            self.fail("invalid", format="RFC 3339")
+        return super().to_internal_value(value)
+
+
 class ChoiceField(drf.ChoiceField):
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, str) or data not in self.choices:
             raise ValidationError(f"This must be one of {', '.join(self.choices)}.", "invalid_choice")
         return data
+
+
+# values that the renderers write as they are; moments become RFC 3339 there
+READ_AS_THEY_ARE = (
+    drf.CharField,
+    drf.IntegerField,
+    drf.FloatField,
+    drf.BooleanField,
+    drf.JSONField,
+    drf.DateTimeField,
+    drf.ChoiceField,
+)
 
 
 class ToMany(ManyRelatedField):
@@ -154,14 +177,85 @@ class Unused:
             raise ValidationError(taken_message(self.model, field.source), "unique")
 
 
-class ResourceSerializer(ModelSerializer):
-    """A resource.
+class PlainSerializer(drf.Serializer):
+    """A resource: what every serializer does.
 
-    `Meta` has `model`, `resource_name` (its type) and `fields`; `included_serializers` the resources of its relations.
-    `Meta.administrators_read` names the fields that only administrators are shown.
+    `Meta` has `resource_name` (its type) and `fields`; `included_serializers` the resources of its relations. Also in
+    Meta, where needed: `administrators_read` (fields that only administrators are shown), `for_administrators` (the
+    whole resource is), `on_request` (relations that are shown only where they are included), `linked` (those with an
+    endpoint of their own), `path` (where it is, below the API's root, if not at its type; "" for nowhere).
     """
 
     included_serializers: ClassVar[Mapping[str, Any]] = {}
+    Meta: Any
+
+    @classmethod
+    def shape(cls) -> Shape:
+        return shape_of(cls)
+
+    @classmethod
+    def for_administrators(cls) -> bool:
+        return getattr(cls.Meta, "for_administrators", False)
+
+    def included(self, relation: str) -> Any:
+        """The serializer of a related resource, made once."""
+        made = self.__dict__.setdefault("_included", {})
+        if relation not in made:
+            made[relation] = self.included_serializers[relation](context=self.context)
+        return made[relation]
+
+    @cached_property
+    def linked_relations(self) -> tuple[str, ...]:
+        """The relations whose own endpoint the caller may ask."""
+        linked = getattr(self.Meta, "linked", ())
+        return tuple(name for name in linked if name not in self.hidden and self.is_asked_for(name))
+
+    @cached_property
+    def hidden(self) -> set[str]:
+        """The fields that only administrators are shown, where the caller is none."""
+        user = getattr(self.context.get("request"), "user", None)
+        return set() if getattr(user, "is_admin", False) else set(getattr(self.Meta, "administrators_read", ()))
+
+    def to_representation(self, instance: Any) -> dict[str, Any]:
+        """The values by field: attributes ready for JSON, relations as identifiers."""
+        return {name: read(instance) for name, read in self.readers}
+
+    @cached_property
+    def readers(self) -> tuple[tuple[str, Any], ...]:
+        """The fields to show to the caller, asked once for all rows."""
+        included = getattr(self.context.get("view"), "include", ())
+        hidden = self.hidden | (set(self.shape().on_request) - set(included))
+        return tuple(
+            (name, read) for name, read in readers_of(type(self)) if name not in hidden and self.is_asked_for(name)
+        )
+
+    def is_asked_for(self, name: str) -> bool:
+        """Whether a sparse fieldset, if there is one, has this member."""
+        query = getattr(self.context.get("view"), "query", {})
+        asked = query.get(f"fields[{self.shape().type}]")
+        return asked is None or name in asked.split(",")
+
+    def to_internal_value(self, data: Mapping[str, Any]) -> Any:
+        """Validated values; every error of the body in one ValidationError."""
+        fields = self.fields
+        errors: dict[str, Any] = dict(getattr(data, "problems", {}))
+        for name in data:
+            if name not in fields:
+                errors[name] = ErrorDetail(f"There is no {name} here.", "unknown_attribute")
+            elif fields[name].read_only:
+                errors[name] = ErrorDetail(f"{name} is set by the server; leave it out.", "read_only")
+        try:
+            values = super().to_internal_value(data)
+        except ValidationError as error:
+            errors = {**error.detail, **errors}  # type: ignore[dict-item]
+        if errors:
+            raise ValidationError(errors)
+        return values
+
+
+class ResourceSerializer(PlainSerializer, ModelSerializer):
+    """A resource that is a row: `Meta` has its `model`, too."""
+
     serializer_related_field = RelationField
     serializer_choice_field = ChoiceField
     serializer_field_mapping = {
@@ -174,57 +268,61 @@ class ResourceSerializer(ModelSerializer):
         models.PositiveSmallIntegerField: IntegerField,
         models.FloatField: FloatField,
         models.BooleanField: BooleanField,
+        models.DateTimeField: DateTimeField,
     }
-
-    @classmethod
-    def shape(cls) -> Shape:
-        return shape_of(cls)  # type: ignore[arg-type]
-
-    @cached_property
-    def _readable_fields(self) -> list[Any]:
-        hidden = () if self.caller_is_admin else getattr(self.Meta, "administrators_read", ())
-        return [field for field in super()._readable_fields if field.field_name not in hidden]  # asked for each row
-
-    @property
-    def caller_is_admin(self) -> bool:
-        request = self.context.get("request")
-        return bool(getattr(getattr(request, "user", None), "is_admin", False))
-
-    def included(self, relation: str) -> "ResourceSerializer":
-        """The serializer of a related resource, made once."""
-        made = self.__dict__.setdefault("_included", {})
-        if relation not in made:
-            made[relation] = self.included_serializers[relation](context=self.context)
-        return made[relation]
 
     def build_standard_field(self, field_name: str, model_field: Any) -> Any:
         field_class, options = super().build_standard_field(field_name, model_field)
+        if model_field.blank and not model_field.null and not options.get("read_only"):
+            options["allow_null"] = True  # null clears
         for constraint in self.Meta.model._meta.constraints:
             if isinstance(constraint, UniqueFolded) and constraint.source(self.Meta.model) == field_name:
-                options["validators"] = [*options.get("validators", []), Unused(self.Meta.model, constraint)]
+                kept = [item for item in options.get("validators", []) if not isinstance(item, UniqueValidator)]
+                options["validators"] = [*kept, Unused(self.Meta.model, constraint)]
         return field_class, options
 
     def to_internal_value(self, data: Mapping[str, Any]) -> Any:
-        """Validated values; every error of the body in one ValidationError."""
-        errors: dict[str, Any] = dict(getattr(data, "problems", {}))
-        for name in data:
-            if name not in self.fields:
-                errors[name] = ErrorDetail(f"There is no {name} here.", "unknown_attribute")
-            elif self.fields[name].read_only:
-                errors[name] = ErrorDetail(f"{name} is set by the server; leave it out.", "read_only")
-        try:
-            values = super().to_internal_value(data)
-        except ValidationError as error:
-            errors = {**error.detail, **errors}  # type: ignore[dict-item]
-        if errors:
-            raise ValidationError(errors)
+        values = super().to_internal_value(data)
+        for name, value in values.items():
+            if value is None and not (field := self.Meta.model._meta.get_field(name)).null:
+                values[name] = field.get_default()
         return values
 
 
 @cache
-def shape_of(serializer_class: type[ResourceSerializer]) -> Shape:
+def shape_of(serializer_class: Any) -> Shape:
     fields = serializer_class().fields
     to_one = tuple(name for name, field in fields.items() if isinstance(field, RelationField))
     to_many = tuple(name for name, field in fields.items() if isinstance(field, ToMany))
     attributes = tuple(name for name in fields if name not in to_one + to_many)
-    return Shape(serializer_class.Meta.resource_name, attributes, to_one, to_many)
+    meta = serializer_class.Meta
+    kind, on_request = meta.resource_name, tuple(getattr(meta, "on_request", ()))
+    return Shape(kind, attributes, to_one, to_many, on_request, getattr(meta, "path", kind))
+
+
+@cache
+def readers_of(serializer_class: Any) -> tuple[tuple[str, Any], ...]:
+    """For each readable field a function from an instance to its value: what DRF does per row, decided once."""
+    fields = serializer_class().fields.items()
+    return tuple((name, reader(field)) for name, field in fields if not field.write_only)
+
+
+def reader(field: Any) -> Any:
+    source: str = field.source
+    relation: Any = getattr(field, "child_relation", field)
+    if isinstance(field, ToMany):
+        kind = resource_type(relation)
+        return lambda instance: [{"type": kind, "id": str(item.pk)} for item in getattr(instance, source).all()]
+    if isinstance(field, RelationField):
+        return to_one_reader(resource_type(relation), attrgetter(f"{source}_id"))
+    if isinstance(field, READ_AS_THEY_ARE) and type(field).get_attribute is drf.Field.get_attribute:
+        return attrgetter(source)
+    return lambda instance: field.to_representation(field.get_attribute(instance))
+
+
+def to_one_reader(kind: str, key_of: Any) -> Any:
+    def read(instance: Any) -> dict[str, str] | None:
+        key = key_of(instance)
+        return None if key is None else {"type": kind, "id": str(key)}
+
+    return read

@@ -148,7 +148,7 @@ REST_FRAMEWORK = {
         "groups.authentication.TokenAuthentication",
         "groups.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["groups.permissions.AdminsWrite"],
+    "DEFAULT_PERMISSION_CLASSES": ["groups.permissions.AdministratorsWrite"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "aistudio.negotiation.ContentNegotiation",
     "DEFAULT_PARSER_CLASSES": ["aistudio.parsers.FlatParser", "aistudio.parsers.JSONAPIParser"],
     "DEFAULT_RENDERER_CLASSES": ["aistudio.renderers.FlatRenderer", "aistudio.renderers.JSONAPIRenderer"],

@@ -10,13 +10,15 @@ from inflection import singularize
 class Shape:
     """The members of a resource: `attributes`, and of its relations those to one and to many resources.
 
-    `nested` are the relations to many that the flat form shows as whole resources.
+    `on_request` are the relations that are shown only where they are included; `path` is where it is found.
     """
 
     type: str
     attributes: tuple[str, ...]
     to_one: tuple[str, ...] = ()
     to_many: tuple[str, ...] = ()
+    on_request: tuple[str, ...] = ()
+    path: str = ""
 
     @cached_property
     def relations(self) -> tuple[str, ...]:

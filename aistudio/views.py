@@ -1,78 +1,63 @@
 """The base of every resource's view: which parameters it takes, what may be included, how it is stored."""
 
+import hashlib
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Any, ClassVar
 
 from django.db import IntegrityError, transaction
-from django.db.models import Prefetch, QuerySet, prefetch_related_objects
+from django.db.models import Prefetch, ProtectedError, QuerySet, prefetch_related_objects
+from django.http import HttpResponse, HttpResponseNotModified
 from django.utils.cache import patch_vary_headers
-from rest_framework import mixins
+from django.utils.http import parse_etags
 from rest_framework.exceptions import PermissionDenied
+from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
-from aistudio.errors import InvalidParameter
+from aistudio.errors import Conflict, InvalidParameter, PreconditionFailed
+from aistudio.filters import LONGEST_SEARCH
+from aistudio.names import fold
+from aistudio.operations import STANDARD, Operation
 from aistudio.paging import NUMBER_NAMES, SIZE_NAMES
 from aistudio.renderers import API_ROOT
 
-LIST_PARAMETERS = {*NUMBER_NAMES, *SIZE_NAMES, "sort", "search"}
+LIST_PARAMETERS = {*NUMBER_NAMES, *SIZE_NAMES, "sort"}
 
 
-class ResourceViewSet(GenericViewSet):
-    """Resources of one type.
+class ResourceView(GenericViewSet):
+    """Resources of one type, with the actions that are declared with `operation` and `relationship`.
 
-    `filterset_class`, `search_field`, `sort_fields` say what its lists can be asked; `parameters` which query
-    parameters an action takes beyond those.
+    `filterset_class`, `search_fields` (of folded names) and `sort_fields` (names to columns) say what its lists can be
+    asked.
     """
 
     lookup_value_converter = "int"  # [0-9]+: no other digits, no sign
     http_method_names = ["get", "post", "patch", "delete", "head"]
     queryset: Any = None
     filterset_class: Any = None
-    search_field: str = "name_folded"
+    search_fields: tuple[str, ...] = ()
     sort_fields: ClassVar[dict[str, str]] = {}
-    parameters: ClassVar[dict[str, set[str]]] = {}
+    without_query = False  # whether a representation is being made as if the request had no query
+
+    # what is asked
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        check_parameters(request, self.known_parameters())
-        self.check_include()
+        if hasattr(self, self.action or ""):  # else the method is not allowed
+            self.check_parameters()
+            self.check_include()
 
-    def known_parameters(self) -> set[str]:
-        known = set(self.parameters.get(self.action, ()))
-        if self.action == "list":
-            known |= LIST_PARAMETERS | {f"filter[{name}]" for name in self.filter_names()}
-        if self.speaks_jsonapi:
-            known |= {"include", *(f"fields[{serializer.shape().type}]" for serializer in self.related_serializers())}
-        return known
-
-    def filter_names(self) -> list[str]:
-        return list(self.filterset_class.base_filters) if self.filterset_class else []
+    @property
+    def operation(self) -> Operation:
+        own = getattr(getattr(self, self.action), "operation", None)
+        method = "get" if self.request.method == "HEAD" else (self.request.method or "").lower()
+        return own[method] if own else STANDARD[self.action]
 
     @property
     def speaks_jsonapi(self) -> bool:
         return bool(self.request.accepted_renderer.format == "jsonapi")
-
-    def related_serializers(self) -> Iterator[Any]:
-        """The serializer of this view and those of what can be included."""
-        own: Any = self.get_serializer_class()
-        yield own
-        yield from own.included_serializers.values()
-
-    def check_include(self) -> None:
-        for serializer in self.related_serializers():
-            shape, name = serializer.shape(), f"fields[{serializer.shape().type}]"
-            asked = self.request.query_params.get(name, "")
-            members = shape.attributes + shape.relations
-            if unknown := [field for field in filter(None, asked.split(",")) if field not in members]:
-                raise InvalidParameter(name, f"{shape.type} has no {unknown[0]}; it has {', '.join(members)}.")
-        own: Any = self.get_serializer_class()
-        included = own.included_serializers
-        for path in self.include:
-            if path not in included:
-                raise InvalidParameter("include", f"{path} cannot be included; {', '.join(included)} can.")
-            if getattr(included[path].Meta, "for_administrators", False) and not self.user.is_admin:
-                raise PermissionDenied(f"Only administrators may include {path}.")
 
     @property
     def user(self) -> Any:
@@ -80,42 +65,158 @@ class ResourceViewSet(GenericViewSet):
         return self.request.user
 
     @property
+    def query(self) -> Any:
+        return {} if self.without_query else self.request.query_params
+
+    @property
     def include(self) -> list[str]:
         """The relations to include with each resource."""
-        asked = self.request.query_params.get("include", "")
-        return list(filter(None, asked.split(",")))
+        return list(filter(None, self.query.get("include", "").split(",")))
+
+    def known_parameters(self) -> set[str]:
+        operation = self.operation
+        known = {parameter.name for parameter in operation.parameters}
+        if operation.returns == "many":
+            known |= LIST_PARAMETERS | ({"search"} if self.search_fields else set())
+            known |= (
+                {f"filter[{name}]" for name in self.filterset_class.base_filters} if self.filterset_class else set()
+            )
+        if self.speaks_jsonapi and operation.returns in ("one", "many"):
+            known |= {"include", *(f"fields[{serializer.shape().type}]" for serializer in self.related_serializers())}
+        return known
+
+    def check_parameters(self) -> None:
+        """Refuse a query parameter that this endpoint does not have, or that is there twice, or not at all."""
+        known = self.known_parameters()
+        for name, values in self.request.query_params.lists():
+            if name not in known:
+                listed = ", ".join(sorted(known)) or "none"
+                raise InvalidParameter(name, f"There is no parameter {name} here. There are: {listed}.", unknown=True)
+            if len(values) > 1:
+                raise InvalidParameter(name, f"{name} is there {len(values)} times; once is enough.")
+        for parameter in self.operation.parameters:
+            if parameter.required and not self.request.query_params.get(parameter.name, "").strip():
+                raise InvalidParameter(parameter.name, f"{parameter.name} is missing. {parameter.description}")
+
+    def related_serializers(self) -> Iterator[Any]:
+        """The serializer of the answer and those of what can be included."""
+        own: Any = self.operation.answers or self.get_serializer_class()
+        yield own
+        yield from own.included_serializers.values()
+
+    def check_include(self) -> None:
+        for serializer in self.related_serializers():
+            shape, name = serializer.shape(), f"fields[{serializer.shape().type}]"
+            members = shape.attributes + shape.relations
+            for field in filter(None, self.query.get(name, "").split(",")):
+                if field not in members:
+                    raise InvalidParameter(name, f"{shape.type} has no {field}; it has {', '.join(members)}.")
+        own: Any = self.operation.answers or self.get_serializer_class()
+        for path in self.include:
+            if path not in own.included_serializers:
+                listed = ", ".join(own.included_serializers) or "nothing"
+                raise InvalidParameter("include", f"{path} cannot be included here; {listed} can.")
+            hidden = path in getattr(own.Meta, "administrators_read", ())
+            if not self.user.is_admin and (hidden or own.included_serializers[path].for_administrators()):
+                raise PermissionDenied(f"Only administrators may include {path}.")
+
+    def integer(self, name: str) -> int:
+        """The value of a query parameter that must be an integer of 64 bits."""
+        text = self.request.query_params[name]
+        if text.isascii() and text.removeprefix("-").isdigit() and len(text) < 20:
+            return int(text)
+        raise InvalidParameter(name, f"{name} must be an integer.")
+
+    # what is there
 
     def get_queryset(self) -> QuerySet[Any]:
         """What the caller may see, with what its representation shows."""
         serializer: Any = self.get_serializer_class()
-        queryset = self.queryset.visible_to(self.user)
-        shape = serializer.shape()
-        to_one = [name for name in self.include if name in shape.to_one]
-        return queryset.select_related(*to_one).prefetch_related(*self.prefetches())
+        to_one = [name for name in self.include if name in serializer.shape().to_one]
+        return self.queryset.visible_to(self.user).select_related(*to_one).prefetch_related(*self.prefetches())
 
     def prefetches(self) -> list[Prefetch]:
         """The relations to many that the representation shows, as far as the caller may see them."""
         return []
 
-    def save(self, serializer: Any) -> None:
-        """Store it whole, or say what was wrong: also when someone else was faster."""
-        try:
-            with transaction.atomic():
-                serializer.save()
-                prefetch_related_objects([serializer.instance], *self.prefetches())
-        except IntegrityError:
-            serializer.run_validation(serializer.initial_data)  # what collided is there now, and the validators see it
-            raise
+    def locked_object(self) -> Any:
+        """The resource, which nobody else changes until the end of the transaction."""
+        return get_object_or_404(self.get_queryset().select_for_update(of=("self",)), pk=self.kwargs["pk"])
 
-    def perform_create(self, serializer: Any) -> None:
-        self.save(serializer)
+    def answer_list(self, queryset: QuerySet[Any]) -> Response:
+        page = self.paginate_queryset(self.filter_queryset(queryset))
+        serializer_class = self.operation.answers or self.get_serializer_class()
+        return self.get_paginated_response(
+            serializer_class(page, many=True, context=self.get_serializer_context()).data
+        )
 
-    def perform_update(self, serializer: Any) -> None:
-        self.save(serializer)
+    def answer_search(self, field: str, parameter: str) -> Response:
+        """Those whose folded field begins with the value of the parameter."""
+        text = self.request.query_params[parameter]
+        if "\0" in text or len(text) > LONGEST_SEARCH:
+            raise InvalidParameter(parameter, f"{parameter} must have at most {LONGEST_SEARCH} characters, no NUL.")
+        return self.answer_list(self.get_queryset().filter(**{f"{field}__startswith": fold(text)}))
 
-    def get_success_headers(self, data: Any) -> dict[str, str]:
-        own = f"{API_ROOT}{data.serializer.shape().type}/{data.serializer.instance.pk}"
-        return {"Location": self.request.build_absolute_uri(own)}
+    def answer_one(self, instance: Any, status: int = HTTPStatus.OK) -> Response:
+        """The resource, with its ETag where the request has no query."""
+        serializer_class = self.operation.answers or self.get_serializer_class()
+        response = Response(serializer_class(instance, context=self.get_serializer_context()).data, status=status)
+        if not self.request.query_params:
+            response.add_post_render_callback(self.tag)
+        return response
+
+    # relations
+
+    def answer_relationship(self, relation: str) -> Response:
+        """Show or change a relation to many; nothing happens where it is already so."""
+        if self.request.method in ("GET", "HEAD"):
+            related: Any = self.get_serializer_class()
+            queryset = getattr(self.get_object(), relation).all().visible_to(self.user).order_by("pk")
+            kind = related.included_serializers[relation].shape().type
+            keys: Any = self.paginate_queryset(queryset.values_list("pk", flat=True))
+            return self.get_paginated_response([{"type": kind, "id": str(key)} for key in keys])
+        with transaction.atomic():
+            holder = self.locked_object()
+            found = self.named_resources(relation)
+            manager = getattr(holder, relation)
+            if self.request.method == "PATCH":
+                manager.set(found)
+            else:
+                (manager.add if self.request.method == "POST" else manager.remove)(*found)
+        return Response(status=HTTPStatus.NO_CONTENT)
+
+    def named_resources(self, relation: str) -> list[Any]:
+        """The resources that the body names for this relation, as far as the caller may see them."""
+        serializer: Any = self.get_serializer()
+        found: list[Any] = serializer.fields[relation].to_internal_value(self.request.data)
+        return found
+
+    # conditions
+
+    def tag(self, response: HttpResponse) -> HttpResponse | None:
+        """Give an answer its ETag; a client that has it already gets 304 instead."""
+        response["ETag"] = etag(response.content)
+        known = parse_etags(self.request.headers.get("If-None-Match", ""))
+        if self.request.method not in ("GET", "HEAD") or not {"*", response["ETag"]} & {
+            item.removeprefix("W/") for item in known
+        }:
+            return None
+        unchanged = HttpResponseNotModified()
+        for name in ("ETag", "Vary", "Cache-Control"):
+            unchanged[name] = response[name]
+        return unchanged
+
+    def check_precondition(self, instance: Any) -> None:
+        """Refuse a write to something else than what the client saw (`If-Match`)."""
+        wanted = self.request.headers.get("If-Match")
+        if wanted is None or wanted.strip() == "*":
+            return
+        self.without_query = True
+        serializer = self.get_serializer(instance)
+        current = self.request.accepted_renderer.render(serializer.data, renderer_context=self.get_renderer_context())
+        self.without_query = False
+        if etag(current) not in parse_etags(wanted):
+            raise PreconditionFailed("It has changed since you read it. Read it again, and decide anew.")
 
     def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)
@@ -124,15 +225,69 @@ class ResourceViewSet(GenericViewSet):
         return response
 
 
-class CreateReadViewSet(ResourceViewSet, mixins.CreateModelMixin, mixins.ListModelMixin, mixins.RetrieveModelMixin):
-    """Create, list and read."""
+class ResourceViewSet(ResourceView):
+    """Resources that can be listed, read, created, changed and deleted."""
+
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return self.answer_list(self.get_queryset())
+
+    def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return self.answer_one(self.get_object())
+
+    def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        serializer: Any = self.get_serializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        try:
+            with transaction.atomic():
+                self.store(serializer)
+        except IntegrityError:
+            self.explain_collision(serializer)
+        response = self.answer_one(serializer.instance, HTTPStatus.CREATED)
+        if path := serializer.shape().path:
+            response["Location"] = request.build_absolute_uri(f"{API_ROOT}{path}/{serializer.instance.pk}")
+        return response
+
+    def partial_update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        serializer: Any = None
+        try:
+            with transaction.atomic():
+                instance = self.locked_object()
+                self.check_precondition(instance)
+                serializer = self.get_serializer(instance, data=request.data, partial=True)
+                serializer.is_valid(raise_exception=True)
+                self.store(serializer)
+        except IntegrityError:
+            self.explain_collision(serializer)
+        return self.answer_one(serializer.instance)
+
+    def store(self, serializer: Any) -> None:
+        """Save what was validated, inside the transaction."""
+        serializer.save()
+        prefetch_related_objects([serializer.instance], *self.prefetches())
+
+    @staticmethod
+    def explain_collision(serializer: Any) -> None:
+        """Someone was faster: what collided is stored now, and the validators see it."""
+        if serializer is not None:
+            serializer.run_validation(serializer.initial_data)
+        raise Conflict("Someone else changed the same at this moment. Nothing was stored; try again.")
+
+    def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        with transaction.atomic():
+            instance = self.locked_object()
+            self.check_precondition(instance)
+            self.remove(instance)
+        return Response(status=HTTPStatus.NO_CONTENT)
+
+    def remove(self, instance: Any) -> None:
+        """Delete it, inside the transaction; Conflict names what relies on it."""
+        try:
+            instance.delete()
+        except ProtectedError as error:
+            names = sorted(str(item) for item in error.protected_objects)
+            shown = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+            raise Conflict(f"It is in use by {shown}.") from None
 
 
-def check_parameters(request: Request, known: set[str]) -> None:
-    """Refuse a query parameter that this endpoint does not have, or that is there twice."""
-    for name, values in request.query_params.lists():
-        if name not in known:
-            listed = ", ".join(sorted(known)) or "none"
-            raise InvalidParameter(name, f"There is no parameter {name} here. There are: {listed}.", unknown=True)
-        if len(values) > 1:
-            raise InvalidParameter(name, f"{name} is there {len(values)} times; once is enough.")
+def etag(content: Any) -> str:
+    return f'"{hashlib.sha256(content).hexdigest()[:32]}"'

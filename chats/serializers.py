@@ -1,8 +1,10 @@
 from typing import ClassVar
 
-from aistudio.serializers import ResourceSerializer
+from rest_framework import serializers
+
+from aistudio.serializers import PlainSerializer, ResourceSerializer
 from chats.models import Chat
-from groups.serializers import GroupSerializer
+from groups.serializers import GroupSummarySerializer
 from llms.serializers import LLMSerializer, LLMSettingsSerializer
 
 
@@ -10,13 +12,14 @@ class ChatSerializer(ResourceSerializer):
     included_serializers: ClassVar = {
         "llm": LLMSerializer,
         "llm_settings": LLMSettingsSerializer,
-        "groups": GroupSerializer,
+        "groups": GroupSummarySerializer,
     }
 
     class Meta:
         model = Chat
         resource_name = "chats"
         administrators_read = ("system_prompt",)
+        as_in_contract = True
         contract_fields = ("name", "llm", "llm_settings", "groups")
         fields = (
             "name",
@@ -29,3 +32,17 @@ class ChatSerializer(ResourceSerializer):
             "updated_at",
         )
         read_only_fields = ("created_at", "updated_at")
+        linked = ("groups",)
+
+
+class ExplanationSerializer(PlainSerializer):
+    user_id = serializers.IntegerField(read_only=True)
+    chat_id = serializers.IntegerField(read_only=True)
+    allowed = serializers.BooleanField(read_only=True)
+    code = serializers.CharField(read_only=True)
+    detail = serializers.CharField(read_only=True)
+    groups = serializers.ListField(child=serializers.CharField(), read_only=True)
+
+    class Meta:
+        resource_name = "access-explanations"
+        path = ""

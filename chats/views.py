@@ -1,13 +1,18 @@
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.db.models import Prefetch, QuerySet
 from django_filters import rest_framework as filters
+from rest_framework.response import Response
 
+from aistudio.errors import InvalidParameter
 from aistudio.filters import IdFilter, NameFilter
-from aistudio.views import CreateReadViewSet
+from aistudio.operations import INTEGER_64, Parameter, operation, relationship
+from aistudio.views import ResourceViewSet
+from chats.access import explain
 from chats.models import Chat
-from chats.serializers import ChatSerializer
-from groups.models import Group
+from chats.serializers import ChatSerializer, ExplanationSerializer
+from groups.models import Group, User
+from groups.permissions import AdministratorsOfVisible
 
 
 class ChatFilters(filters.FilterSet):
@@ -20,15 +25,43 @@ class ChatFilters(filters.FilterSet):
         return chats.filter(groups__in=Group.objects.visible_to(self.request.user).filter(pk=group_id))
 
 
-class ChatViewSet(CreateReadViewSet):
+class ChatViewSet(ResourceViewSet):
     queryset = Chat.objects.all()
     serializer_class = ChatSerializer
     filterset_class = ChatFilters
+    search_fields = ("name_folded",)
     sort_fields: ClassVar[dict[str, str]] = {
         "name": "name_folded",
         "created_at": "created_at",
         "updated_at": "updated_at",
     }
 
+    groups_relationship = relationship("groups")
+
     def prefetches(self) -> list[Prefetch]:
         return [Prefetch("groups", Group.objects.visible_to(self.user))]
+
+    @operation(
+        "List the chats of a group",
+        detail=False,
+        path="by-group",
+        returns="many",
+        parameters=(Parameter("group_id", INTEGER_64, "The id of a group."),),
+    )
+    def by_group(self, request: Any) -> Response:
+        group = Group.objects.visible_to(request.user).filter(pk=self.integer("group_id"))
+        return self.answer_list(self.get_queryset().filter(groups__in=group))
+
+    @operation(
+        "Explain whether a user may use a chat, and why",
+        detail=True,
+        path="explain-access",
+        answers=ExplanationSerializer,
+        parameters=(Parameter("user", INTEGER_64, "The id of a user."),),
+        permission_classes=[AdministratorsOfVisible],
+    )
+    def explain_access(self, request: Any, pk: int) -> Response:
+        user = User.objects.visible_to(request.user).filter(pk=self.integer("user")).first()
+        if user is None:
+            raise InvalidParameter("user", f"There is no user with the id {request.query_params['user']}.")
+        return self.answer_one(explain(user=user, chat=self.get_object()))

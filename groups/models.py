@@ -39,6 +39,7 @@ class User(AbstractBaseUser):
     email = models.EmailField("e-mail", max_length=254, unique=True)
     email_folded = FoldedField("email")
     name = models.CharField(max_length=200, blank=True)
+    name_folded = FoldedField("name")
     is_admin = models.BooleanField(
         "administrator", default=False, help_text="May manage everything, here and in the API."
     )
@@ -46,7 +47,6 @@ class User(AbstractBaseUser):
         "active", default=True, help_text="Without it, sign-in and every token are refused from the next request on."
     )
     created_at = models.DateTimeField("created", auto_now_add=True)
-    groups: models.Manager["Group"]
 
     objects: ClassVar[UserManager] = UserManager()
 

@@ -6,8 +6,8 @@ from rest_framework.exceptions import NotAuthenticated
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 
 
-class AdminsWrite(BasePermission):
-    """Members read what they can see; only administrators change anything."""
+class SignedIn(BasePermission):
+    """Anyone signed in, and administrators alone where `may_member` says no."""
 
     message = "Only administrators may do this."
 
@@ -17,14 +17,27 @@ class AdminsWrite(BasePermission):
         return request.user.is_admin or self.may_member(request, view)
 
     def may_member(self, request: Any, view: Any) -> bool:
-        """Whether anyone signed in may; to change a row they cannot see is a 404, not a 403."""
-        if request.method in SAFE_METHODS:
-            return True
+        return True
+
+
+class Administrators(SignedIn):
+    """Administrators alone."""
+
+    def may_member(self, request: Any, view: Any) -> bool:
+        return False
+
+
+class AdministratorsOfVisible(SignedIn):
+    """Administrators alone; to others what they cannot see is a 404, not a 403."""
+
+    def may_member(self, request: Any, view: Any) -> bool:
         if view.detail:
             view.get_object()
         return False
 
 
-class Administrators(AdminsWrite):
+class AdministratorsWrite(AdministratorsOfVisible):
+    """Members read what they can see; only administrators change anything."""
+
     def may_member(self, request: Any, view: Any) -> bool:
-        return False
+        return request.method in SAFE_METHODS or super().may_member(request, view)

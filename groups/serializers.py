@@ -1,11 +1,122 @@
-from aistudio.serializers import ResourceSerializer
-from groups.models import Group
+from typing import Any
+
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError as DjangoValidationError
+from django.utils import timezone
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+
+from aistudio.serializers import CharField, EmailField, PlainSerializer, RelationField, ResourceSerializer
+from groups.models import ApiToken, Group, User
 
 
-class GroupSerializer(ResourceSerializer):
+class GroupSummarySerializer(ResourceSerializer):
+    """A group as others show it: without its members."""
+
     class Meta:
         model = Group
         resource_name = "groups"
-        contract_fields = ("name",)
-        fields = ("name", "created_at")
+        fields: tuple[str, ...] = ("name", "created_at")
         read_only_fields = ("created_at",)
+        contract_fields = ("name",)
+
+
+class UserSerializer(ResourceSerializer):
+    included_serializers = {"groups": GroupSummarySerializer}
+    password = CharField(
+        write_only=True, required=False, allow_null=True, trim_whitespace=False, max_length=1_000,
+        help_text="Checked for strength. Without one, the user cannot sign in; null takes it away.",
+    )  # fmt: skip
+    groups = RelationField(many=True, queryset=Group.objects.all(), required=False)
+
+    class Meta:
+        model = User
+        resource_name = "users"
+        fields: tuple[str, ...] = (
+            "email",
+            "name",
+            "is_admin",
+            "is_active",
+            "password",
+            "groups",
+            "created_at",
+            "last_login",
+        )
+        read_only_fields = ("created_at", "last_login")
+        linked = ("groups",)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if password := attrs.get("password"):
+            known = User(email=attrs.get("email", getattr(self.instance, "email", "")), name=attrs.get("name", ""))
+            try:
+                validate_password(password, known)
+            except DjangoValidationError as error:
+                raise ValidationError({"password": error.messages}) from None
+        return attrs
+
+    def create(self, validated_data: dict[str, Any]) -> User:
+        groups = validated_data.pop("groups", [])
+        user = User.objects.create_user(**validated_data)
+        user.groups.set(groups)
+        return user
+
+    def update(self, instance: User, validated_data: dict[str, Any]) -> User:
+        if "password" in validated_data:
+            instance.set_password(validated_data.pop("password"))
+        return super().update(instance, validated_data)
+
+
+class UserWithKeySerializer(UserSerializer):
+    """A user with their new key, this once."""
+
+    api_key = serializers.CharField(read_only=True)
+
+    class Meta(UserSerializer.Meta):
+        fields = (*UserSerializer.Meta.fields, "api_key")
+
+
+class GroupSerializer(GroupSummarySerializer):
+    included_serializers = {"members": UserSerializer}
+    members = RelationField(many=True, queryset=User.objects.all(), required=False)
+
+    class Meta(GroupSummarySerializer.Meta):
+        fields = ("name", "members", "created_at")
+        on_request = ("members",)
+        administrators_read = ("members",)
+        linked = ("members",)
+
+
+class CredentialsSerializer(PlainSerializer):
+    email = EmailField(max_length=254)
+    password = CharField(write_only=True, trim_whitespace=False, max_length=1_000)
+
+    class Meta:
+        resource_name = "credentials"
+
+
+class TokenSerializer(ResourceSerializer):
+    class Meta:
+        model = ApiToken
+        resource_name = "tokens"
+        path = "users/me/tokens"
+        fields: tuple[str, ...] = ("name", "prefix", "expires_at", "created_at", "revoked_at", "last_used_at")
+        read_only_fields = ("prefix", "created_at", "revoked_at", "last_used_at")
+
+    def validate_expires_at(self, moment: Any) -> Any:
+        if moment is not None and moment <= timezone.now():
+            raise ValidationError("This must be a moment to come.")
+        return moment
+
+    def create(self, validated_data: dict[str, Any]) -> ApiToken:
+        token, key = ApiToken.issue(self.context["request"].user, **validated_data)
+        token.token = key  # type: ignore[attr-defined]
+        return token
+
+
+class IssuedTokenSerializer(TokenSerializer):
+    """A token with its key, this once."""
+
+    token = serializers.CharField(read_only=True)
+
+    class Meta(TokenSerializer.Meta):
+        fields = (*TokenSerializer.Meta.fields, "token")

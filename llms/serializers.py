@@ -1,15 +1,24 @@
+from typing import Any
+
 from rest_framework import serializers
 
-from aistudio.serializers import ResourceSerializer
+from aistudio.serializers import CharField, PlainSerializer, ResourceSerializer
 from llms.models import LLM, LLMSettings
 
 KEY_PLACEHOLDER = "********"
 
 
-class LLMSerializer(ResourceSerializer):
-    """An LLM. Its key never leaves: where there is one, a placeholder stands for it."""
+class KeyField(CharField):
+    """A key that can be written and not read: where there is one, a placeholder stands for it."""
 
-    api_key = serializers.SerializerMethodField()
+    def get_attribute(self, instance: LLM) -> str:
+        return KEY_PLACEHOLDER if instance.has_api_key else ""
+
+
+class LLMSerializer(ResourceSerializer):
+    """An LLM. To send the placeholder of its key back keeps the key; "" and null clear it."""
+
+    api_key = KeyField(required=False, allow_null=True, allow_blank=True, max_length=1_000)
     has_api_key = serializers.BooleanField(read_only=True)
 
     class Meta:
@@ -34,8 +43,17 @@ class LLMSerializer(ResourceSerializer):
         )
         read_only_fields = ("created_at", "updated_at")
 
-    def get_api_key(self, llm: LLM) -> str:
-        return KEY_PLACEHOLDER if llm.has_api_key else ""
+    def create(self, validated_data: dict[str, Any]) -> LLM:
+        return self.update(LLM(), validated_data)
+
+    def update(self, instance: LLM, validated_data: dict[str, Any]) -> LLM:
+        key = validated_data.pop("api_key", KEY_PLACEHOLDER)
+        if key != KEY_PLACEHOLDER:
+            instance.set_api_key(key or "")
+        for name, value in validated_data.items():
+            setattr(instance, name, value)
+        instance.save()
+        return instance
 
 
 class LLMSettingsSerializer(ResourceSerializer):
@@ -60,3 +78,13 @@ class LLMSettingsSerializer(ResourceSerializer):
             "updated_at",
         )
         read_only_fields = ("created_at", "updated_at")
+
+
+class VendorSerializer(PlainSerializer):
+    """A vendor, by the name that `llms` know it by."""
+
+    description = serializers.CharField(read_only=True)
+
+    class Meta:
+        resource_name = "vendors"
+        path = ""

@@ -1,4 +1,6 @@
-"""The vendors an LLM can be of: the name that the API speaks, and what people read."""
+"""The vendors an LLM can be of."""
+
+from typing import NamedTuple
 
 VENDORS = {
     "openai": "OpenAI, and all that speak its chat completions",
@@ -7,3 +9,10 @@ VENDORS = {
     "ollama": "Ollama",
     "demo": "Demo: answers without a network, costs nothing",
 }
+
+
+class Vendor(NamedTuple):
+    """The name that the API speaks, and what people read."""
+
+    pk: str
+    description: str

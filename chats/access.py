@@ -1,0 +1,67 @@
+"""Why someone may or may not use a chat. The answer is `visible_to`'s; here it is put into words."""
+
+from dataclasses import dataclass, field
+
+from chats.models import Chat
+from groups.models import Group, User
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Whether a user may use a chat; `code` is for programs, `detail` for people; `groups` are those that decide."""
+
+    user_id: int
+    chat_id: int
+    allowed: bool
+    code: str
+    detail: str
+    groups: list[str] = field(default_factory=list)
+
+    @property
+    def pk(self) -> str:
+        return f"{self.chat_id}-{self.user_id}"
+
+
+def explain(*, user: User, chat: Chat) -> Explanation:
+    """Whether the user may use the chat, and by which groups, or what is missing."""
+    groups = list(chat.groups.all())
+    own = set(user.groups.values_list("pk", flat=True))
+    shared = [group.name for group in groups if group.pk in own]
+    allowed = user.is_active and Chat.objects.visible_to(user).filter(pk=chat.pk).exists()
+    if allowed and user.is_admin:
+        code, detail, deciding = "administrator", f"{user} is an administrator, who may use every chat.", shared
+    elif allowed:
+        code, detail, deciding = "member", f"{user} belongs to {listed(shared)}.", shared
+    elif not user.is_active:
+        code, detail, deciding = "inactive", f"{user} is not active, so nothing is open to them; activate the user.", []
+    elif not groups:
+        code, detail, deciding = (
+            "no_groups",
+            f"{chat} has no groups, so it is for administrators only; add a group to it.",
+            [],
+        )
+    else:
+        deciding = [group.name for group in groups]
+        code = "not_member"
+        detail = f"{chat} is open to {listed(deciding)}; {user} belongs to none of them. {situation(user)}"
+    return Explanation(user.pk, chat.pk, allowed, code, detail, deciding)
+
+
+def situation(user: User) -> str:
+    """What the user can use at all, or why it is nothing."""
+    if not user.is_active:
+        return f"{user} is not active, so nothing is open to them."
+    chats = Chat.objects.visible_to(user).order_by("name_folded")
+    if total := chats.count():
+        shown = listed([str(chat) for chat in chats[:10]])
+        return f"They may use {total} chat{'s' if total > 1 else ''}: {shown}{' and more' if total > 10 else ''}."
+    groups = [str(group) for group in Group.objects.filter(members=user)]
+    if user.is_admin:
+        return "There is no chat yet."
+    if not groups:
+        return "They belong to no group at all, so there is no chat for them; add them to a group."
+    return f"No chat is open to their groups, {listed(groups)}; add one of these to a chat."
+
+
+def listed(names: list[str]) -> str:
+    return ", ".join(names)

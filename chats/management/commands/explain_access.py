@@ -1,0 +1,35 @@
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from aistudio.names import fold
+from chats.access import explain, situation
+from chats.models import Chat
+from groups.models import User
+
+
+class Command(BaseCommand):
+    help = "Says whether someone may use a chat, and by which group or what is missing; without a chat, what they may."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("email")
+        parser.add_argument("chat", nargs="?", help="its name or id")
+
+    def handle(self, *args: Any, email: str, chat: str | None, **options: Any) -> None:
+        try:
+            user = User.objects.get_by_natural_key(email)
+        except User.DoesNotExist:
+            raise CommandError(f"There is no user with the e-mail {email}.") from None
+        if chat is None:
+            self.stdout.write(situation(user))
+            return
+        chats = Chat.objects.filter(name_folded=fold(chat))
+        if not chats and chat.isdecimal():
+            chats = Chat.objects.filter(pk=int(chat))
+        if not chats:
+            raise CommandError(f"There is no chat with the name or id {chat}.")
+        for found in chats:
+            explanation = explain(user=user, chat=found)
+            verdict = "yes" if explanation.allowed else "no"
+            self.stdout.write(f"{found} (chat {found.pk}): {verdict}. {explanation.detail}")

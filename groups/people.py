@@ -1,0 +1,59 @@
+"""What is done to people: signing in, keys, and that someone remains who administers."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.contrib.auth import authenticate
+from django.core.cache import cache
+from django.db import transaction
+from django.http import HttpRequest
+
+from aistudio.names import fold
+from groups.models import ApiToken, User
+
+API_KEY_NAME = "api-key"
+FAILED_SIGN_INS = 10  # of one account from one address
+SIGN_IN_WINDOW = 15 * 60  # seconds
+
+
+class LastAdministrator(Exception):
+    """The change would leave nobody who administers."""
+
+
+class TooManyAttempts(Exception):
+    """Too many wrong passwords for this account came from this address."""
+
+
+@contextmanager
+def an_administrator_remains() -> Iterator[None]:
+    """Let a change of people happen only if an active administrator is left; else it is undone, LastAdministrator."""
+    administrators = User.objects.filter(is_admin=True, is_active=True).order_by("pk")
+    with transaction.atomic():
+        before = len(administrators.select_for_update())  # two that demote each other would both see the other
+        yield
+        if before and not administrators.exists():
+            raise LastAdministrator("This is the last active administrator; make another one first.")
+
+
+@transaction.atomic
+def roll_api_key(*, user: User) -> str:
+    """Give the user a new token named "api-key", returned in clear; the old one is dead. Others stay."""
+    User.objects.select_for_update().get(pk=user.pk)
+    for token in user.tokens.filter(name=API_KEY_NAME, revoked_at=None):
+        token.revoke()
+    _, key = ApiToken.issue(user, name=API_KEY_NAME)
+    return key
+
+
+def sign_in(*, request: HttpRequest, email: str, password: str) -> User | None:
+    """The user with this password, None when it is wrong; raises TooManyAttempts without looking at it."""
+    counter = f"failed-sign-ins:{fold(email)}:{request.META.get('REMOTE_ADDR')}"
+    cache.add(counter, 0, SIGN_IN_WINDOW)
+    if cache.get(counter, 0) >= FAILED_SIGN_INS:
+        raise TooManyAttempts("Too many wrong passwords. Wait a quarter of an hour, then try again.")
+    user = authenticate(request, username=email, password=password)
+    if isinstance(user, User):
+        cache.delete(counter)
+        return user
+    cache.incr(counter)
+    return None

@@ -1,0 +1,235 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+from django.contrib.auth import login, logout
+from django.db import transaction
+from django.db.models import Prefetch, QuerySet
+from django.middleware.csrf import get_token
+from django_filters import rest_framework as filters
+from rest_framework.authentication import SessionAuthentication
+from rest_framework.exceptions import AuthenticationFailed, Throttled
+from rest_framework.generics import get_object_or_404
+from rest_framework.permissions import AllowAny
+from rest_framework.response import Response
+
+from aistudio.errors import Conflict
+from aistudio.filters import NameFilter
+from aistudio.operations import NOT_BLANK, Parameter, described, operation, relationship
+from aistudio.views import ResourceView, ResourceViewSet
+from groups import people
+from groups.models import ApiToken, Group, User
+from groups.permissions import AdministratorsOfVisible, AdministratorsWrite, SignedIn
+from groups.serializers import (
+    CredentialsSerializer,
+    GroupSerializer,
+    IssuedTokenSerializer,
+    TokenSerializer,
+    UserSerializer,
+    UserWithKeySerializer,
+)
+
+NO_CONTENT: dict[str, Any] = {"returns": "nothing", "status": HTTPStatus.NO_CONTENT}
+NAME = Parameter("name", NOT_BLANK, "The beginning of a name; letter case makes no difference.")
+
+
+class GroupFilters(filters.FilterSet):
+    name = NameFilter("name_folded")
+
+
+class UserFilters(filters.FilterSet):
+    email = NameFilter("email_folded")
+    name = NameFilter("name_folded")
+    is_admin = filters.BooleanFilter()
+    is_active = filters.BooleanFilter()
+
+
+USER_LISTS: dict[str, Any] = {
+    "filterset_class": UserFilters,
+    "search_fields": ("email_folded", "name_folded"),
+    "sort_fields": {"email": "email_folded", "name": "name_folded", "created_at": "created_at"},
+}
+GROUP_LISTS: dict[str, Any] = {
+    "filterset_class": GroupFilters,
+    "search_fields": ("name_folded",),
+    "sort_fields": {"name": "name_folded", "created_at": "created_at"},
+}
+
+
+class UserPermission(AdministratorsWrite):
+    def may_member(self, request: Any, view: Any) -> bool:
+        return view.action != "list" and super().may_member(request, view)
+
+
+class GroupViewSet(ResourceViewSet):
+    queryset = Group.objects.all()
+    serializer_class = GroupSerializer
+    filterset_class = GroupFilters
+    search_fields = ("name_folded",)
+    sort_fields: ClassVar[dict[str, str]] = GROUP_LISTS["sort_fields"]
+
+    members_relationship = relationship("members", permission_classes=[AdministratorsOfVisible])
+
+    def prefetches(self) -> list[Prefetch]:
+        return [Prefetch("members", User.objects.prefetch_related("groups"))] if "members" in self.include else []
+
+    @operation(
+        "Find groups by the beginning of their name", detail=False, path="search", returns="many", parameters=(NAME,)
+    )
+    def search(self, request: Any) -> Response:
+        return self.answer_search("name_folded", "name")
+
+    @operation(
+        "List the users of a group",
+        detail=True,
+        path="users",
+        returns="many",
+        answers=UserSerializer,
+        permission_classes=[AdministratorsOfVisible],
+        **USER_LISTS,
+    )
+    def users(self, request: Any, pk: int) -> Response:
+        return self.answer_list(self.get_object().members.prefetch_related("groups"))
+
+    @users.mapping.post
+    @described("Add a user to a group", "post", takes="identifier", relation="members", **NO_CONTENT)
+    def add_user(self, request: Any, pk: int) -> Response:
+        with transaction.atomic():
+            self.locked_object().members.add(*self.named_resources("members"))
+        return Response(status=HTTPStatus.NO_CONTENT)
+
+    @operation(
+        "Remove a user from a group",
+        detail=True,
+        path="users/<int:user_id>",
+        method="delete",
+        permission_classes=[AdministratorsOfVisible],
+        **NO_CONTENT,
+    )
+    def remove_user(self, request: Any, pk: int, user_id: int) -> Response:
+        user = get_object_or_404(User.objects.visible_to(request.user), pk=user_id)
+        self.get_object().members.remove(user)
+        return Response(status=HTTPStatus.NO_CONTENT)
+
+
+class UserViewSet(ResourceViewSet):
+    queryset = User.objects.all()
+    serializer_class = UserSerializer
+    permission_classes = [UserPermission]
+    filterset_class = UserFilters
+    search_fields = USER_LISTS["search_fields"]
+    sort_fields: ClassVar[dict[str, str]] = USER_LISTS["sort_fields"]
+
+    groups_relationship = relationship("groups")
+
+    def prefetches(self) -> list[Prefetch]:
+        return [Prefetch("groups", Group.objects.visible_to(self.user))]
+
+    def store(self, serializer: Any) -> None:
+        with keeping_an_administrator():
+            super().store(serializer)
+
+    def remove(self, instance: User) -> None:
+        with keeping_an_administrator():
+            super().remove(instance)
+
+    @operation("Get yourself", detail=False, path="me")
+    def me(self, request: Any) -> Response:
+        return self.answer_one(get_object_or_404(self.get_queryset(), pk=request.user.pk))
+
+    @operation(
+        "List the groups of a user",
+        detail=True,
+        path="groups",
+        returns="many",
+        answers=GroupSerializer,
+        **GROUP_LISTS,
+    )
+    def groups(self, request: Any, pk: int) -> Response:
+        return self.answer_list(Group.objects.visible_to(request.user).filter(members=self.get_object()))
+
+    @operation(
+        "Give a user a new key, in place of the one made here before",
+        detail=True,
+        path="roll-api-key",
+        method="post",
+        answers=UserWithKeySerializer,
+    )
+    def roll_api_key(self, request: Any, pk: int) -> Response:
+        user = self.get_object()
+        user.api_key = people.roll_api_key(user=user)
+        return self.answer_one(user)
+
+
+@contextmanager
+def keeping_an_administrator() -> Iterator[None]:
+    try:
+        with people.an_administrator_remains():
+            yield
+    except people.LastAdministrator as error:
+        raise Conflict(str(error)) from None
+
+
+class TokenViewSet(ResourceViewSet):
+    """The caller's own tokens. Deleting one revokes it; the list goes on showing it."""
+
+    queryset = ApiToken.objects.all()
+    serializer_class = TokenSerializer
+    permission_classes = [SignedIn]
+    sort_fields: ClassVar[dict[str, str]] = {"name": "name", "created_at": "created_at"}
+    http_method_names = ["get", "post", "delete", "head"]
+
+    def get_queryset(self) -> QuerySet[ApiToken]:
+        return ApiToken.objects.filter(user=self.user)
+
+    @described(
+        "Issue a token; its key is in this answer alone",
+        "post",
+        takes="resource",
+        status=HTTPStatus.CREATED,
+        answers=IssuedTokenSerializer,
+    )
+    def create(self, request: Any, *args: Any, **kwargs: Any) -> Response:
+        return super().create(request, *args, **kwargs)
+
+    @described("Revoke a token", "delete", **NO_CONTENT)
+    def destroy(self, request: Any, *args: Any, **kwargs: Any) -> Response:
+        return super().destroy(request, *args, **kwargs)
+
+    def remove(self, instance: ApiToken) -> None:
+        instance.revoke()
+
+
+class AuthViewSet(ResourceView):
+    """Sign-in for people in a browser: Django's session, with CSRF."""
+
+    serializer_class = CredentialsSerializer
+    permission_classes = [AllowAny]
+
+    @operation("Get a CSRF cookie, whose value goes into X-CSRFToken", detail=False, path="login", **NO_CONTENT)
+    def login(self, request: Any) -> Response:
+        get_token(request._request)
+        return Response(status=HTTPStatus.NO_CONTENT)
+
+    @login.mapping.post
+    @described("Sign in", "post", takes="resource", answers=UserSerializer)
+    def sign_in(self, request: Any) -> Response:
+        SessionAuthentication().enforce_csrf(request)
+        serializer = self.get_serializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        try:
+            user = people.sign_in(request=request._request, **serializer.validated_data)
+        except people.TooManyAttempts as error:
+            raise Throttled(people.SIGN_IN_WINDOW, str(error)) from None
+        if user is None:
+            raise AuthenticationFailed("The e-mail or the password is wrong, or the user is not active.")
+        login(request._request, user)
+        request.user = user
+        return self.answer_one(user)
+
+    @operation("Sign out", detail=False, path="logout", method="post", **NO_CONTENT)
+    def logout(self, request: Any) -> Response:
+        SessionAuthentication().enforce_csrf(request)
+        logout(request._request)
+        return Response(status=HTTPStatus.NO_CONTENT)

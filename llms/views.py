@@ -1,0 +1,121 @@
+from typing import Any, ClassVar
+
+from django_filters import rest_framework as filters
+from rest_framework.response import Response
+
+from aistudio.errors import InvalidParameter
+from aistudio.filters import NameFilter
+from aistudio.operations import INTEGER_64, NOT_BLANK, Parameter, operation
+from aistudio.views import ResourceView, ResourceViewSet
+from groups.permissions import Administrators
+from llms.models import LLM, LLMSettings
+from llms.serializers import LLMSerializer, LLMSettingsSerializer, VendorSerializer
+from llms.vendors.registry import VENDORS, Vendor
+
+MIN_SCORE = Parameter("min_score", INTEGER_64, "The least privacy score.")
+MAX_SCORE = Parameter("max_score", INTEGER_64, "The greatest privacy score.")
+
+
+class LLMFilters(filters.FilterSet):
+    name = NameFilter("name_folded")
+    vendor = filters.CharFilter()
+    active = filters.BooleanFilter()
+
+
+class LLMViewSet(ResourceViewSet):
+    queryset = LLM.objects.all()
+    serializer_class = LLMSerializer
+    permission_classes = [Administrators]
+    filterset_class = LLMFilters
+    search_fields = ("name_folded",)
+    sort_fields: ClassVar[dict[str, str]] = {
+        "name": "name_folded",
+        "vendor": "vendor",
+        "privacy_score": "privacy_score",
+        "created_at": "created_at",
+        "updated_at": "updated_at",
+    }
+
+    @operation(
+        "Find LLMs by the beginning of their name",
+        detail=False,
+        path="search",
+        returns="many",
+        parameters=(Parameter("name", NOT_BLANK, "The beginning of a name; letter case makes no difference."),),
+    )
+    def search(self, request: Any) -> Response:
+        return self.answer_search("name_folded", "name")
+
+    @operation(
+        "List LLMs up to a privacy score",
+        detail=False,
+        path="max-privacy-score",
+        returns="many",
+        parameters=(MAX_SCORE,),
+    )
+    def max_privacy_score(self, request: Any) -> Response:
+        return self.answer_list(self.get_queryset().filter(privacy_score__lte=self.integer("max_score")))
+
+    @operation(
+        "List LLMs from a privacy score up",
+        detail=False,
+        path="min-privacy-score",
+        returns="many",
+        parameters=(MIN_SCORE,),
+    )
+    def min_privacy_score(self, request: Any) -> Response:
+        return self.answer_list(self.get_queryset().filter(privacy_score__gte=self.integer("min_score")))
+
+    @operation(
+        "List LLMs between two privacy scores",
+        detail=False,
+        path="privacy-score-range",
+        returns="many",
+        parameters=(MIN_SCORE, MAX_SCORE),
+    )
+    def privacy_score_range(self, request: Any) -> Response:
+        low, high = self.integer("min_score"), self.integer("max_score")
+        if low > high:
+            raise InvalidParameter("min_score", f"min_score {low} is above max_score {high}.")
+        return self.answer_list(self.get_queryset().filter(privacy_score__range=(low, high)))
+
+
+class LLMSettingsFilters(filters.FilterSet):
+    model_name = NameFilter("model_name_folded")
+
+
+class LLMSettingsViewSet(ResourceViewSet):
+    queryset = LLMSettings.objects.all()
+    serializer_class = LLMSettingsSerializer
+    permission_classes = [Administrators]
+    filterset_class = LLMSettingsFilters
+    search_fields = ("model_name_folded",)
+    sort_fields: ClassVar[dict[str, str]] = {
+        "model_name": "model_name_folded",
+        "created_at": "created_at",
+        "updated_at": "updated_at",
+    }
+
+    @operation(
+        "Find settings by the beginning of their model's name",
+        detail=False,
+        path="search",
+        returns="many",
+        parameters=(Parameter("model_name", NOT_BLANK, "The beginning of a name; letter case makes no difference."),),
+    )
+    def search(self, request: Any) -> Response:
+        return self.answer_search("model_name_folded", "model_name")
+
+
+class VendorViewSet(ResourceView):
+    """The vendors that an LLM can be of."""
+
+    serializer_class = VendorSerializer
+    permission_classes = [Administrators]
+    pagination_class = None
+
+    @operation("List the vendors that an LLM can be of", detail=False, path="llm-drivers", returns="all")
+    def llm_drivers(self, request: Any) -> Response:
+        if not self.speaks_jsonapi:
+            return Response({"data": list(VENDORS)})
+        return Response(self.get_serializer([Vendor(*item) for item in VENDORS.items()], many=True).data)
