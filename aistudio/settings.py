@@ -7,66 +7,91 @@ import ipaddress
 from pathlib import Path
 from typing import Any
 
+import dj_database_url
 from cryptography.fernet import Fernet
-from environs import Env, EnvError, ValidationError
+from environs import Env, EnvError, EnvValidationError, ValidationError
 from environs import validate as check
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION = "0.1.0"
 
 
-def fernet_keys(values: list[str]) -> None:
+def fernet_key(value: str) -> str:
     try:
-        for value in values:
-            Fernet(value)
-    except ValueError as error:
-        raise ValidationError("must be Fernet keys (32 random bytes, URL-safe base64), divided by commas") from error
+        Fernet(value)
+    except ValueError:
+        raise ValidationError("A key is 32 random bytes in URL-safe base64; several are divided by commas.") from None
+    return value
 
 
-def networks(values: list[str]) -> None:
-    for value in values:
+def network(value: str) -> str:
+    try:
+        ipaddress.ip_network(value.strip())
+    except ValueError:
+        raise ValidationError(f"{value!r} is no address or network; 10.0.0.0/8 would be.") from None
+    return value.strip()
+
+
+def origin(value: str) -> str:
+    if not value.strip().startswith(("http://", "https://")):
+        raise ValidationError(f"{value!r} needs a scheme; https://studio.example.com would do.")
+    return value.strip()
+
+
+def database(url: str) -> dict[str, Any]:
+    """Django's settings of a SQLite file or a PostgreSQL database."""
+    if url.partition("://")[0] not in ("sqlite", "postgres", "postgresql"):
+        raise ValidationError("It must be sqlite:///path or postgres://user:password@host/name.")
+    config: dict[str, Any] = dict(dj_database_url.parse(url))
+    if "sqlite3" not in config["ENGINE"]:
+        config.setdefault("OPTIONS", {})["pool"] = {"min_size": 2, "max_size": 8, "timeout": 10}
+        return config
+    if config["NAME"] != ":memory:":
         try:
-            ipaddress.ip_network(value)
-        except ValueError as error:
-            raise ValidationError(f"{value!r} is no address or network; 10.0.0.0/8 would be") from error
-
-
-def origins(values: list[str]) -> None:
-    for value in values:
-        if not value.startswith(("http://", "https://")):
-            raise ValidationError(f"{value!r} needs a scheme; https://studio.example.com would do")
-
-
-env = Env()
-env.read_env(str(BASE_DIR / ".env"), recurse=False)  # type: ignore[no-untyped-call, unused-ignore]
-
-try:
-    DEBUG = env.bool("DEBUG", False)
-    SECRET_KEY = env.str("SECRET_KEY", validate=check.Length(min=50))
-    FIELD_KEYS: list[str] = env.list("FIELD_KEYS", validate=[check.Length(min=1), fernet_keys])
-    HOST = env.str("HOST", "127.0.0.1", validate=check.Length(min=1))
-    PORT = env.int("PORT", 8080, validate=check.Range(1, 65535))
-    HTTPS = env.bool("HTTPS", True)
-    ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
-    CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [], validate=origins)
-    TRUSTED_PROXIES: list[str] = env.list("TRUSTED_PROXIES", [], validate=networks)
-    LLM_PRIVATE_NETWORKS = env.bool("LLM_PRIVATE_NETWORKS", False)
-    DEMO_PASSWORD = env.str("DEMO_PASSWORD", "")
-    DATABASES: dict[str, Any] = {
-        "default": env.dj_db_url("DATABASE_URL", f"sqlite:///{BASE_DIR / 'data' / 'aistudio.sqlite3'}")
-    }
-except EnvError as error:
-    raise SystemExit(f"AI Studio cannot start: {error}. See docs/settings.md.") from None
-
-if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    Path(DATABASES["default"]["NAME"]).parent.mkdir(parents=True, exist_ok=True)
-    DATABASES["default"]["OPTIONS"] = {
+            Path(config["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValidationError(f"Its folder cannot be made: {error.strerror}.") from None
+    config["OPTIONS"] = {
         "timeout": 20,  # seconds a writer waits for another
         "transaction_mode": "IMMEDIATE",  # a read that turns into a write would otherwise fail, not wait
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
-else:
-    DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {"min_size": 2, "max_size": 8, "timeout": 10}
+    return config
+
+
+def one_line(error: EnvError) -> str:
+    """The name of the setting and what is wrong with it."""
+    found = error.error_messages if isinstance(error, EnvValidationError) else ""
+    return " ".join([str(error).split(" invalid: ")[0], "is invalid:" if found else "", " ".join(texts(found))]).strip()
+
+
+def texts(messages: Any) -> list[str]:
+    if isinstance(messages, dict):
+        messages = list(messages.values())
+    return [messages] if isinstance(messages, str) else [text for item in messages for text in texts(item)]
+
+
+env = Env()
+env.read_env(str(BASE_DIR / ".env"), recurse=False)
+
+try:
+    DEBUG = env.bool("DEBUG", False)
+    SECRET_KEY = env.str("SECRET_KEY", validate=check.Length(min=50))
+    FIELD_KEYS: list[str] = env.list("FIELD_KEYS", subcast=fernet_key, validate=check.Length(min=1))
+    HOST = env.str("HOST", "127.0.0.1", validate=check.Length(min=1))
+    PORT = env.int("PORT", 8080, validate=check.Range(1, 65535))
+    HTTPS = env.bool("HTTPS", True)
+    ALLOWED_HOSTS: list[str] = env.list(
+        "ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"], subcast=str.strip, validate=check.Length(min=1)
+    )
+    CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [], subcast=origin)
+    TRUSTED_PROXIES: list[str] = env.list("TRUSTED_PROXIES", [], subcast=network)
+    LLM_PRIVATE_NETWORKS = env.bool("LLM_PRIVATE_NETWORKS", False)
+    DEMO_PASSWORD = env.str("DEMO_PASSWORD", "")
+    env.add_parser("database", database)
+    DATABASES = {"default": env.database("DATABASE_URL", f"sqlite:///{BASE_DIR / 'data' / 'aistudio.sqlite3'}")}
+except EnvError as error:
+    raise SystemExit(f"AI Studio cannot start: {one_line(error)} See docs/settings.md.") from None
 
 INSTALLED_APPS = [
     "aistudio",

@@ -1,27 +1,24 @@
 """The real server, in a process of its own, on a database of its own."""
 
-import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
-from urllib.request import ProxyHandler, Request, build_opener
 
+import httpx
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-SECRET_KEY = "tests-only-" + "y" * 50
-FIELD_KEY = "bGl2ZS1vbmx5LWxpdmUtb25seS1saXZlLW9ubHktISE="
 START_TIMEOUT = STOP_TIMEOUT = 30  # seconds
 
-opener = build_opener(ProxyHandler({}))  # loopback is never a matter of a proxy
+Variables = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -32,6 +29,11 @@ class Live:
     token: str
     database_url: str
 
+    def get(self, path: str) -> Any:
+        """What the API answers to the administrator."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        return httpx.get(f"{self.url}/api/v1{path}", headers=headers, trust_env=False).raise_for_status().json()
+
 
 @pytest.fixture(scope="session")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
@@ -41,23 +43,16 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     manage(variables, "demo")
     token = manage(variables, "create_token", "admin@example.com").strip()
     address = f"127.0.0.1:{free_port()}"
-    with running(variables, folder / "server.log", "runserver", address) as process:
-        wait_until_healthy(f"http://{address}", process, folder / "server.log")
+    with running(variables, folder / "server.log", "runserver", address) as server:
+        server.wait_until(lambda: is_healthy(f"http://{address}"))
         yield Live(f"http://{address}", token, variables["DATABASE_URL"])
 
 
-def get_json(live: Live, path: str) -> Any:
-    """What the API answers to the administrator."""
-    request = Request(f"{live.url}/api/v1{path}", headers={"Authorization": f"Bearer {live.token}"})
-    with opener.open(request, timeout=10) as response:
-        return json.load(response)
-
-
-def environment(folder: Path, **changes: str) -> dict[str, str]:
-    """All that settings.py reads and nothing else: neither this shell nor a `.env` has a say."""
+def environment(folder: Path, **changes: str) -> Variables:
+    """All that settings.py reads, and little else: neither this shell nor a `.env` has a say."""
     settings = {
-        "SECRET_KEY": SECRET_KEY,
-        "FIELD_KEYS": FIELD_KEY,
+        "SECRET_KEY": "live-only-" + "x" * 50,
+        "FIELD_KEYS": "bGl2ZS1vbmx5LWxpdmUtb25seS1saXZlLW9ubHktISE=",
         "DEBUG": "0",
         "HTTPS": "0",
         "HOST": "127.0.0.1",
@@ -72,7 +67,7 @@ def environment(folder: Path, **changes: str) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "NO_PROXY": "*", **settings, **changes}
 
 
-def manage(variables: dict[str, str], *arguments: str) -> str:
+def manage(variables: Variables, *arguments: str) -> str:
     """What a `manage.py` command says on standard output; it must succeed."""
     command = [sys.executable, "manage.py", *arguments]
     done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=60)
@@ -80,32 +75,46 @@ def manage(variables: dict[str, str], *arguments: str) -> str:
     return done.stdout
 
 
+@dataclass(frozen=True)
+class Server:
+    """A `manage.py` command that goes on, and the file that has all it says."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def wait_until(self, is_ready: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + START_TIMEOUT
+        while not is_ready():
+            assert self.process.poll() is None, f"It ended:\n{self.log.read_text()}"
+            assert time.monotonic() < deadline, f"It was not ready in time:\n{self.log.read_text()}"
+            time.sleep(0.05)
+
+    def stop(self, sent: signal.Signals = signal.SIGTERM) -> int:
+        """Ask it to end; its exit status."""
+        self.process.send_signal(sent)
+        return self.process.wait(STOP_TIMEOUT)
+
+
 @contextmanager
-def running(variables: dict[str, str], output: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A `manage.py` command that goes on until the end of the block, and writes all it says to a file."""
+def running(variables: Variables, log: Path, *arguments: str) -> Iterator[Server]:
     command = [sys.executable, "manage.py", *arguments]
     with (
-        output.open("wb") as file,
-        subprocess.Popen(command, cwd=ROOT, env=variables, stdout=file, stderr=subprocess.STDOUT) as process,
+        log.open("wb") as output,
+        subprocess.Popen(command, cwd=ROOT, env=variables, stdout=output, stderr=subprocess.STDOUT) as process,
     ):
+        server = Server(process, log)
         try:
-            yield process
+            yield server
+            server.stop()
         finally:
-            process.terminate()
-            try:
-                process.wait(STOP_TIMEOUT)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise
+            process.kill()  # a process that has ended already is left alone
 
 
-def wait_until_healthy(url: str, process: subprocess.Popen[bytes], output: Path) -> None:
-    deadline = time.monotonic() + START_TIMEOUT
-    while time.monotonic() < deadline and process.poll() is None:
-        with suppress(URLError), opener.open(f"{url}/health", timeout=5):
-            return
-        time.sleep(0.05)
-    pytest.fail(f"The server did not start:\n{output.read_text()}")
+def is_healthy(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health", trust_env=False).is_success
+    except httpx.TransportError:
+        return False
 
 
 def free_port() -> int:

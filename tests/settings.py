@@ -10,10 +10,12 @@ os.environ.update(
     ALLOWED_HOSTS="testserver,localhost,127.0.0.1",
     DATABASE_URL=os.environ.get("TEST_DATABASE_URL", "sqlite:///:memory:"),
     LLM_PRIVATE_NETWORKS="0",
+    HOST="127.0.0.1",
+    PORT="8080",
+    CSRF_TRUSTED_ORIGINS="",
+    TRUSTED_PROXIES="",
+    DEMO_PASSWORD="",
 )
-for name in ("CSRF_TRUSTED_ORIGINS", "TRUSTED_PROXIES", "DEMO_PASSWORD", "HOST", "PORT"):
-    os.environ.pop(name, None)
-
 from aistudio.settings import *  # noqa: E402, F403
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # 0.2 s a user otherwise

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.live import Live, get_json
+from tests.live import Live
 
 FOLDER = Path(__file__).parents[1] / "contract"
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
@@ -19,7 +19,7 @@ SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 @pytest.fixture
 def contract(live: Live, tmp_path: Path) -> Path:
     """The contract, with an example that can be created: it cannot say itself which LLMs exist."""
-    chat = get_json(live, "/chats?sort=id")[0]["attributes"]
+    chat = live.get("/chats?sort=id")[0]["attributes"]
     attributes: dict[str, Any] = {name: chat[name] for name in ("llm_id", "llm_settings_id")}
     attributes |= {"name": "Fuzzed", "group_ids": [int(group["id"]) for group in chat["groups"]]}
     document = yaml.safe_load((FOLDER / "create-chat.yaml").read_text())

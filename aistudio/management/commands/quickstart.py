@@ -1,13 +1,16 @@
 """From nothing to a running server: what `make run` calls."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import uvicorn
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
+from django.db import transaction
 
+from aistudio.asgi import in_database
 from aistudio.management.commands.demo import make_demo
 from aistudio.management.commands.runserver import APPLICATION, base_url, server_options
 from chats.models import Chat
@@ -21,34 +24,34 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         call_command("migrate", verbosity=0)
-        if not User.objects.exists():
-            make_demo()
-        words = welcome(base_url(settings.HOST, settings.PORT))
-        Server(uvicorn.Config(APPLICATION, **server_options(settings.HOST, settings.PORT)), words).run()
+        _, password = (None, None) if User.objects.exists() else make_demo()
+        with suppress(KeyboardInterrupt):
+            Server(password, settings.HOST, settings.PORT).run()
 
 
 class Server(uvicorn.Server):
-    """Says its words once it listens, so that a pasted line finds it."""
+    """Says how to get in once it listens, so that a pasted line finds it, and only if it does."""
 
-    def __init__(self, config: uvicorn.Config, words: str) -> None:
-        super().__init__(config)
-        self.words = words
+    def __init__(self, password: str | None, host: str, port: int) -> None:
+        super().__init__(uvicorn.Config(APPLICATION, **server_options(host, port)))
+        self.url, self.password = base_url(host, port), password
 
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)
         if not self.should_exit:
-            print(self.words, flush=True)
+            await in_database(lambda: print(welcome(self.url, self.password), flush=True))
 
 
-def welcome(url: str) -> str:
+def welcome(url: str, new_password: str | None) -> str:
     """How to get in: the address, a sign-in, a token, a request to paste."""
     admin = User.objects.filter(is_admin=True, is_active=True).order_by("pk").first()
     if admin is None:
-        return f"AI Studio at {url}\nIt has no active administrator; manage.py createsuperuser makes one."
-    ApiToken.objects.filter(user=admin, name=TOKEN_NAME).delete()
-    _, key = ApiToken.issue(admin, name=TOKEN_NAME)
-    knows = settings.DEMO_PASSWORD and admin.check_password(settings.DEMO_PASSWORD)
-    password = settings.DEMO_PASSWORD if knows else "the one that was set"
+        return f"AI Studio  {url}\nIt has no active administrator; manage.py createsuperuser makes one."
+    with transaction.atomic():
+        ApiToken.objects.filter(user=admin, name=TOKEN_NAME).delete()
+        _, key = ApiToken.issue(admin, name=TOKEN_NAME)
+    known = new_password or settings.DEMO_PASSWORD
+    password = known if known and admin.check_password(known) else "the one that was set"
     lines = [
         f"AI Studio  {url}",
         f"Admin      {url}/admin/  {admin.email}  password: {password}",

@@ -23,7 +23,9 @@ class Command(BaseCommand):
         host, port = parse_address(address)
         self.stdout.write(f"AI Studio at {base_url(host, port)} (Ctrl-C ends it)")
         if settings.HTTPS:
-            self.stdout.write("It expects an HTTPS proxy in front of it; HTTPS=0 serves plain HTTP.")
+            proxies = ", ".join(settings.TRUSTED_PROXIES) or "none yet, so every request is redirected to HTTPS"
+            self.stdout.write(f"HTTPS=1: it expects a proxy in front, from TRUSTED_PROXIES ({proxies}).")
+            self.stdout.write("HTTPS=0 serves plain HTTP.")
         self.stdout.flush()
         uvicorn.run(APPLICATION, reload=reload, workers=workers, **server_options(host, port))
 
