@@ -7,7 +7,7 @@ from groups.models import Group
 from llms.models import LLM, LLMSettings
 from tests.people import Person, person
 
-pytest_plugins = ["tests.live"]  # the fixture `live`
+pytest_plugins = ["tests.live", "tests.postgres"]  # the fixtures `live` and `postgres`
 
 
 @pytest.fixture

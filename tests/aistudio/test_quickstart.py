@@ -136,7 +136,9 @@ def test_ctrl_c_ends_it_without_a_traceback(live: Live, tmp_path: Path) -> None:
 def test_a_password_that_nobody_chose_is_shown(db: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.DEMO_PASSWORD = ""
     said: list[str] = []
-    monkeypatch.setattr(quickstart.Server, "run", lambda server: said.append(server.words))
+    monkeypatch.setattr(
+        quickstart.Server, "run", lambda server: said.append(quickstart.welcome(server.url, server.password))
+    )
 
     call_command("quickstart")
 

@@ -87,6 +87,6 @@ def settings_read() -> set[str]:
         and isinstance(node.func, ast.Attribute)
         and isinstance(node.func.value, ast.Name)
         and node.func.value.id == "env"
-        and node.func.attr != "read_env"
+        and node.func.attr not in ("read_env", "add_parser")
         and isinstance(node.args[0], ast.Constant)
     }
