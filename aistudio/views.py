@@ -10,7 +10,7 @@ from django.db.models import Prefetch, ProtectedError, QuerySet, prefetch_relate
 from django.http import HttpResponse, HttpResponseNotModified
 from django.utils.cache import patch_vary_headers
 from django.utils.http import parse_etags
-from rest_framework.exceptions import PermissionDenied
+from rest_framework.exceptions import ParseError, PermissionDenied
 from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -120,6 +120,13 @@ class ResourceView(GenericViewSet):
             if not self.user.is_admin and (hidden or own.included_serializers[path].for_administrators()):
                 raise PermissionDenied(f"Only administrators may include {path}.")
 
+    @property
+    def body(self) -> Any:
+        """What the parser made of the body; a ParseError when there is none."""
+        if self.request.stream is None and not self.request.data:
+            raise ParseError("The body is missing.")
+        return self.request.data
+
     def integer(self, name: str) -> int:
         """The value of a query parameter that must be an integer of 64 bits."""
         text = self.request.query_params[name]
@@ -188,7 +195,7 @@ class ResourceView(GenericViewSet):
     def named_resources(self, relation: str) -> list[Any]:
         """The resources that the body names for this relation, as far as the caller may see them."""
         serializer: Any = self.get_serializer()
-        found: list[Any] = serializer.fields[relation].to_internal_value(self.request.data)
+        found: list[Any] = serializer.fields[relation].to_internal_value(self.body)
         return found
 
     # conditions
@@ -235,7 +242,7 @@ class ResourceViewSet(ResourceView):
         return self.answer_one(self.get_object())
 
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        serializer: Any = self.get_serializer(data=request.data)
+        serializer: Any = self.get_serializer(data=self.body)
         serializer.is_valid(raise_exception=True)
         try:
             with transaction.atomic():
@@ -253,7 +260,7 @@ class ResourceViewSet(ResourceView):
             with transaction.atomic():
                 instance = self.locked_object()
                 self.check_precondition(instance)
-                serializer = self.get_serializer(instance, data=request.data, partial=True)
+                serializer = self.get_serializer(instance, data=self.body, partial=True)
                 serializer.is_valid(raise_exception=True)
                 self.store(serializer)
         except IntegrityError:

@@ -8,7 +8,6 @@ from django.db import transaction
 from django.db.models import Prefetch, QuerySet
 from django.middleware.csrf import get_token
 from django_filters import rest_framework as filters
-from rest_framework.authentication import SessionAuthentication
 from rest_framework.exceptions import AuthenticationFailed, Throttled
 from rest_framework.generics import get_object_or_404
 from rest_framework.permissions import AllowAny
@@ -19,6 +18,7 @@ from aistudio.filters import NameFilter
 from aistudio.operations import NOT_BLANK, Parameter, described, operation, relationship
 from aistudio.views import ResourceView, ResourceViewSet
 from groups import people
+from groups.authentication import SessionAuthentication
 from groups.models import ApiToken, Group, User
 from groups.permissions import AdministratorsOfVisible, AdministratorsWrite, SignedIn
 from groups.serializers import (
@@ -216,7 +216,7 @@ class AuthViewSet(ResourceView):
     @described("Sign in", "post", takes="resource", answers=UserSerializer)
     def sign_in(self, request: Any) -> Response:
         SessionAuthentication().enforce_csrf(request)
-        serializer = self.get_serializer(data=request.data)
+        serializer = self.get_serializer(data=self.body)
         serializer.is_valid(raise_exception=True)
         try:
             user = people.sign_in(request=request._request, **serializer.validated_data)

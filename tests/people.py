@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from django.test import Client
 
@@ -19,14 +20,26 @@ class Person:
     user: User
     key: str
 
-    def get(self, path: str, **headers: str) -> Any:
-        return Client().get(f"/api/v1{path}", headers={"Authorization": f"Bearer {self.key}", **headers})
+    def get(self, path: str, query: dict[str, str] | None = None, **headers: str) -> Any:
+        return self.send("GET", path + (f"?{urlencode(query)}" if query else ""), **headers)
 
-    def post(self, path: str, body: Any, content_type: str = JSON, **headers: str) -> Any:
+    def post(self, path: str, body: Any = None, content_type: str = JSON, **headers: str) -> Any:
+        return self.send("POST", path, body, content_type, **headers)
+
+    def patch(self, path: str, body: Any = None, content_type: str = JSON, **headers: str) -> Any:
+        return self.send("PATCH", path, body, content_type, **headers)
+
+    def delete(self, path: str, body: Any = None, content_type: str = JSON, **headers: str) -> Any:
+        return self.send("DELETE", path, body, content_type, **headers)
+
+    def send(self, method: str, path: str, body: Any = None, content_type: str = "", **headers: str) -> Any:
+        """The answer; names of headers are written with underscores."""
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
         headers = {"Authorization": f"Bearer {self.key}", **headers}
-        text = body if isinstance(body, bytes | str) else json.dumps(body)
-        sent = text if isinstance(text, bytes) else text.encode()
-        return Client().generic("POST", f"/api/v1{path}", sent, content_type=content_type, headers=headers)
+        data = b"" if body is None else body if isinstance(body, bytes | str) else json.dumps(body)
+        sent = data.encode() if isinstance(data, str) else data
+        kind = content_type if body is not None else ""
+        return Client().generic(method, f"/api/v1{path}", sent, content_type=kind, headers=headers)
 
 
 def person(name: str, **fields: Any) -> Person:

@@ -16,6 +16,6 @@ os.environ.update(
     TRUSTED_PROXIES="",
     DEMO_PASSWORD="",
 )
-from aistudio.settings import *  # noqa: E402, F403
+from aistudio.settings import *  # noqa: F403
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # 0.2 s a user otherwise
