@@ -142,6 +142,7 @@ TEMPLATES = [
 ]
 
 AUTH_USER_MODEL = "groups.User"
+LOGIN_REDIRECT_URL = "/admin/"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (
@@ -207,7 +208,18 @@ SPECTACULAR_SETTINGS = {
         "securitySchemes": {"BearerAuth": {"type": "apiKey", "name": "Authorization", "in": "header"}}
     },
 }
-UNFOLD = {"SITE_TITLE": "AI Studio", "SITE_HEADER": "AI Studio", "SITE_SYMBOL": "forum", "SHOW_VIEW_ON_SITE": False}
+FAVICON = (
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E"
+    "%3Crect x='1' y='2' width='14' height='10' rx='3' fill='%239333ea'/%3E"
+    "%3Cpath d='M4 11v4l4-4z' fill='%239333ea'/%3E%3C/svg%3E"
+)
+UNFOLD = {
+    "SITE_TITLE": "AI Studio",
+    "SITE_HEADER": "AI Studio",
+    "SITE_SYMBOL": "forum",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: FAVICON}],
+    "SHOW_VIEW_ON_SITE": False,
+}
 
 LOGGING = {
     "version": 1,

@@ -1,119 +1,350 @@
+from collections.abc import Iterable
 from typing import Any
 
 from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group as UnusedGroup
-from django.db.models import Count, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import ValidationError
+from django.db.models import Count, Model, OuterRef, QuerySet, Subquery, TextField
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
 from unfold.admin import ModelAdmin, TabularInline
-from unfold.decorators import display
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.contrib.filters.admin import (
+    AutocompleteSelectFilter,
+    BooleanRadioFilter,
+    RadioFilter,
+    RelatedDropdownFilter,
+)
+from unfold.decorators import action, display
+from unfold.forms import AdminPasswordChangeForm, AuthenticationForm, UserCreationForm
+from unfold.widgets import UnfoldAdminExpandableTextareaWidget
 
+from aistudio.names import fold
 from groups.models import ApiToken, Group, User
+from groups.people import TooManyAttempts, sign_in
+
+LINK = "text-primary-600 dark:text-primary-500"
 
 admin.site.unregister(UnusedGroup)  # access is by our groups; administrators need no finer permissions
+
+
+class SignInForm(AuthenticationForm):
+    """Passwords are as slow to guess here as at the API's sign-in."""
+
+    error_messages = {"invalid_login": "This is not the e-mail and password of an active administrator."}
+
+    def clean(self) -> Any:
+        email, password = self.cleaned_data.get("username"), self.cleaned_data.get("password")
+        if email and password:
+            try:
+                self.user_cache = sign_in(request=self.request, email=email, password=password)
+            except TooManyAttempts as error:
+                raise ValidationError(str(error)) from None
+            if self.user_cache is None:
+                raise self.get_invalid_login_error()
+            self.confirm_login_allowed(self.user_cache)
+        return self.cleaned_data
+
+
+admin.site.login_form = SignInForm
+
+
+class Admin(ModelAdmin):
+    """What the pages of every model share.
+
+    `add_label` and `when_empty` are read by the templates of unfold that ours replace.
+    """
+
+    warn_unsaved_form = True
+    list_filter_submit = True
+    formfield_overrides: Any = {TextField: {"widget": UnfoldAdminExpandableTextareaWidget}}
+    add_label = ""
+    when_empty = ""
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> Any:
+        """Find names whatever their letter case: folded fields hold folded names, the others what was typed."""
+        term = search_term.replace("\0", "")  # which PostgreSQL refuses
+        found, duplicates = super().get_search_results(request, queryset, term)
+        folded, _ = super().get_search_results(request, queryset, fold(term))
+        return found | folded, duplicates
+
+
+def link(to: Model) -> str:
+    """The name of something, leading to its page."""
+    url = reverse(f"admin:{to._meta.app_label}_{to._meta.model_name}_change", args=[to.pk])
+    return format_html('<a class="{}" href="{}">{}</a>', LINK, url, to)
+
+
+def links(to: Any) -> str:
+    joined = format_html_join(", ", "{}", ((link(one),) for one in to))
+    return joined and format_html("<span>{}</span>", joined)  # in one piece where a cell is a flex box
+
+
+def chats_link(count: int, **lookup: int) -> str:
+    """The number of chats, leading to their list."""
+    url = reverse("admin:chats_chat_changelist", query=lookup)
+    return format_html('<a class="{}" href="{}">{}</a>', LINK, url, count) if count else "0"
+
+
+def count_of(model: type[Model], relation: str) -> Subquery:
+    """How many a row has at the other end of a relation; two of these do not multiply each other."""
+    rows = model._base_manager.filter(pk=OuterRef("pk")).values("pk")
+    return Subquery(rows.annotate(number=Count(relation)).values("number"))
+
+
+class TokenState:
+    """The column that says whether a token can be used."""
+
+    @display(
+        description="state",
+        label={"usable": "success", "revoked": "danger", "expired": "warning", "user not active": "warning"},
+    )
+    def state(self, token: ApiToken) -> str:
+        if token.revoked_at:
+            return "revoked"
+        if token.is_usable:
+            return "usable"
+        return "expired" if token.user.is_active else "user not active"
 
 
 class MembershipInline(TabularInline):
     model = Group.members.through
     verbose_name, verbose_name_plural = "group", "groups"
     autocomplete_fields = ("group",)
+    hide_title = True
     extra = 0
+
+
+class TokenInline(TokenState, TabularInline):
+    """A person's tokens, to look at."""
+
+    model = ApiToken
+    fields = readonly_fields = ("token_link", "state", "created_at", "expires_at", "last_used_at")
+    empty_value_display = "never"
+    hide_title = True
+    extra = 0
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ApiToken]:
+        return super().get_queryset(request).select_related("user")
+
+    def has_add_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return False
+
+    has_change_permission = has_delete_permission = has_add_permission
+
+    @display(description="token")
+    def token_link(self, token: ApiToken) -> str:
+        return link(token)
 
 
 class NewUserForm(UserCreationForm):
     class Meta:
         model = User
-        fields = ("email", "name")
+        fields = ("email", "name", "is_admin")
 
-
-class ChangedUserForm(UserChangeForm):
-    class Meta:
-        model = User
-        fields = ("email", "name", "password", "is_admin", "is_active")
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["usable_password"].label = "Sign-in with a password"
+        self.fields["usable_password"].help_text = "Without it they can only use the API, with tokens."
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, ModelAdmin):
-    form = ChangedUserForm
+class UserAdmin(DjangoUserAdmin, Admin):
+    form = forms.ModelForm
     add_form = NewUserForm
     change_password_form = AdminPasswordChangeForm
-    list_display = ("email", "name", "is_admin", "is_active", "last_login")
-    list_filter = ("is_admin", "is_active", "groups")
-    search_fields = ("email_folded", "name")
+    list_display = ("email", "name", "role", "group_names", "last_login")
+    list_filter = (
+        ("is_admin", BooleanRadioFilter),
+        ("is_active", BooleanRadioFilter),
+        ("groups", RelatedDropdownFilter),
+    )
+    search_fields = ("email_folded", "name_folded")
+    search_help_text = "E-mail or name"
     ordering = ("email_folded",)
     filter_horizontal = ()
-    readonly_fields = ("last_login", "created_at")
+    readonly_fields = ("password_state", "last_login", "created_at")
     fieldsets = (
-        (None, {"fields": ("email", "name", "password")}),
+        (None, {"fields": ("email", "name", "password_state")}),
         ("Access", {"fields": ("is_admin", "is_active")}),
         ("Dates", {"fields": ("created_at", "last_login")}),
     )
-    add_fieldsets = ((None, {"fields": ("email", "name", "usable_password", "password1", "password2")}),)
-    inlines = (MembershipInline,)
+    add_fieldsets = ((None, {"fields": ("email", "name", "is_admin", "usable_password", "password1", "password2")}),)
+    inlines = (MembershipInline, TokenInline)
+    actions_detail = ("issue_token",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        return super().get_queryset(request).prefetch_related("groups")
+
+    def get_inlines(self, request: HttpRequest, obj: User | None) -> Any:
+        return self.inlines if obj else (MembershipInline,)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
+        """Nobody locks themself out."""
+        return (*self.readonly_fields, *(("is_admin", "is_active") if obj == request.user else ()))
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return obj != request.user and super().has_delete_permission(request, obj)
+
+    @display(description="role", label={"administrator": "info", "not active": "danger"})
+    def role(self, user: User) -> str:
+        return "not active" if not user.is_active else "administrator" if user.is_admin else "member"
+
+    @display(description="groups")
+    def group_names(self, user: Any) -> str:
+        return links(user.groups.all())
+
+    @display(description="password")
+    def password_state(self, user: User) -> str:
+        state, change = "Set.", "Change it"
+        if not user.has_usable_password():
+            state, change = "None: they can only use the API, with tokens.", "Set one"
+        return format_html('{} <a class="{}" href="../password/">{}</a>', state, LINK, change)
+
+    @action(description="Issue a token", icon="key")
+    def issue_token(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return redirect(reverse("admin:groups_apitoken_add", query={"user": object_id}))
 
 
 @admin.register(Group)
-class GroupAdmin(ModelAdmin):
-    list_display = ("name", "member_count", "created_at")
+class GroupAdmin(Admin):
+    list_display = ("name", "member_count", "chat_count", "created_at")
     search_fields = ("name_folded",)
+    search_help_text = "Name"
     autocomplete_fields = ("members",)
-    readonly_fields = ("created_at",)
+    readonly_fields = ("chat_count", "created_at")
+    when_empty = "A group is people who may use the same chats."
+
+    def get_fields(self, request: HttpRequest, obj: Group | None = None) -> Any:
+        return ("name", "members", *(("chat_count", "created_at") if obj else ()))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
-        return super().get_queryset(request).annotate(member_count=Count("members"))
+        counts = {"member_count": count_of(Group, "members"), "chat_count": count_of(Group, "chats")}
+        return super().get_queryset(request).annotate(**counts)
 
     @display(description="members", ordering="member_count")
     def member_count(self, group: Any) -> int:
         return int(group.member_count)
+
+    @display(description="chats", ordering="chat_count")
+    def chat_count(self, group: Any) -> str:
+        return chats_link(group.chat_count, groups__id__exact=group.pk)
 
 
 class IssueTokenForm(forms.ModelForm):
     class Meta:
         model = ApiToken
         fields = ("user", "name", "expires_at")
+        help_texts = {"user": "Whoever has the token may do what this user may."}
+
+    def clean_user(self) -> User:
+        user: User = self.cleaned_data["user"]
+        if not user.is_active:
+            raise ValidationError("This user is not active, so the token would be refused.")
+        return user
+
+    def clean_expires_at(self) -> Any:
+        expires_at = self.cleaned_data["expires_at"]
+        if expires_at and expires_at <= timezone.now():
+            raise ValidationError("This is in the past, so the token would be refused.")
+        return expires_at
+
+
+class UsableFilter(RadioFilter):
+    title = "state"
+    parameter_name = "usable"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("1", "Usable"), ("0", "Not usable")]
+
+    def queryset(self, request: HttpRequest, tokens: Any) -> Any:
+        usable = ApiToken.objects.usable().values("pk")
+        match self.value():
+            case "1":
+                return tokens.filter(pk__in=usable)
+            case "0":
+                return tokens.exclude(pk__in=usable)
+        return tokens
 
 
 @admin.register(ApiToken)
-class ApiTokenAdmin(ModelAdmin):
-    """Tokens are issued, and their key shown once; afterwards they can only be revoked or deleted."""
+class ApiTokenAdmin(TokenState, Admin):
+    """Tokens are issued, and their key shown once; afterwards they can only be looked at, revoked and deleted."""
 
     form = IssueTokenForm
-    list_display = ("name", "user", "prefix", "state", "created_at", "expires_at", "last_used_at")
-    list_filter = (("revoked_at", admin.EmptyFieldListFilter), ("expires_at", admin.EmptyFieldListFilter))
+    list_display = ("name", "user_link", "prefix", "state", "created_at", "expires_at", "last_used_at")
+    list_filter = (UsableFilter, ("user", AutocompleteSelectFilter))
     list_select_related = ("user",)
-    search_fields = ("name", "prefix", "user__email_folded")
+    search_fields = ("name", "prefix", "user__email_folded", "user__name_folded")
+    search_help_text = "Name, how the key begins, or user"
     autocomplete_fields = ("user",)
-    actions = ("revoke",)
+    empty_value_display = "never"
+    actions = ("revoke_selected",)
+    actions_detail = ("revoke",)
+    add_label = "Issue a token"
+    when_empty = "With a token, a program uses the API as the user whom it is issued for."
 
     def get_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> Any:
-        issued = ("prefix", "state", "created_at", "last_used_at", "revoked_at")
-        return ("user", "name", "expires_at", *(issued if obj else ()))
+        if not obj:
+            return ("user", "name", "expires_at")
+        return ("name", "user_link", "prefix", "state", "created_at", "expires_at", "last_used_at", "revoked_at")
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> Any:
         return self.get_fields(request, obj) if obj else ()
 
-    @display(description="state", label={"usable": "success", "revoked": "danger", "not usable": "warning"})
-    def state(self, token: ApiToken) -> str:
-        return "revoked" if token.revoked_at else "usable" if token.is_usable else "not usable"
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **options: Any) -> Any:
+        if change:  # there is nothing to fill in
+            options["help_texts"] = {"name": "", "expires_at": ""}
+        return super().get_form(request, obj, change, **options)
+
+    def has_change_permission(self, request: HttpRequest, obj: ApiToken | None = None) -> bool:
+        return False
+
+    def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
+        return not lookup.startswith("digest") and super().lookup_allowed(lookup, value, request)
+
+    @display(description="user", ordering="user__email_folded")
+    def user_link(self, token: ApiToken) -> str:
+        return link(token.user)
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        return super().add_view(request, form_url, {**(extra_context or {}), "title": self.add_label})
 
     def save_model(self, request: HttpRequest, obj: ApiToken, form: Any, change: bool) -> None:
-        if not change:
-            issued, obj.key = ApiToken.issue(obj.user, name=obj.name, expires_at=obj.expires_at)  # type: ignore[attr-defined]
-            obj.pk, obj.prefix = issued.pk, issued.prefix
+        issued, obj.key = ApiToken.issue(obj.user, name=obj.name, expires_at=obj.expires_at)  # type: ignore[attr-defined]
+        obj.pk, obj.prefix = issued.pk, issued.prefix
 
     def response_add(self, request: HttpRequest, obj: ApiToken, post_url_continue: Any = None) -> HttpResponse:
         """The page that shows the key: it is answered at once, so that the key is kept nowhere."""
         context = {**self.admin_site.each_context(request), "title": "Token issued", "token": obj, "opts": self.opts}
-        response = TemplateResponse(request, "admin/groups/apitoken/issued.html", context)
-        response["Cache-Control"] = "no-store"
-        return response
+        return TemplateResponse(request, "admin/groups/apitoken/issued.html", context)
 
-    @admin.action(description="Revoke selected tokens", permissions=["change"])
-    def revoke(self, request: HttpRequest, tokens: QuerySet[ApiToken]) -> None:
+    @admin.action(description="Revoke selected tokens", permissions=["delete"])
+    def revoke_selected(self, request: HttpRequest, tokens: Iterable[ApiToken]) -> None:
         pending = [token for token in tokens if not token.revoked_at]
         for token in pending:
             token.revoke()
-        self.message_user(request, f"Revoked: {len(pending)}.")
+            self.log_change(request, token, "Revoked.")
+        self.message_user(request, f"{len(pending)} token{'s' * (len(pending) != 1)} revoked.")
+
+    @action(
+        description="Revoke",
+        icon="block",
+        permissions=["delete"],
+        dialog={
+            "title": "Revoke this token?",
+            "description": "What uses it is refused from its next request on. This cannot be undone.",
+            "form_class": None,
+            "form_submit_text": "Revoke",
+        },
+    )
+    def revoke(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
+        if not (token := self.get_object(request, object_id)):
+            raise Http404
+        self.revoke_selected(request, [token])
+        return HttpResponse(headers={"HX-Redirect": reverse("admin:groups_apitoken_change", args=[token.pk])})

@@ -1,25 +1,88 @@
+from io import BytesIO
 from typing import Any, cast
 
 from django import forms
 from django.contrib import admin
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
+from django.db.models import QuerySet
+from django.forms.fields import InvalidJSONInput
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin
+from django.utils.html import format_html
+from rest_framework.exceptions import APIException
+from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilter, DropdownFilter
 from unfold.decorators import display
-from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldBooleanSwitchWidget
+from unfold.widgets import (
+    UnfoldAdminExpandableTextareaWidget,
+    UnfoldAdminPasswordWidget,
+    UnfoldBooleanSwitchWidget,
+)
 
+from aistudio.parsers import strict_json
 from aistudio.secrets import Ciphertext, UnreadableSecret
+from groups.admin import Admin, chats_link, count_of
 from llms.models import LLM, LLMSettings
 
 KEY_MAX_LENGTH = 1_000
 
 
+class LinesField(forms.CharField):
+    """A list of names, one on each line."""
+
+    widget = UnfoldAdminExpandableTextareaWidget
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(value) if isinstance(value, list) else value
+
+    def clean(self, value: Any) -> Any:
+        return self.lines(super().clean(value))
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return (initial or []) != self.lines(data or "")
+
+    @staticmethod
+    def lines(text: str) -> list[str]:
+        return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+class JSONField(forms.JSONField):
+    """JSON of one type, as strict as the API; when it is empty or null, an empty value of that type."""
+
+    widget = UnfoldAdminExpandableTextareaWidget
+
+    def __init__(self, type: type, **options: Any) -> None:
+        super().__init__(**{"required": False, **options})
+        self.type = type
+
+    def to_python(self, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            parsed = strict_json(BytesIO((value.strip() or "null").encode()))
+        except APIException as error:
+            raise ValidationError(str(error.detail).replace("The body", "This")) from None
+        if parsed is None:
+            return self.type()
+        if not isinstance(parsed, self.type):
+            raise ValidationError("This must be a list." if self.type is list else "This must be a JSON object.")
+        return parsed
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        return InvalidJSONInput(data)  # shown again as it was typed
+
+
 class LLMForm(forms.ModelForm):
+    allowed_models = LinesField(
+        required=False, help_text="The models that chats may use, one on each line; any, when empty."
+    )
     new_api_key = forms.CharField(
         label="New API key",
         required=False,
         max_length=KEY_MAX_LENGTH,
+        validators=[RegexValidator(r"^(?!\*+$)[!-~]+$", "This is no API key: those have no spaces and are ASCII.")],
         widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}),
-        help_text="Stored encrypted and never shown again. Empty keeps the one that is stored.",
+        help_text="Stored encrypted and never shown again. Empty keeps the one that is stored. "
+        'One that "cannot be read" was encrypted with a key that FIELD_KEYS no longer has.',
     )
     clear_api_key = forms.BooleanField(required=False, widget=UnfoldBooleanSwitchWidget, label="Forget the stored key")
 
@@ -34,25 +97,36 @@ class LLMForm(forms.ModelForm):
         return cleaned
 
     def save(self, commit: bool = True) -> Any:
-        if self.cleaned_data["new_api_key"] or self.cleaned_data["clear_api_key"]:
+        if self.cleaned_data["new_api_key"] or self.cleaned_data.get("clear_api_key"):
             self.instance.set_api_key(self.cleaned_data["new_api_key"])
         return super().save(commit)
 
 
 @admin.register(LLM)
-class LLMAdmin(ModelAdmin):
+class LLMAdmin(Admin):
     form = LLMForm
-    list_display = ("name", "vendor", "default_model", "privacy_score", "active", "stored_key")
-    list_filter = ("vendor", "active")
+    list_display = ("name", "vendor", "default_model", "privacy_score", "active", "stored_key", "chat_count")
+    list_filter = (("vendor", ChoicesDropdownFilter), ("active", BooleanRadioFilter))
     search_fields = ("name_folded", "default_model")
-    readonly_fields = ("stored_key", "created_at", "updated_at")
-    fieldsets = (
-        (None, {"fields": ("name", "vendor", "active")}),
-        ("Access", {"fields": ("api_endpoint", "stored_key", "new_api_key", "clear_api_key")}),
-        ("Models", {"fields": ("default_model", "allowed_models")}),
-        ("About", {"fields": ("privacy_score", "short_description", "long_description", "logo_url")}),
-        ("Dates", {"fields": ("created_at", "updated_at")}),
-    )
+    search_help_text = "Name or default model"
+    readonly_fields = ("stored_key", "chat_count", "created_at", "updated_at")
+    when_empty = "An LLM is a language model at a vendor, with the key to it. Chats need one."
+
+    def get_fieldsets(self, request: HttpRequest, obj: LLM | None = None) -> Any:
+        stored = ("stored_key", "new_api_key", "clear_api_key") if obj else ("new_api_key",)
+        fieldsets = (
+            (None, {"fields": ("name", "vendor", "active")}),
+            ("Access", {"fields": ("api_endpoint", *stored)}),
+            ("Models", {"fields": ("default_model", "allowed_models")}),
+            ("About", {"fields": ("privacy_score", "short_description", "long_description", "logo_url")}),
+        )
+        return (*fieldsets, ("Use", {"fields": ("chat_count", "created_at", "updated_at")})) if obj else fieldsets
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[LLM]:
+        return super().get_queryset(request).annotate(chat_count=count_of(LLM, "chats"))
+
+    def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
+        return not lookup.startswith("api_key") and super().lookup_allowed(lookup, value, request)
 
     @display(description="stored key")
     def stored_key(self, llm: LLM) -> str:
@@ -61,21 +135,62 @@ class LLMAdmin(ModelAdmin):
         try:
             cast(Ciphertext, llm.api_key).reveal()
         except UnreadableSecret:
-            return "cannot be read: FIELD_KEYS lacks the key that encrypted it"
+            return format_html('<span class="{}">{}</span>', "text-red-700 dark:text-red-400", "cannot be read")
         return f"••••{llm.api_key_end}"
+
+    @display(description="chats", ordering="chat_count")
+    def chat_count(self, llm: Any) -> str:
+        return chats_link(llm.chat_count, llm__id__exact=llm.pk)
+
+
+class LLMSettingsForm(forms.ModelForm):
+    stop_words = JSONField(list, help_text='Where an answer ends, such as ["END", "\\n\\n"].')
+    metadata = JSONField(dict, help_text='Kept for you, such as {"team": "research"}.')
+
+    class Meta:
+        model = LLMSettings
+        fields = "__all__"  # noqa: DJ007  the admin's fieldsets choose
+
+
+class ModelFilter(DropdownFilter):
+    title = "model"
+    parameter_name = "model"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        named = LLMSettings.objects.exclude(model_name="").order_by("model_name")
+        return [(name, name) for name in named.values_list("model_name", flat=True).distinct()]
+
+    def queryset(self, request: HttpRequest, call_settings: Any) -> Any:
+        return call_settings.filter(model_name=self.value()) if self.value() else call_settings
 
 
 @admin.register(LLMSettings)
-class LLMSettingsAdmin(ModelAdmin):
-    list_display = ("__str__", "model_name", "temperature", "max_tokens", "top_p", "updated_at")
-    list_filter = ("model_name",)
+class LLMSettingsAdmin(Admin):
+    form = LLMSettingsForm
+    list_display = ("__str__", "temperature", "max_tokens", "top_p", "chat_count", "updated_at")
+    list_filter = (ModelFilter,)
     search_fields = ("model_name_folded", "system_prompt")
-    readonly_fields = ("created_at", "updated_at")
+    search_help_text = "Model or system prompt"
+    readonly_fields = ("chat_count", "created_at", "updated_at")
+    when_empty = "Settings say how an LLM is called: the model, its temperature, the length of its answers."
 
-    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+    def get_fieldsets(self, request: HttpRequest, obj: LLMSettings | None = None) -> Any:
         return (
             (None, {"fields": ("model_name", "system_prompt")}),
-            ("Sampling", {"fields": ("temperature", "top_p", "top_k", "repetition_penalty", "seed", "stop_words")}),
+            (
+                "Sampling",
+                {
+                    "fields": ("temperature", "top_p", "top_k", "repetition_penalty", "seed", "stop_words"),
+                    "description": "What is empty is not sent to the vendor, whose own default holds; 0 is sent.",
+                },
+            ),
             ("Length", {"fields": ("max_tokens", "min_length", "max_length")}),
-            ("More", {"fields": ("metadata", "created_at", "updated_at")}),
+            ("More", {"fields": ("metadata", *(("chat_count", "created_at", "updated_at") if obj else ()))}),
         )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[LLMSettings]:
+        return super().get_queryset(request).annotate(chat_count=count_of(LLMSettings, "chats"))
+
+    @display(description="chats", ordering="chat_count")
+    def chat_count(self, call_settings: Any) -> str:
+        return chats_link(call_settings.chat_count, llm_settings__id__exact=call_settings.pk)

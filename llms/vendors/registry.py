@@ -3,11 +3,11 @@
 from typing import NamedTuple
 
 VENDORS = {
-    "openai": "OpenAI, and all that speak its chat completions",
+    "openai": "OpenAI and compatible",
     "anthropic": "Anthropic",
     "google_ai": "Google AI (Gemini)",
     "ollama": "Ollama",
-    "demo": "Demo: answers without a network, costs nothing",
+    "demo": "Demo (no network, no cost)",
 }
 
 
