@@ -65,11 +65,10 @@ class PageNumberPagination(BasePagination):
         return schema
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
-        number = {"type": "integer", "minimum": 1, "default": 1}
-        size = {"type": "integer", "minimum": 1, "default": DEFAULT_SIZE}
+        number = size = {"type": "integer", "minimum": 1}
         about = {
-            NUMBER_NAMES: "The page, from 1",
-            SIZE_NAMES: f"Resources on a page; more than {LARGEST_SIZE} is {LARGEST_SIZE}",
+            NUMBER_NAMES: "The page; the first is 1, and comes by default",
+            SIZE_NAMES: f"Resources on a page, {DEFAULT_SIZE} by default; more than {LARGEST_SIZE} is {LARGEST_SIZE}",
         }
         return [
             {"name": name, "in": "query", "required": False, "description": f"{text}.", "schema": schema}

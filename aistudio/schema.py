@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 import uritemplate
+from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema as SpectacularAutoSchema
 from drf_spectacular.plumbing import ResolvedComponent
 from rest_framework.permissions import AllowAny
@@ -25,6 +26,22 @@ Schema = dict[str, Any]
 STRING: Schema = {"type": "string"}
 INTEGER: Schema = {"type": "integer"}
 ID: Schema = {"type": "integer", "minimum": 1}
+CSRF_TOKEN: Schema = {
+    "name": "X-CSRFToken",
+    "in": "header",
+    "required": False,
+    "description": "The value of the CSRF cookie: needed where it is a session, and no token, that says who calls.",
+    "schema": STRING,
+}
+
+IF_MATCH: Schema = {
+    "name": "If-Match",
+    "in": "header",
+    "required": False,
+    "description": "The ETag of what was read: the request is refused when it has changed since.",
+    "schema": STRING,
+}
+CONDITIONAL = ("partial_update", "destroy")
 
 DESCRIPTION = f"""\
 Chats with LLMs, governed by groups. Every resource speaks `{JSON}`, flat, and `{JSON_API}` (JSON:API 1.1): the media
@@ -136,8 +153,11 @@ class AutoSchema(SpectacularAutoSchema):
             for item in self.operation.parameters
         ]
         parameters += [*self._get_filter_parameters(), *self._get_pagination_parameters()]
-        show_include = self.operation.returns in ("one", "many") and not self.follows_contract
-        return parameters + (self.jsonapi_parameters() if show_include else [])
+        if self.follows_contract:
+            return parameters
+        parameters += self.jsonapi_parameters() if self.operation.returns in ("one", "many") else []
+        parameters += [CSRF_TOKEN] if self.method != "GET" else []
+        return parameters + ([IF_MATCH] if self.view.action in CONDITIONAL else [])
 
     def jsonapi_parameters(self) -> list[Schema]:
         serializers = {serializer.shape().type: serializer.shape() for serializer in self.view.related_serializers()}
@@ -165,8 +185,10 @@ class AutoSchema(SpectacularAutoSchema):
             return None
         if takes != "resource":
             kind = self.serializer.included_serializers[self.operation.relation].shape().type
+            name = f"{kind.removesuffix('s').title()}Identifier{'s' if takes == 'identifiers' else ''}"
             one = identifier(kind)
-            flat = document = obj({"data": one if takes == "identifier" else array(one)}, ("data",))
+            schema = obj({"data": one if takes == "identifier" else array(one)}, ("data",))
+            flat, document = self.component(name, schema), self.component(f"{name}Document", schema)
         else:
             if self.follows_contract:
                 flat = self.contract_input()
@@ -215,7 +237,7 @@ class AutoSchema(SpectacularAutoSchema):
         codes += [404] if uritemplate.variables(self.path) else []
         codes += [413, 415] if self.operation.takes != "nothing" else []
         codes += [409] if self.method != "GET" else []
-        codes += [412] if self.method in ("PATCH", "DELETE") else []
+        codes += [412] if self.view.action in CONDITIONAL else []
         return [HTTPStatus(code) for code in sorted(codes)]
 
     def error_content(self) -> Schema:
@@ -231,7 +253,7 @@ class AutoSchema(SpectacularAutoSchema):
             "detail": STRING,
         }
         full = self.component(
-            "Errors",
+            "ErrorDocument",
             obj({"errors": array(obj({**members, "source": source}, required=tuple(members)))}, required=("errors",)),
         )
         return {JSON: {"schema": contract if self.follows_contract else full}, JSON_API: {"schema": full}}
@@ -372,6 +394,19 @@ class AutoSchema(SpectacularAutoSchema):
         component = ResolvedComponent(name=name, type=ResolvedComponent.SCHEMA, schema=schema, object=name)
         self.registry.register_on_missing(component)
         return dict(component.ref)
+
+
+class Generator(SchemaGenerator):
+    """Says of a whole path what both its operations take, where one of them must be as the contract has it."""
+
+    def get_schema(self, *args: Any, **kwargs: Any) -> Any:
+        document = super().get_schema(*args, **kwargs)
+        for path in document["paths"].values():
+            if "parameters" not in path.get("post", {"parameters": ()}) and "get" in path:
+                listed = path["get"]["parameters"]
+                path["parameters"] = [item for item in listed if item["name"].startswith(("include", "fields["))]
+                path["get"]["parameters"] = [item for item in listed if item not in path["parameters"]]
+        return document
 
 
 def identifier(resource_type: str) -> Schema:

@@ -8,6 +8,7 @@ from functools import cache, cached_property
 from operator import attrgetter
 from typing import Any, ClassVar
 
+import orjson
 from django.db import models
 from rest_framework import serializers as drf
 from rest_framework.exceptions import ErrorDetail, ValidationError
@@ -19,6 +20,7 @@ from rest_framework_json_api.serializers import ModelSerializer
 from aistudio.errors import Conflict
 from aistudio.names import UniqueFolded, taken_message
 from aistudio.parsers import LARGEST_INTEGER, Identifier
+from aistudio.renderers import OPTIONS
 from aistudio.shapes import Shape
 
 MAX_RELATED = 1000  # resources that one relation may name in a request
@@ -242,7 +244,7 @@ class PlainSerializer(drf.Serializer):
         for name in data:
             if name not in fields:
                 errors[name] = ErrorDetail(f"There is no {name} here.", "unknown_attribute")
-            elif fields[name].read_only:
+            elif fields[name].read_only and not self.is_as_shown(name, data[name]):
                 errors[name] = ErrorDetail(f"{name} is set by the server; leave it out.", "read_only")
         try:
             values = super().to_internal_value(data)
@@ -251,6 +253,11 @@ class PlainSerializer(drf.Serializer):
         if errors:
             raise ValidationError(errors)
         return values
+
+    def is_as_shown(self, name: str, value: Any) -> bool:
+        """Whether a client sends back what it was shown: many send a resource whole to change a part of it."""
+        read = dict(self.readers).get(name) if self.instance else None
+        return read is not None and orjson.loads(orjson.dumps(read(self.instance), option=OPTIONS)) == value
 
 
 class ResourceSerializer(PlainSerializer, ModelSerializer):

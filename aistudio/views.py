@@ -23,7 +23,8 @@ from aistudio.operations import STANDARD, Operation
 from aistudio.paging import NUMBER_NAMES, SIZE_NAMES
 from aistudio.renderers import API_ROOT
 
-LIST_PARAMETERS = {*NUMBER_NAMES, *SIZE_NAMES, "sort"}
+COLLISION = "Someone else changed the same at this moment. Nothing was stored; try again."
+CHANGES = {"POST": "add", "PATCH": "set", "DELETE": "remove"}
 
 
 class ResourceView(GenericViewSet):
@@ -45,7 +46,7 @@ class ResourceView(GenericViewSet):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        if hasattr(self, self.action or ""):  # else the method is not allowed
+        if self.action and (request.method or "").lower() in self.http_method_names:  # else it is a 405
             self.check_parameters()
             self.check_include()
 
@@ -76,8 +77,10 @@ class ResourceView(GenericViewSet):
     def known_parameters(self) -> set[str]:
         operation = self.operation
         known = {parameter.name for parameter in operation.parameters}
+        if operation.returns in ("many", "identifiers"):
+            known |= {*NUMBER_NAMES, *SIZE_NAMES}
         if operation.returns == "many":
-            known |= LIST_PARAMETERS | ({"search"} if self.search_fields else set())
+            known |= {"sort"} | ({"search"} if self.search_fields else set())
             known |= (
                 {f"filter[{name}]" for name in self.filterset_class.base_filters} if self.filterset_class else set()
             )
@@ -130,9 +133,9 @@ class ResourceView(GenericViewSet):
     def integer(self, name: str) -> int:
         """The value of a query parameter that must be an integer of 64 bits."""
         text = self.request.query_params[name]
-        if text.isascii() and text.removeprefix("-").isdigit() and len(text) < 20:
+        if text.isascii() and text.removeprefix("-").isdigit() and len(text) <= 20 and -(2**63) <= int(text) < 2**63:
             return int(text)
-        raise InvalidParameter(name, f"{name} must be an integer.")
+        raise InvalidParameter(name, f"{name} must be an integer of 64 bits.")
 
     # what is there
 
@@ -140,15 +143,22 @@ class ResourceView(GenericViewSet):
         """What the caller may see, with what its representation shows."""
         serializer: Any = self.get_serializer_class()
         to_one = [name for name in self.include if name in serializer.shape().to_one]
-        return self.queryset.visible_to(self.user).select_related(*to_one).prefetch_related(*self.prefetches())
+        queryset = self.queryset.visible_to(self.user).prefetch_related(*self.prefetches())
+        return queryset.select_related(*to_one) if to_one else queryset  # without names it would follow all
 
     def prefetches(self) -> list[Prefetch]:
         """The relations to many that the representation shows, as far as the caller may see them."""
         return []
 
-    def locked_object(self) -> Any:
-        """The resource, which nobody else changes until the end of the transaction."""
-        return get_object_or_404(self.get_queryset().select_for_update(of=("self",)), pk=self.kwargs["pk"])
+    def get_object(self) -> Any:
+        """The resource of the path: filters are for lists, and here those of another resource's."""
+        return get_object_or_404(self.get_queryset(), pk=self.kwargs["pk"])
+
+    def locked_object(self, *, to_delete: bool = False) -> Any:
+        """The resource, which nobody else changes, nor, when it is to be deleted, refers to, in this transaction."""
+        # a join would lose the row: PostgreSQL looks at it again after waiting, and not at what it is joined with
+        queryset = self.get_queryset().select_related(None).select_for_update(no_key=not to_delete)
+        return get_object_or_404(queryset, pk=self.kwargs["pk"])
 
     def answer_list(self, queryset: QuerySet[Any]) -> Response:
         page = self.paginate_queryset(self.filter_queryset(queryset))
@@ -182,14 +192,21 @@ class ResourceView(GenericViewSet):
             kind = related.included_serializers[relation].shape().type
             keys: Any = self.paginate_queryset(queryset.values_list("pk", flat=True))
             return self.get_paginated_response([{"type": kind, "id": str(key)} for key in keys])
-        with transaction.atomic():
-            holder = self.locked_object()
-            found = self.named_resources(relation)
-            manager = getattr(holder, relation)
-            if self.request.method == "PATCH":
-                manager.set(found)
-            else:
-                (manager.add if self.request.method == "POST" else manager.remove)(*found)
+        return self.change_relation(relation, CHANGES[str(self.request.method)])
+
+    def change_relation(self, relation: str, change: str) -> Response:
+        """Add, set or remove the resources that the body names."""
+        try:
+            with transaction.atomic():
+                manager = getattr(self.locked_object(), relation)
+                found = self.named_resources(relation)
+                if change == "set":
+                    manager.set(found)
+                else:
+                    getattr(manager, change)(*found)
+        except IntegrityError:  # one of them was deleted at this moment
+            self.named_resources(relation)
+            raise Conflict(COLLISION) from None
         return Response(status=HTTPStatus.NO_CONTENT)
 
     def named_resources(self, relation: str) -> list[Any]:
@@ -277,11 +294,11 @@ class ResourceViewSet(ResourceView):
         """Someone was faster: what collided is stored now, and the validators see it."""
         if serializer is not None:
             serializer.run_validation(serializer.initial_data)
-        raise Conflict("Someone else changed the same at this moment. Nothing was stored; try again.")
+        raise Conflict(COLLISION)
 
     def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         with transaction.atomic():
-            instance = self.locked_object()
+            instance = self.locked_object(to_delete=True)
             self.check_precondition(instance)
             self.remove(instance)
         return Response(status=HTTPStatus.NO_CONTENT)

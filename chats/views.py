@@ -61,7 +61,8 @@ class ChatViewSet(ResourceViewSet):
         permission_classes=[AdministratorsOfVisible],
     )
     def explain_access(self, request: Any, pk: int) -> Response:
+        chat = self.get_object()
         user = User.objects.visible_to(request.user).filter(pk=self.integer("user")).first()
         if user is None:
             raise InvalidParameter("user", f"There is no user with the id {request.query_params['user']}.")
-        return self.answer_one(explain(user=user, chat=self.get_object()))
+        return self.answer_one(explain(user=user, chat=chat))

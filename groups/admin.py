@@ -6,14 +6,14 @@ from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group as UnusedGroup
 from django.core.exceptions import ValidationError
-from django.db.models import Count, Model, OuterRef, QuerySet, Subquery, TextField
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html, format_html_join
-from unfold.admin import ModelAdmin, TabularInline
+from django.utils.html import format_html
+from unfold.admin import TabularInline
 from unfold.contrib.filters.admin import (
     AutocompleteSelectFilter,
     BooleanRadioFilter,
@@ -22,13 +22,10 @@ from unfold.contrib.filters.admin import (
 )
 from unfold.decorators import action, display
 from unfold.forms import AdminPasswordChangeForm, AuthenticationForm, UserCreationForm
-from unfold.widgets import UnfoldAdminExpandableTextareaWidget
 
-from aistudio.names import fold
+from aistudio.admin_pages import LINK, Admin, chats_link, count_of, link, links
 from groups.models import ApiToken, Group, User
 from groups.people import TooManyAttempts, sign_in
-
-LINK = "text-primary-600 dark:text-primary-500"
 
 admin.site.unregister(UnusedGroup)  # access is by our groups; administrators need no finer permissions
 
@@ -52,49 +49,6 @@ class SignInForm(AuthenticationForm):
 
 
 admin.site.login_form = SignInForm
-
-
-class Admin(ModelAdmin):
-    """What the pages of every model share.
-
-    `add_label` and `when_empty` are read by the templates of unfold that ours replace.
-    """
-
-    warn_unsaved_form = True
-    list_filter_submit = True
-    formfield_overrides: Any = {TextField: {"widget": UnfoldAdminExpandableTextareaWidget}}
-    add_label = ""
-    when_empty = ""
-
-    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> Any:
-        """Find names whatever their letter case: folded fields hold folded names, the others what was typed."""
-        term = search_term.replace("\0", "")  # which PostgreSQL refuses
-        found, duplicates = super().get_search_results(request, queryset, term)
-        folded, _ = super().get_search_results(request, queryset, fold(term))
-        return found | folded, duplicates
-
-
-def link(to: Model) -> str:
-    """The name of something, leading to its page."""
-    url = reverse(f"admin:{to._meta.app_label}_{to._meta.model_name}_change", args=[to.pk])
-    return format_html('<a class="{}" href="{}">{}</a>', LINK, url, to)
-
-
-def links(to: Any) -> str:
-    joined = format_html_join(", ", "{}", ((link(one),) for one in to))
-    return joined and format_html("<span>{}</span>", joined)  # in one piece where a cell is a flex box
-
-
-def chats_link(count: int, **lookup: int) -> str:
-    """The number of chats, leading to their list."""
-    url = reverse("admin:chats_chat_changelist", query=lookup)
-    return format_html('<a class="{}" href="{}">{}</a>', LINK, url, count) if count else "0"
-
-
-def count_of(model: type[Model], relation: str) -> Subquery:
-    """How many a row has at the other end of a relation; two of these do not multiply each other."""
-    rows = model._base_manager.filter(pk=OuterRef("pk")).values("pk")
-    return Subquery(rows.annotate(number=Count(relation)).values("number"))
 
 
 class TokenState:

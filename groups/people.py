@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from django.contrib.auth import authenticate
 from django.core.cache import cache
 from django.db import transaction
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from aistudio.names import fold
@@ -27,18 +28,26 @@ class TooManyAttempts(Exception):
 @contextmanager
 def an_administrator_remains() -> Iterator[None]:
     """Let a change of people happen only if an active administrator is left; else it is undone, LastAdministrator."""
-    administrators = User.objects.filter(is_admin=True, is_active=True).order_by("pk")
     with transaction.atomic():
-        before = len(administrators.select_for_update())  # two that demote each other would both see the other
+        before = lock_administrators()  # two that demote each other would both see the other
         yield
-        if before and not administrators.exists():
+        if before and not active_administrators().exists():
             raise LastAdministrator("This is the last active administrator; make another one first.")
+
+
+def active_administrators() -> QuerySet[User]:
+    return User.objects.filter(is_admin=True, is_active=True).order_by("pk")
+
+
+def lock_administrators() -> int:
+    """Keep who administers until the end of the transaction; returns how many there are."""
+    return len(active_administrators().select_for_update(no_key=True))
 
 
 @transaction.atomic
 def roll_api_key(*, user: User) -> str:
     """Give the user a new token named "api-key", returned in clear; the old one is dead. Others stay."""
-    User.objects.select_for_update().get(pk=user.pk)
+    User.objects.select_for_update(no_key=True).get(pk=user.pk)
     for token in user.tokens.filter(name=API_KEY_NAME, revoked_at=None):
         token.revoke()
     _, key = ApiToken.issue(user, name=API_KEY_NAME)

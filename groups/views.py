@@ -95,9 +95,7 @@ class GroupViewSet(ResourceViewSet):
     @users.mapping.post
     @described("Add a user to a group", "post", takes="identifier", relation="members", **NO_CONTENT)
     def add_user(self, request: Any, pk: int) -> Response:
-        with transaction.atomic():
-            self.locked_object().members.add(*self.named_resources("members"))
-        return Response(status=HTTPStatus.NO_CONTENT)
+        return self.change_relation("members", "add")
 
     @operation(
         "Remove a user from a group",
@@ -125,6 +123,10 @@ class UserViewSet(ResourceViewSet):
 
     def prefetches(self) -> list[Prefetch]:
         return [Prefetch("groups", Group.objects.visible_to(self.user))]
+
+    def locked_object(self, *, to_delete: bool = False) -> Any:
+        people.lock_administrators()  # first, and always in one order: else two wait for each other
+        return super().locked_object(to_delete=to_delete)
 
     def store(self, serializer: Any) -> None:
         with keeping_an_administrator():
@@ -157,8 +159,9 @@ class UserViewSet(ResourceViewSet):
         answers=UserWithKeySerializer,
     )
     def roll_api_key(self, request: Any, pk: int) -> Response:
-        user = self.get_object()
-        user.api_key = people.roll_api_key(user=user)
+        with transaction.atomic():
+            user = super().locked_object()
+            user.api_key = people.roll_api_key(user=user)
         return self.answer_one(user)
 
 

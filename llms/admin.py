@@ -18,9 +18,9 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
+from aistudio.admin_pages import Admin, chats_link, count_of
 from aistudio.parsers import strict_json
 from aistudio.secrets import Ciphertext, UnreadableSecret
-from groups.admin import Admin, chats_link, count_of
 from llms.models import LLM, LLMSettings
 
 KEY_MAX_LENGTH = 1_000

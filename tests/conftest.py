@@ -1,6 +1,9 @@
+import logging
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from chats.models import Chat
 from groups.models import Group
@@ -8,6 +11,29 @@ from llms.models import LLM, LLMSettings
 from tests.people import Person, person
 
 pytest_plugins = ["tests.live", "tests.postgres"]  # the fixtures `live` and `postgres`
+
+
+CANARY = "canary"  # is part of every secret that tests store
+
+
+@pytest.fixture(autouse=True)
+def canary_stays_inside(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """In no answer, page, error or log of any test does a secret appear."""
+    request = Client.request
+
+    def watched(client: Client, **environ: Any) -> Any:
+        response = request(client, **environ)
+        if not response.streaming:
+            shown = response.content.decode(errors="replace") + str(response.headers)
+            assert CANARY not in shown.lower(), f"{environ.get('PATH_INFO')} shows a secret"
+        return response
+
+    monkeypatch.setattr(Client, "request", watched)
+    with caplog.at_level(logging.INFO):
+        yield
+    for phase in ("setup", "call"):
+        for record in caplog.get_records(phase):  # type: ignore[arg-type]
+            assert CANARY not in record.getMessage().lower(), f"{record.name} logs a secret"
 
 
 @pytest.fixture

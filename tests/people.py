@@ -9,6 +9,7 @@ from django.test import Client
 
 from groups.models import ApiToken, User
 
+PASS_PHRASE = "a long canary phrase"
 JSON = "application/json"
 JSON_API = "application/vnd.api+json"
 
@@ -43,6 +44,6 @@ class Person:
 
 
 def person(name: str, **fields: Any) -> Person:
-    user = User.objects.create_user(f"{name}@example.com", "a long pass phrase", name=name.title(), **fields)
+    user = User.objects.create_user(f"{name}@example.com", PASS_PHRASE, name=name.title(), **fields)
     _, key = ApiToken.issue(user, name="tests")
     return Person(user, key)

@@ -65,7 +65,7 @@ def test_someone_without_any_chat(alice: Person, bob: Person, charlie: Person, c
 
 
 def test_who_and_what_must_exist(alice: Person, chat: Chat) -> None:
-    assert alice.get("/chats/987/explain-access?user=1").status_code == 404
+    assert alice.get(f"/chats/987/explain-access?user={alice.user.pk}").status_code == 404
     for query in ("", "?user=", "?user=x", "?user=987"):
         assert alice.get(f"/chats/{chat.pk}/explain-access{query}").status_code == 400
     for arguments in (("nobody@example.com",), ("alice@example.com", "No such chat")):

@@ -15,9 +15,9 @@ from chats.models import Chat
 from groups.models import ApiToken, Group, User
 from groups.people import FAILED_SIGN_INS
 from llms.models import LLM, LLMSettings
-from tests.people import Person, person
+from tests.people import PASS_PHRASE, Person, person
 
-PASSWORD = "a long pass phrase"  # everybody's
+PASSWORD = PASS_PHRASE  # everybody's
 MODELS = {User: "BOB", Group: "ENGIN", ApiToken: "TESTS", LLM: "HOUSE", LLMSettings: "DEMO", Chat: "HELP"}
 each_model = pytest.mark.parametrize("model", MODELS)
 

@@ -8,7 +8,7 @@ from django.test import Client
 
 from groups import people
 from groups.models import ApiToken, Group, User
-from tests.people import JSON_API, Person
+from tests.people import JSON_API, PASS_PHRASE, Person
 
 PHRASE = "correct horse battery"
 
@@ -172,7 +172,7 @@ def browser() -> Any:
 
 
 def test_people_sign_in_and_out(bob: Person, browser: Browser) -> None:
-    right = credentials("BOB@example.com", "a long pass phrase")
+    right = credentials("BOB@example.com", PASS_PHRASE)
     assert browser.post("/auth/login", right).status_code == 403  # no CSRF token yet
     assert browser.client.get("/api/v1/auth/login").status_code == 204
 
@@ -192,14 +192,14 @@ def test_a_wrong_password_is_slowed(bob: Person, charlie: Person, browser: Brows
         assert response.status_code == 401
         assert response.json()["errors"][0]["code"] == "authentication_failed"
 
-    for password in ("wrong", "a long pass phrase"):
+    for password in ("wrong", PASS_PHRASE):
         response = browser.post("/auth/login", credentials("Bob@example.com", password))
         assert response.status_code == 429
         assert int(response["Retry-After"]) <= 15 * 60
-    assert browser.post("/auth/login", credentials("charlie@example.com", "a long pass phrase")).status_code == 200
+    assert browser.post("/auth/login", credentials("charlie@example.com", PASS_PHRASE)).status_code == 200
 
 
 def test_an_inactive_user_does_not_sign_in(bob: Person, browser: Browser) -> None:
     User.objects.filter(pk=bob.user.pk).update(is_active=False)
     browser.client.get("/api/v1/auth/login")
-    assert browser.post("/auth/login", credentials("bob@example.com", "a long pass phrase")).status_code == 401
+    assert browser.post("/auth/login", credentials("bob@example.com", PASS_PHRASE)).status_code == 401

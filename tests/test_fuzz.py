@@ -1,0 +1,67 @@
+"""A fuzzer that reads our own description finds nothing: no 500, no undocumented status, no answer of another form."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.live import ROOT, environment, free_port, is_healthy, manage, running
+
+SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """A server of its own, for the fuzzer deletes what it finds: its address and environment."""
+    variables = environment(tmp_path)
+    manage(variables, "migrate", "--verbosity", "0")
+    manage(variables, "demo")
+    address = f"127.0.0.1:{free_port()}"
+    with running(variables, tmp_path / "server.log", "runserver", address) as process:
+        process.wait_until(lambda: is_healthy(f"http://{address}"))
+        yield f"http://{address}", variables
+
+
+@pytest.mark.parametrize("role", ["administrator", "member"])
+def test_the_server_is_as_it_is_described(role: str, server: tuple[str, dict[str, str]], tmp_path: Path) -> None:
+    url, variables = server
+    email = "admin@example.com"
+    if role == "member":
+        email = "bob@example.com"
+        code = (
+            "from groups.models import *; Group.objects.get().members.add(User.objects.create_user('bob@example.com'))"
+        )
+        manage(variables, "shell", "--command", code)
+    token = manage(variables, "create_token", email).strip()
+    report = tmp_path / "report.json"
+
+    done = subprocess.run(
+        [
+            SCHEMATHESIS,
+            "--config-file",
+            ROOT / "schemathesis.toml",
+            "run",
+            f"{url}/api/v1/schema",
+            "--url",
+            f"{url}/api/v1",
+            "--report-har-path",
+            report,
+            "--no-color",
+        ],
+        cwd=tmp_path,
+        env={"AISTUDIO_TOKEN": token, "NO_PROXY": "*", "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=150,
+    )
+
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr
+    statuses = Counter(entry["response"]["status"] for entry in json.loads(report.read_text())["log"]["entries"])
+    assert not [status for status in statuses if status >= 500]
+    assert statuses[200] >= 50
+    assert statuses[400] >= 50
+    assert "Traceback" not in (tmp_path / "server.log").read_text()

@@ -1,0 +1,29 @@
+"""What holds on SQLite holds on PostgreSQL: a part of these tests, run again on it."""
+
+import os
+import re
+import subprocess
+import sys
+
+from tests.live import ROOT
+
+TIMEOUT = 80  # seconds
+FILES = (
+    "aistudio/test_names.py",
+    "chats/test_change_chat.py",
+    "chats/test_create_chat.py",
+    "chats/test_read_chats.py",
+    "groups/test_groups.py",
+    "groups/test_tokens.py",
+    "llms/test_llms.py",
+)
+
+
+def test_the_api_behaves_the_same_on_postgresql(postgres: str) -> None:
+    files = [f"tests/{name}" for name in FILES]
+    command = [sys.executable, "-m", "pytest", *files, "-p", "no:cacheprovider"]
+    variables = {"PATH": os.environ["PATH"], "TEST_DATABASE_URL": postgres}
+    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=TIMEOUT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    passed = re.search(r"(\d+) passed", done.stdout)
+    assert passed and int(passed[1]) > 100, done.stdout

@@ -1,0 +1,85 @@
+"""No list and no detail costs more statements for more rows."""
+
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from chats.models import Chat
+from groups.models import ApiToken, Group, User
+from llms.models import LLM, LLMSettings
+from tests.people import JSON, JSON_API, Person
+
+SMALL, LARGE = 2, 40
+
+# path, media type, who: the statements, of which the first is always the token's
+LISTS = {
+    ("chats", JSON, "alice"): 4,  # count, page, groups
+    ("chats", JSON, "bob"): 4,
+    ("chats", JSON_API, "alice"): 4,
+    ("chats?include=llm,llm_settings,groups", JSON_API, "alice"): 4,
+    ("chats?search=desk&sort=-name&filter[llm]={llm}", JSON, "alice"): 4,
+    ("chats/by-group?group_id={group}", JSON, "alice"): 4,
+    ("chats/by-group?group_id={group}", JSON, "bob"): 4,
+    ("groups", JSON, "alice"): 3,  # count, page
+    ("groups", JSON_API, "bob"): 3,
+    ("groups?include=members", JSON_API, "alice"): 5,  # count, page, members, their groups
+    ("groups/search?name=group", JSON, "alice"): 3,
+    ("groups/{group}/users", JSON, "alice"): 5,  # group, count, page, groups
+    ("groups/{group}/relationships/members", JSON_API, "alice"): 4,  # group, count, ids
+    ("chats/{chat}/relationships/groups", JSON_API, "bob"): 5,  # chat, its groups, count, ids
+    ("users", JSON, "alice"): 4,  # count, page, groups
+    ("users?include=groups", JSON_API, "alice"): 4,
+    ("users/{bob}/groups", JSON, "bob"): 5,  # user, their groups, count, page
+    ("users/me/tokens", JSON, "bob"): 3,
+    ("llms", JSON, "alice"): 3,
+    ("llms/max-privacy-score?max_score=100", JSON_API, "alice"): 3,
+    ("llm-settings", JSON, "alice"): 3,
+}
+DETAILS = {
+    ("chats/{chat}", JSON, "alice"): 3,  # chat, groups
+    ("chats/{chat}", JSON_API, "bob"): 3,
+    ("chats/{chat}?include=llm,llm_settings,groups", JSON_API, "alice"): 3,
+    ("groups/{group}", JSON, "alice"): 2,
+    ("groups/{group}", JSON, "bob"): 2,
+    ("groups/{group}?include=members", JSON_API, "alice"): 4,  # group, members, their groups
+    ("users/me", JSON, "bob"): 3,  # user, groups
+    ("users/{bob}", JSON_API, "alice"): 3,
+    ("llms/{llm}", JSON, "alice"): 2,
+    ("llm-settings/{settings}", JSON, "alice"): 2,
+}
+
+
+def grow(to: int, chat: Chat, group: Group, bob: User) -> None:
+    """Have so many of everything, all of it open to bob."""
+    have = Chat.objects.count()
+    for number in range(have, to):
+        llm = LLM.objects.create(name=f"LLM {number}", vendor="demo")
+        settings = LLMSettings.objects.create(model_name=f"model {number}")
+        Chat.objects.create(name=f"Chat {number}", llm=llm, llm_settings=settings).groups.add(group)
+        user = User.objects.create_user(f"user{number}@example.com")
+        other = Group.objects.create(name=f"Group {number}")
+        other.members.set([bob, user])
+        group.members.add(user)
+        chat.groups.add(other)
+        ApiToken.issue(bob, name=f"token {number}")
+
+
+@pytest.mark.parametrize(("path", "media_type", "who"), [*LISTS, *DETAILS])
+def test_the_number_of_statements_is_the_same(
+    path: str, media_type: str, who: str, chat: Chat, team: Group, bob: Person, request: pytest.FixtureRequest
+) -> None:
+    """The tables above name the statements beside the token's."""
+    expected = {**LISTS, **DETAILS}[path, media_type, who]
+    caller: Person = request.getfixturevalue(who)
+    ids: dict[str, Any] = {"chat": chat.pk, "group": team.pk, "bob": bob.user.pk}
+    ids |= {"llm": chat.llm_id, "settings": chat.llm_settings_id}
+    url = "/" + path.format(**ids)
+    if (path, media_type, who) in LISTS:
+        url += ("&" if "?" in url else "?") + "page_size=100"
+    for size in (SMALL, LARGE):
+        grow(size, chat, team, bob.user)
+        with CaptureQueriesContext(connection) as queries:
+            assert caller.get(url, Accept=media_type).status_code == 200
+        assert len(queries) == expected, [query["sql"][:150] for query in queries]
