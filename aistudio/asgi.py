@@ -1,22 +1,24 @@
 """The one entry point: Django, behind a limit on bodies, with a start and an end to the process."""
 
 import asyncio
+import gc
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
+import django
 import orjson
 from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.core.asgi import get_asgi_application
 from django.db import connections
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aistudio.settings")
-django_application = get_asgi_application()
+django.setup(set_prefix=False)
 
 from aistudio.errors import error_object  # noqa: E402  (Django is set up above)
+from aistudio.handler import Handler  # noqa: E402
 from groups import token_use  # noqa: E402
 
 Scope = Any
@@ -24,6 +26,8 @@ Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
 TOKEN_USE_INTERVAL = 60  # seconds
+
+django_application = Handler()
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,6 +94,8 @@ async def refuse(send: Send) -> None:
 async def lifespan(receive: Receive, send: Send) -> None:
     """What this process does beside answering requests, from its start to its end."""
     await receive()
+    gc.collect()
+    gc.freeze()  # what was loaded stays: looking through it again and again would make every request wait
     task = asyncio.create_task(write_token_use())
     await send({"type": "lifespan.startup.complete"})
     await receive()

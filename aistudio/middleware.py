@@ -6,7 +6,6 @@ from collections.abc import Callable
 from contextvars import ContextVar
 
 from django.http import HttpRequest, HttpResponse
-from django.utils.decorators import sync_only_middleware
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
@@ -23,12 +22,6 @@ def request_id(get_response: GetResponse) -> GetResponse:
         return response
 
     return middleware
-
-
-@sync_only_middleware
-def one_thread(get_response: GetResponse) -> GetResponse:
-    """Do nothing, synchronously: with this one last, Django runs the whole chain in one hop to a thread."""
-    return get_response
 
 
 class RequestIdFilter(logging.Filter):

@@ -6,6 +6,7 @@ import orjson
 from rest_framework.renderers import BaseRenderer
 
 from aistudio.shapes import Shape
+from aistudio.shapes import related as fetched
 
 OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 API_ROOT = "/api/v1/"
@@ -57,9 +58,7 @@ def flat(serializer: Any, row: dict[str, Any], instance: Any) -> dict[str, Any]:
         attributes[f"{name}_id"] = int(row[name]["id"]) if row[name] else None
     for name in (name for name in shape.to_many if name in row):
         related = serializer.included(name)
-        attributes[name] = [
-            flat(related, related.to_representation(item), item) for item in getattr(instance, name).all()
-        ]
+        attributes[name] = [flat(related, related.to_representation(item), item) for item in fetched(instance, name)]
     return {"type": shape.type, "id": str(instance.pk), "attributes": attributes}
 
 
@@ -124,7 +123,6 @@ def collect(serializer: Any, instances: list[Any], relation: str, root: str, inc
     related, many = serializer.included(relation), relation in serializer.shape().to_many
     kind = related.shape().type
     for instance in instances:
-        value = getattr(instance, relation)
-        for item in value.all() if many else [value]:
+        for item in fetched(instance, relation) if many else [getattr(instance, relation)]:
             if item is not None and (kind, item.pk) not in included:
                 included[kind, item.pk] = resource(related, related.to_representation(item), item, root)

@@ -21,7 +21,7 @@ from aistudio.errors import Conflict
 from aistudio.names import UniqueFolded, taken_message
 from aistudio.parsers import LARGEST_INTEGER, Identifier
 from aistudio.renderers import OPTIONS
-from aistudio.shapes import Shape
+from aistudio.shapes import Shape, related
 
 MAX_RELATED = 1000  # resources that one relation may name in a request
 
@@ -319,7 +319,7 @@ def reader(field: Any) -> Any:
     relation: Any = getattr(field, "child_relation", field)
     if isinstance(field, ToMany):
         kind = resource_type(relation)
-        return lambda instance: [{"type": kind, "id": str(item.pk)} for item in getattr(instance, source).all()]
+        return lambda instance: [{"type": kind, "id": str(item.pk)} for item in related(instance, source)]
     if isinstance(field, RelationField):
         return to_one_reader(resource_type(relation), attrgetter(f"{source}_id"))
     if isinstance(field, READ_AS_THEY_ARE) and type(field).get_attribute is drf.Field.get_attribute:

@@ -51,6 +51,7 @@ def database(url: str) -> dict[str, Any]:
             Path(config["NAME"]).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ValidationError(f"Its folder cannot be made: {error.strerror}.") from None
+    config["CONN_MAX_AGE"] = None  # a thread keeps its connection; to open one costs more than a query
     config["OPTIONS"] = {
         "timeout": 20,  # seconds a writer waits for another
         "transaction_mode": "IMMEDIATE",  # a read that turns into a write would otherwise fail, not wait
@@ -123,7 +124,6 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "aistudio.middleware.one_thread",  # last
 ]
 ROOT_URLCONF = "aistudio.urls"
 ASGI_APPLICATION = "aistudio.asgi.application"

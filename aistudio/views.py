@@ -287,7 +287,11 @@ class ResourceViewSet(ResourceView):
     def store(self, serializer: Any) -> None:
         """Save what was validated, inside the transaction."""
         serializer.save()
-        prefetch_related_objects([serializer.instance], *self.prefetches())
+        prefetches = self.prefetches()
+        for prefetch in prefetches:
+            if prefetch.prefetch_through in serializer.validated_data:
+                serializer.instance.__dict__.pop(prefetch.to_attr, None)  # as it was before
+        prefetch_related_objects([serializer.instance], *prefetches)
 
     @staticmethod
     def explain_collision(serializer: Any) -> None:

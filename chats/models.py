@@ -3,7 +3,6 @@
 from typing import Self
 
 from django.db import models
-from django.db.models import Exists, OuterRef
 
 from aistudio.names import FoldedField
 from groups.models import Group, User
@@ -15,8 +14,8 @@ class ChatQuerySet(models.QuerySet["Chat"]):
         """All to an administrator; to anyone else those of the groups they belong to. The one way to a chat."""
         if user.is_admin:
             return self
-        through = Chat.groups.through.objects
-        return self.filter(Exists(through.filter(chat=OuterRef("pk"), group__members=user)))
+        open_to_user = Chat.groups.through.objects.filter(group__members=user)
+        return self.filter(pk__in=open_to_user.values("chat"))  # SQLite would walk through all chats for EXISTS
 
 
 class Chat(models.Model):

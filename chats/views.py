@@ -7,6 +7,7 @@ from rest_framework.response import Response
 from aistudio.errors import InvalidParameter
 from aistudio.filters import IdFilter, NameFilter
 from aistudio.operations import INTEGER_64, Parameter, operation, relationship
+from aistudio.shapes import shown
 from aistudio.views import ResourceViewSet
 from chats.access import explain
 from chats.models import Chat
@@ -39,7 +40,7 @@ class ChatViewSet(ResourceViewSet):
     groups_relationship = relationship("groups")
 
     def prefetches(self) -> list[Prefetch]:
-        return [Prefetch("groups", Group.objects.visible_to(self.user))]
+        return [Prefetch("groups", Group.objects.visible_to(self.user), to_attr=shown("groups"))]
 
     @operation(
         "List the chats of a group",

@@ -115,7 +115,8 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
 
     def for_key(self, key: str) -> "ApiToken | None":
         """The usable token with this key, and its user: one query."""
-        return self.usable().filter(digest=digest(key)).select_related("user").first()
+        found = self.usable().filter(digest=digest(key)).select_related("user")
+        return next(iter(found.order_by()), None)  # first() would sort, and a digest is unique
 
 
 class ApiToken(models.Model):
