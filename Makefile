@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run dev serve test lint format pins
+.PHONY: help setup run dev serve test fuzz lint format pins
 
 help: ## Show what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -24,6 +24,9 @@ serve: $(VENV)/.runtime ## Serve in production: everything from the environment,
 
 test: $(VENV)/.dev ## Run all tests
 	$(BIN)/python -m pytest
+
+fuzz: $(VENV)/.dev ## Let schemathesis walk through all corners of the API, which takes minutes
+	bench/fuzz.sh
 
 lint: $(VENV)/.dev ## Check style and types
 	$(BIN)/ruff check .

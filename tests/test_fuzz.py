@@ -28,13 +28,13 @@ def server(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
 
 @pytest.mark.parametrize("role", ["administrator", "member"])
 def test_the_server_is_as_it_is_described(role: str, server: tuple[str, dict[str, str]], tmp_path: Path) -> None:
+    """`make fuzz` adds the phase that walks through all corners of the schema, which takes minutes."""
     url, variables = server
     email = "admin@example.com"
     if role == "member":
         email = "bob@example.com"
-        code = (
-            "from groups.models import *; Group.objects.get().members.add(User.objects.create_user('bob@example.com'))"
-        )
+        # Group and User are there: the shell imports all models
+        code = "Group.objects.get().members.add(User.objects.create_user('bob@example.com'))"
         manage(variables, "shell", "--command", code)
     token = manage(variables, "create_token", email).strip()
     report = tmp_path / "report.json"
@@ -51,17 +51,21 @@ def test_the_server_is_as_it_is_described(role: str, server: tuple[str, dict[str
             "--report-har-path",
             report,
             "--no-color",
+            "--phases",
+            "fuzzing,stateful",
+            "--workers",
+            "2",
         ],
         cwd=tmp_path,
         env={"AISTUDIO_TOKEN": token, "NO_PROXY": "*", "NO_COLOR": "1"},
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=120,
     )
 
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr
     statuses = Counter(entry["response"]["status"] for entry in json.loads(report.read_text())["log"]["entries"])
     assert not [status for status in statuses if status >= 500]
-    assert statuses[200] >= 50
-    assert statuses[400] >= 50
+    assert statuses[200] >= 5
+    assert statuses[403 if role == "member" else 400] >= 50
     assert "Traceback" not in (tmp_path / "server.log").read_text()
