@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -12,7 +13,7 @@ import django
 import orjson
 from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.db import connections
+from django.db import DatabaseError, connections
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aistudio.settings")
 django.setup(set_prefix=False)
@@ -25,6 +26,8 @@ Scope = Any
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
+log = logging.getLogger(__name__)
+
 TOKEN_USE_INTERVAL = 60  # seconds
 
 django_application = Handler()
@@ -35,8 +38,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await lifespan(receive, send)
     elif scope["type"] == "http":
         await limited(scope, receive, send)
-    else:
-        raise ValueError(f"This server does not speak {scope['type']}.")
+    else:  # a WebSocket: there is none
+        await send({"type": "websocket.close"})
 
 
 async def limited(scope: Scope, receive: Receive, send: Send) -> None:
@@ -102,14 +105,21 @@ async def lifespan(receive: Receive, send: Send) -> None:
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
-    await in_database(token_use.write)
+    await store_token_use()
     await send({"type": "lifespan.shutdown.complete"})
 
 
 async def write_token_use() -> None:
     while True:
         await asyncio.sleep(TOKEN_USE_INTERVAL)
+        await store_token_use()
+
+
+async def store_token_use() -> None:
+    try:
         await in_database(token_use.write)
+    except DatabaseError as error:
+        log.warning("When tokens were last used is not stored now, but the next time: %s", error)
 
 
 async def in_database(work: Callable[[], None]) -> None:

@@ -37,6 +37,17 @@ class IdFilter(django_filters.Filter):
     field_class = IdField
 
 
+class BooleanFilter(django_filters.TypedChoiceFilter):
+    """`true` or `false`."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        choices = [("true", "true"), ("false", "false")]
+        super().__init__(*args, choices=choices, coerce=lambda value: value == "true", **options)
+
+
+SCHEMAS: dict[type, dict[str, Any]] = {IdFilter: ID, BooleanFilter: {"type": "boolean"}}
+
+
 class FilterBackend(BaseFilterBackend):
     """`filter[name]=value` for each filter of the view's `filterset_class`."""
 
@@ -56,9 +67,7 @@ class FilterBackend(BaseFilterBackend):
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
         filters = view.filterset_class.base_filters if view.filterset_class else {}
         return [
-            parameter(
-                f"filter[{name}]", ID if isinstance(item, IdFilter) else NOT_BLANK, f"Only those with this {name}."
-            )
+            parameter(f"filter[{name}]", SCHEMAS.get(type(item), NOT_BLANK), f"Only those with this {name}.")
             for name, item in filters.items()
         ]
 

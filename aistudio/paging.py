@@ -21,7 +21,7 @@ class PageNumberPagination(BasePagination):
         self.number_name, self.number = self.read(request, NUMBER_NAMES, 1)
         _, size = self.read(request, SIZE_NAMES, DEFAULT_SIZE)
         self.size = min(size, LARGEST_SIZE)
-        self.url = request.build_absolute_uri()
+        self.url = request.build_absolute_uri().replace("[", "%5B").replace("]", "%5D")
         self.count = queryset.count()
         self.last = max(1, -(-self.count // self.size))
         start = (self.number - 1) * self.size
@@ -35,7 +35,7 @@ class PageNumberPagination(BasePagination):
         if len(used) > 1:
             raise InvalidParameter(used[1], f"{used[0]} and {used[1]} say the same; use one of them.")
         value = request.query_params[used[0]]
-        if not (value.isascii() and value.isdigit() and len(value) < 19 and int(value) > 0):
+        if not (value.isascii() and value.isdigit() and len(value) <= 40 and int(value) > 0):
             raise InvalidParameter(used[0], f"{used[0]} must be an integer from 1 up.")
         return used[0], int(value)
 

@@ -16,6 +16,8 @@ from aistudio.errors import Conflict, PayloadTooLarge
 from aistudio.shapes import Shape
 
 MAX_DEPTH = 32
+MAX_MEMBERS = 1000  # of one object
+MAX_HINTS = 20  # unknown members that an answer names
 LARGEST_INTEGER = 2**63 - 1
 
 
@@ -41,9 +43,7 @@ class Document(dict[str, Any]):
         self, pointer: str, members: Collection[str], known: Collection[str], relations: Collection[str] = ()
     ) -> None:
         """Make a problem of each member that is not known, with a hint at what may have been meant."""
-        for name in members:
-            if name in known:
-                continue
+        for name in [name for name in members if name not in known][:MAX_HINTS]:
             if name in relations:
                 hint = "it is a relationship in this media type, and stands in relationships"
             elif near := difflib.get_close_matches(name, known, n=1):
@@ -82,10 +82,13 @@ def strict_json(stream: Any) -> Any:
 
 
 def unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ParseError(f"The member {next(name for name in names if names.count(name) > 1)!r} is there twice.")
+    if len(pairs) > MAX_MEMBERS:
+        raise ParseError(f"An object has more than {MAX_MEMBERS} members.")
+    members: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in members:
+            raise ParseError(f"The member {name[:100]!r} is there twice.")
+        members[name] = value
     return members
 
 
@@ -150,10 +153,14 @@ class DialectParser(BaseParser):
         data: Any = body.get("data")
         if many != isinstance(data, list):
             raise ValidationError({"/data": [ErrorDetail(f"The member data must be {form}.", "invalid")]})
+        self.check_members(body, data if many else [data], form)
         try:
             return [Identifier(self.type_of(item, kind), item["id"]) for item in (data if many else [data])]
         except (KeyError, TypeError, AttributeError):
             raise ValidationError({"/data": [ErrorDetail(f"The member data must be {form}.", "invalid")]}) from None
+
+    def check_members(self, body: dict[str, Any], items: list[Any], form: str) -> None:
+        """Refuse members that identifiers do not have; JSON:API has a client's extra ones ignored."""
 
     def type_of(self, item: dict[str, Any], kind: str) -> Any:
         """The type that an identifier says it is of."""
@@ -189,6 +196,14 @@ class FlatParser(DialectParser):
         attributes = object_at(data, "attributes", "/data", {})
         document.refuse_unknown("/data/attributes", attributes, shape.flat_names)
         document.update({shape.flat_names[name]: attributes[name] for name in attributes if name in shape.flat_names})
+
+    def check_members(self, body: dict[str, Any], items: list[Any], form: str) -> None:
+        extra = body.keys() - {"data"} or {
+            name for item in items if isinstance(item, dict) for name in item.keys() - {"type", "id"}
+        }
+        if extra:
+            detail = f"There is no {min(extra)} here: the member data must be {form}."
+            raise ValidationError({"/data": [ErrorDetail(detail, "unknown_attribute")]})
 
     def type_of(self, item: dict[str, Any], kind: str) -> Any:
         if item.get("type", kind) != kind:

@@ -16,7 +16,7 @@ from rest_framework.permissions import AllowAny
 from aistudio.errors import TITLES
 from aistudio.negotiation import JSON_API
 from aistudio.operations import Operation
-from aistudio.parsers import MAX_DEPTH
+from aistudio.parsers import MAX_DEPTH, MAX_MEMBERS
 from aistudio.renderers import API_ROOT
 from aistudio.serializers import MAX_RELATED
 from aistudio.shapes import Shape
@@ -41,13 +41,14 @@ IF_MATCH: Schema = {
     "description": "The ETag of what was read: the request is refused when it has changed since.",
     "schema": STRING,
 }
-CONDITIONAL = ("partial_update", "destroy")
+CONDITIONAL = ("patch", "delete")
 
 DESCRIPTION = f"""\
 Chats with LLMs, governed by groups. Every resource speaks `{JSON}`, flat, and `{JSON_API}` (JSON:API 1.1): the media
 type of the body says which one a request is in, `Accept` which one its answer gets.
 
-Limits: a body has at most 1 MiB and is nested at most {MAX_DEPTH} deep, its integers have 64 bits, a relation names at
+Limits: a body has at most 1 MiB, its objects at most {MAX_MEMBERS} members, it is nested at most {MAX_DEPTH} deep, its
+integers have 64 bits, a relation names at
 most {MAX_RELATED} resources, a page has at most 100 (10 by default).
 
 Error codes: {", ".join(f"`{code}`" for code in TITLES)}.
@@ -157,7 +158,7 @@ class AutoSchema(SpectacularAutoSchema):
             return parameters
         parameters += self.jsonapi_parameters() if self.operation.returns in ("one", "many") else []
         parameters += [CSRF_TOKEN] if self.method != "GET" else []
-        return parameters + ([IF_MATCH] if self.view.action in CONDITIONAL else [])
+        return parameters + ([IF_MATCH] if self.method.lower() in CONDITIONAL else [])
 
     def jsonapi_parameters(self) -> list[Schema]:
         serializers = {serializer.shape().type: serializer.shape() for serializer in self.view.related_serializers()}
@@ -169,7 +170,7 @@ class AutoSchema(SpectacularAutoSchema):
             )
             for shape in serializers.values()
         ]
-        if related := self.serializer.included_serializers:
+        if related := (self.operation.answers or self.serializer).included_serializers:
             parameters.append(query("include", listed(related), "Relations to include."))
         for parameter in parameters:
             parameter["description"] += f" Only in `{JSON_API}`."
@@ -237,7 +238,7 @@ class AutoSchema(SpectacularAutoSchema):
         codes += [404] if uritemplate.variables(self.path) else []
         codes += [413, 415] if self.operation.takes != "nothing" else []
         codes += [409] if self.method != "GET" else []
-        codes += [412] if self.view.action in CONDITIONAL else []
+        codes += [412] if self.method.lower() in CONDITIONAL else []
         return [HTTPStatus(code) for code in sorted(codes)]
 
     def error_content(self) -> Schema:

@@ -15,7 +15,7 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.relations import MANY_RELATION_KWARGS, ManyRelatedField
 from rest_framework.validators import UniqueValidator
 from rest_framework_json_api.relations import ResourceRelatedField
-from rest_framework_json_api.serializers import ModelSerializer
+from rest_framework_json_api.serializers import IncludedResourcesValidationMixin, ModelSerializer
 
 from aistudio.errors import Conflict
 from aistudio.names import UniqueFolded, taken_message
@@ -133,19 +133,26 @@ class RelationField(ResourceRelatedField):
 
     def find(self, references: list[Any]) -> list[Any]:
         """The resources of these references, each once; raises ValidationError naming every one that is not there."""
-        keys = list(dict.fromkeys(self.key_of(reference) for reference in references))
+        keys: dict[int, None] = {}
+        errors: list[Any] = []
+        for reference in references:
+            try:
+                keys[self.key_of(reference)] = None
+            except ValidationError as error:
+                errors += error.detail
         found = self.get_queryset().in_bulk([key for key in keys if 0 < key <= LARGEST_INTEGER])
-        if missing := [key for key in keys if key not in found]:
-            noun = self.get_queryset().model._meta.verbose_name
-            raise ValidationError(
-                [ErrorDetail(f"There is no {noun} with the id {key}.", "does_not_exist") for key in missing]
-            )
+        noun = self.get_queryset().model._meta.verbose_name
+        missing = [key for key in keys if key not in found]
+        errors += [ErrorDetail(f"There is no {noun} with the id {key}.", "does_not_exist") for key in missing]
+        if errors:
+            raise ValidationError(errors)
         return [found[key] for key in keys]
 
     def key_of(self, reference: Any) -> int:
         if isinstance(reference, Identifier):
             if reference.type != resource_type(self):
-                raise Conflict(f'The type of this relation is "{resource_type(self)}".')
+                name = self.field_name or getattr(self.parent, "field_name", "")
+                raise Conflict(f'The type of this relation is "{resource_type(self)}".', f"/data/relationships/{name}")
             if (
                 isinstance(reference.id, str)
                 and reference.id.isascii()
@@ -249,7 +256,9 @@ class PlainSerializer(drf.Serializer):
         try:
             values = super().to_internal_value(data)
         except ValidationError as error:
-            errors = {**error.detail, **errors}  # type: ignore[dict-item]
+            known = {name for name, pointer in getattr(data, "pointers", {}).items() if pointer in errors}
+            found: Any = error.detail
+            errors |= {name: detail for name, detail in found.items() if name not in known}
         if errors:
             raise ValidationError(errors)
         return values
@@ -277,6 +286,10 @@ class ResourceSerializer(PlainSerializer, ModelSerializer):
         models.BooleanField: BooleanField,
         models.DateTimeField: DateTimeField,
     }
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        # past the check of `include`, which knows only one serializer for a view: ours is the view's own
+        super(IncludedResourcesValidationMixin, self).__init__(*args, **options)
 
     def build_standard_field(self, field_name: str, model_field: Any) -> Any:
         field_class, options = super().build_standard_field(field_name, model_field)

@@ -4,6 +4,7 @@ A value that cannot be used stops the start with one line that names it.
 """
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,12 @@ def database(url: str) -> dict[str, Any]:
     """Django's settings of a SQLite file or a PostgreSQL database."""
     if url.partition("://")[0] not in ("sqlite", "postgres", "postgresql"):
         raise ValidationError("It must be sqlite:///path or postgres://user:password@host/name.")
-    config: dict[str, Any] = dict(dj_database_url.parse(url))
+    try:
+        config: dict[str, Any] = dict(dj_database_url.parse(url))
+    except Exception:  # of many kinds, and with the password in some
+        raise ValidationError("It cannot be read; characters such as # and / in a password are %-encoded.") from None
+    if not config["NAME"] or url in ("sqlite:", "sqlite://"):
+        raise ValidationError("It names no database: sqlite:///path or postgres://user:password@host/name.")
     if "sqlite3" not in config["ENGINE"]:
         config.setdefault("OPTIONS", {})["pool"] = {"min_size": 2, "max_size": 8, "timeout": 10}
         return config
@@ -60,6 +66,12 @@ def database(url: str) -> dict[str, Any]:
     return config
 
 
+def host_name(value: str) -> str:
+    if not re.fullmatch(r"\.?[\w.*-]+|\[[0-9a-fA-F:.]+\]", value.strip()):
+        raise ValidationError(f"{value!r} is no host name; studio.example.com would be, without scheme and port.")
+    return value.strip()
+
+
 def one_line(error: EnvError) -> str:
     """The name of the setting and what is wrong with it."""
     found = error.error_messages if isinstance(error, EnvValidationError) else ""
@@ -73,17 +85,17 @@ def texts(messages: Any) -> list[str]:
 
 
 env = Env()
-env.read_env(str(BASE_DIR / ".env"), recurse=False)
 
 try:
+    env.read_env(str(BASE_DIR / ".env"), recurse=False)
     DEBUG = env.bool("DEBUG", False)
     SECRET_KEY = env.str("SECRET_KEY", validate=check.Length(min=50))
     FIELD_KEYS: list[str] = env.list("FIELD_KEYS", subcast=fernet_key, validate=check.Length(min=1))
-    HOST = env.str("HOST", "127.0.0.1", validate=check.Length(min=1))
+    HOST = env.str("HOST", "127.0.0.1", validate=check.Regexp(r"[\w.:-]+$", error="It is no host name or address."))
     PORT = env.int("PORT", 8080, validate=check.Range(1, 65535))
     HTTPS = env.bool("HTTPS", True)
     ALLOWED_HOSTS: list[str] = env.list(
-        "ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"], subcast=str.strip, validate=check.Length(min=1)
+        "ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"], subcast=host_name, validate=check.Length(min=1)
     )
     CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [], subcast=origin)
     TRUSTED_PROXIES: list[str] = env.list("TRUSTED_PROXIES", [], subcast=network)
@@ -91,8 +103,13 @@ try:
     DEMO_PASSWORD = env.str("DEMO_PASSWORD", "")
     env.add_parser("database", database)
     DATABASES = {"default": env.database("DATABASE_URL", f"sqlite:///{BASE_DIR / 'data' / 'aistudio.sqlite3'}")}
+except UnicodeDecodeError:
+    raise SystemExit("AI Studio cannot start: .env is not UTF-8. See docs/settings.md.") from None
 except EnvError as error:
     raise SystemExit(f"AI Studio cannot start: {one_line(error)} See docs/settings.md.") from None
+
+# of this process: it counts wrong tokens and passwords, so that it must not forget the one for the many
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 100_000}}}
 
 INSTALLED_APPS = [
     "aistudio",

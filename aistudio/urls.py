@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.db import connection
 from django.http import HttpRequest, JsonResponse
 from django.urls import include, path
+from django.views.decorators.cache import cache_page
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
@@ -22,7 +23,11 @@ urlpatterns = [
     path("", RedirectView.as_view(url="/api/v1/docs")),
     path("health", health),
     path("admin/", admin.site.urls),
-    path("api/v1/schema", SpectacularAPIView.as_view(custom_settings={"DESCRIPTION": DESCRIPTION}), name="schema"),
+    path(
+        "api/v1/schema",
+        cache_page(3600)(SpectacularAPIView.as_view(custom_settings={"DESCRIPTION": DESCRIPTION})),
+        name="schema",
+    ),
     path("api/v1/docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     path("api/v1/", include(router.urls)),
 ]

@@ -178,7 +178,7 @@ class ResourceView(GenericViewSet):
         """The resource, with its ETag where the request has no query."""
         serializer_class = self.operation.answers or self.get_serializer_class()
         response = Response(serializer_class(instance, context=self.get_serializer_context()).data, status=status)
-        if not self.request.query_params:
+        if not self.request.query_params and self.operation.answers is None:
             response.add_post_render_callback(self.tag)
         return response
 
@@ -198,7 +198,9 @@ class ResourceView(GenericViewSet):
         """Add, set or remove the resources that the body names."""
         try:
             with transaction.atomic():
-                manager = getattr(self.locked_object(), relation)
+                holder = self.locked_object()
+                self.check_precondition(holder)
+                manager = getattr(holder, relation)
                 found = self.named_resources(relation)
                 if change == "set":
                     manager.set(found)
@@ -286,7 +288,8 @@ class ResourceViewSet(ResourceView):
 
     def store(self, serializer: Any) -> None:
         """Save what was validated, inside the transaction."""
-        serializer.save()
+        if serializer.instance is None or serializer.validated_data:  # to change nothing is no change
+            serializer.save()
         prefetches = self.prefetches()
         for prefetch in prefetches:
             if prefetch.prefetch_through in serializer.validated_data:

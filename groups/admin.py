@@ -2,7 +2,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group as UnusedGroup
 from django.core.exceptions import ValidationError
@@ -25,7 +25,7 @@ from unfold.forms import AdminPasswordChangeForm, AuthenticationForm, UserCreati
 
 from aistudio.admin_pages import LINK, Admin, chats_link, count_of, link, links
 from groups.models import ApiToken, Group, User
-from groups.people import TooManyAttempts, sign_in
+from groups.people import LastAdministrator, TooManyAttempts, an_administrator_remains, sign_in
 
 admin.site.unregister(UnusedGroup)  # access is by our groups; administrators need no finer permissions
 
@@ -141,6 +141,26 @@ class UserAdmin(DjangoUserAdmin, Admin):
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
         """Nobody locks themself out."""
         return (*self.readonly_fields, *(("is_admin", "is_active") if obj == request.user else ()))
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        return self.keeping_an_administrator(super().changeform_view, request, *args, **kwargs)
+
+    def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        return self.keeping_an_administrator(super().changelist_view, request, *args, **kwargs)
+
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        return self.keeping_an_administrator(super().delete_view, request, *args, **kwargs)
+
+    def keeping_an_administrator(self, page: Any, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """A page that changes users, undone where it would leave nobody who administers: as in the API."""
+        if request.method != "POST":
+            return page(request, *args, **kwargs)
+        try:
+            with an_administrator_remains():
+                return page(request, *args, **kwargs)
+        except LastAdministrator as error:
+            self.message_user(request, str(error), messages.ERROR)
+            return redirect(request.path)
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return obj != request.user and super().has_delete_permission(request, obj)

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from django.core.cache import cache
 from rest_framework import authentication
 from rest_framework.exceptions import AuthenticationFailed, Throttled
 from rest_framework.request import Request
 
 from groups import token_use
 from groups.models import ApiToken, User
+from groups.people import count
 
 WRONG_TOKENS = 300  # of one address, in a minute
 MINUTE = 60  # seconds
@@ -37,12 +37,7 @@ class TokenAuthentication(authentication.BaseAuthentication):
     def count_failure(request: Request) -> None:
         """Slow down guessing: a right token is never refused for the wrong ones of others at its address."""
         counter = f"wrong-tokens:{request.META.get('REMOTE_ADDR')}"
-        cache.add(counter, 0, MINUTE)
-        try:
-            failures = cache.incr(counter)
-        except ValueError:  # expired in between
-            return
-        if failures > WRONG_TOKENS:
+        if count(counter, MINUTE) > WRONG_TOKENS:
             raise Throttled(MINUTE, f"More than {WRONG_TOKENS} wrong tokens came from this address within a minute.")
 
 

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from aistudio.names import fold
-from groups.models import ApiToken, User
+from groups.models import ApiToken, User, digest
 
 API_KEY_NAME = "api-key"
 FAILED_SIGN_INS = 10  # of one account from one address
@@ -56,13 +56,21 @@ def roll_api_key(*, user: User) -> str:
 
 def sign_in(*, request: HttpRequest, email: str, password: str) -> User | None:
     """The user with this password, None when it is wrong; raises TooManyAttempts without looking at it."""
-    counter = f"failed-sign-ins:{fold(email)}:{request.META.get('REMOTE_ADDR')}"
-    cache.add(counter, 0, SIGN_IN_WINDOW)
-    if cache.get(counter, 0) >= FAILED_SIGN_INS:
+    counter = f"sign-ins:{digest(fold(email))}:{request.META.get('REMOTE_ADDR')}"
+    # counted before it is known to fail: many at once would otherwise all pass
+    if count(counter, SIGN_IN_WINDOW) > FAILED_SIGN_INS:
         raise TooManyAttempts("Too many wrong passwords. Wait a quarter of an hour, then try again.")
     user = authenticate(request, username=email, password=password)
     if isinstance(user, User):
         cache.delete(counter)
         return user
-    cache.incr(counter)
     return None
+
+
+def count(counter: str, seconds: int) -> int:
+    """Count one more; returns how many there were within so many seconds of the first."""
+    cache.add(counter, 0, seconds)
+    try:
+        return cache.incr(counter)
+    except ValueError:  # it expired in between
+        return 1

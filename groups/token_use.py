@@ -15,6 +15,7 @@ def note(token: ApiToken) -> None:
 
 def write() -> None:
     """Store what was noted since the last time."""
-    while _noted:
-        pk, moment = _noted.popitem()
+    for pk, moment in list(_noted.items()):
         ApiToken.objects.filter(pk=pk).update(last_used_at=moment)
+        if _noted.get(pk) == moment:  # else it was used again meanwhile
+            del _noted[pk]

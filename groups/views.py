@@ -14,7 +14,7 @@ from rest_framework.permissions import AllowAny
 from rest_framework.response import Response
 
 from aistudio.errors import Conflict
-from aistudio.filters import NameFilter
+from aistudio.filters import BooleanFilter, NameFilter
 from aistudio.operations import NOT_BLANK, Parameter, described, operation, relationship
 from aistudio.views import ResourceView, ResourceViewSet
 from groups import people
@@ -41,8 +41,8 @@ class GroupFilters(filters.FilterSet):
 class UserFilters(filters.FilterSet):
     email = NameFilter("email_folded")
     name = NameFilter("name_folded")
-    is_admin = filters.BooleanFilter()
-    is_active = filters.BooleanFilter()
+    is_admin = BooleanFilter()
+    is_active = BooleanFilter()
 
 
 USER_LISTS: dict[str, Any] = {
@@ -72,7 +72,7 @@ class GroupViewSet(ResourceViewSet):
     members_relationship = relationship("members", permission_classes=[AdministratorsOfVisible])
 
     def prefetches(self) -> list[Prefetch]:
-        return [Prefetch("members", User.objects.prefetch_related("groups"))] if "members" in self.include else []
+        return members_if_included(self)
 
     @operation(
         "Find groups by the beginning of their name", detail=False, path="search", returns="many", parameters=(NAME,)
@@ -107,7 +107,10 @@ class GroupViewSet(ResourceViewSet):
     )
     def remove_user(self, request: Any, pk: int, user_id: int) -> Response:
         user = get_object_or_404(User.objects.visible_to(request.user), pk=user_id)
-        self.get_object().members.remove(user)
+        with transaction.atomic():
+            group = self.locked_object()
+            self.check_precondition(group)
+            group.members.remove(user)
         return Response(status=HTTPStatus.NO_CONTENT)
 
 
@@ -149,7 +152,8 @@ class UserViewSet(ResourceViewSet):
         **GROUP_LISTS,
     )
     def groups(self, request: Any, pk: int) -> Response:
-        return self.answer_list(Group.objects.visible_to(request.user).filter(members=self.get_object()))
+        groups = Group.objects.visible_to(request.user).filter(members=self.get_object())
+        return self.answer_list(groups.prefetch_related(*members_if_included(self)))
 
     @operation(
         "Give a user a new key, in place of the one made here before",
@@ -163,6 +167,10 @@ class UserViewSet(ResourceViewSet):
             user = super().locked_object()
             user.api_key = people.roll_api_key(user=user)
         return self.answer_one(user)
+
+
+def members_if_included(view: ResourceView) -> list[Prefetch]:
+    return [Prefetch("members", User.objects.prefetch_related("groups"))] if "members" in view.include else []
 
 
 @contextmanager

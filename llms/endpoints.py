@@ -6,6 +6,7 @@ link-local and metadata addresses are always refused, loopback and private ones 
 
 import ipaddress
 import socket
+import unicodedata
 from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
@@ -37,6 +38,7 @@ def embedded_address(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | 
 
 def literal_address(host: str) -> Address | None:
     """The address that a URL's host spells out, also in the old forms (127.1, 0x7f000001); None for a name."""
+    host = unicodedata.normalize("NFKC", host).replace("\u3002", ".")  # as it is read when it is resolved
     try:
         return ipaddress.ip_address(host.partition("%")[0])
     except ValueError:

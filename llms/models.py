@@ -1,5 +1,6 @@
 """The LLMs that the organisation trusts, and the settings with which they are called."""
 
+import json
 from typing import Any, Self
 
 from django.core.exceptions import ValidationError
@@ -13,6 +14,9 @@ from groups.models import User
 from llms.endpoints import validate_endpoint, validate_http_url
 from llms.vendors.registry import VENDORS
 
+MOST_STRINGS = 100
+LONGEST_STRING = 200
+LONGEST_METADATA = 20_000
 LARGEST_COUNT = 2**31 - 1
 LAST_SHOWN = 4  # characters of a key, and only of one long enough to stay secret
 SHORTEST_KEY_SHOWN = 16
@@ -21,11 +25,15 @@ SHORTEST_KEY_SHOWN = 16
 def string_list(value: Any) -> None:
     if not isinstance(value, list) or any(not isinstance(item, str) or not item for item in value):
         raise ValidationError('This must be a list of strings that are not empty, such as ["a", "b"].')
+    if len(value) > MOST_STRINGS or any(len(item) > LONGEST_STRING for item in value):
+        raise ValidationError(f"This must have at most {MOST_STRINGS} strings of at most {LONGEST_STRING} characters.")
 
 
 def json_object(value: Any) -> None:
     if not isinstance(value, dict):
         raise ValidationError('This must be a JSON object, such as {"team": "research"}.')
+    if len(json.dumps(value)) > LONGEST_METADATA:
+        raise ValidationError(f"This must have at most {LONGEST_METADATA:,} characters of JSON.")
 
 
 def within(field: str, low: float, high: float) -> models.CheckConstraint:

@@ -1,5 +1,6 @@
 from typing import Any
 
+from django.core.validators import RegexValidator
 from rest_framework import serializers
 
 from aistudio.serializers import CharField, PlainSerializer, ResourceSerializer
@@ -10,6 +11,8 @@ KEY_PLACEHOLDER = "********"
 
 class KeyField(CharField):
     """A key that can be written and not read: where there is one, a placeholder stands for it."""
+
+    default_validators = [RegexValidator(r"^[!-~]*$", "A key has no spaces, line ends or letters beyond ASCII.")]
 
     def get_attribute(self, instance: LLM) -> str:
         return KEY_PLACEHOLDER if instance.has_api_key else ""

@@ -4,7 +4,7 @@ from django_filters import rest_framework as filters
 from rest_framework.response import Response
 
 from aistudio.errors import InvalidParameter
-from aistudio.filters import NameFilter
+from aistudio.filters import BooleanFilter, NameFilter
 from aistudio.operations import INTEGER_64, NOT_BLANK, Parameter, operation
 from aistudio.views import ResourceView, ResourceViewSet
 from groups.permissions import Administrators
@@ -19,7 +19,7 @@ MAX_SCORE = Parameter("max_score", INTEGER_64, "The greatest privacy score.")
 class LLMFilters(filters.FilterSet):
     name = NameFilter("name_folded")
     vendor = filters.CharFilter()
-    active = filters.BooleanFilter()
+    active = BooleanFilter()
 
 
 class LLMViewSet(ResourceViewSet):

@@ -21,7 +21,7 @@ FILES = (
 
 def test_the_api_behaves_the_same_on_postgresql(postgres: str) -> None:
     files = [f"tests/{name}" for name in FILES]
-    command = [sys.executable, "-m", "pytest", *files, "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", *files, "-p", "no:cacheprovider", "-n", "0"]
     variables = {"PATH": os.environ["PATH"], "TEST_DATABASE_URL": postgres}
     done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=TIMEOUT)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -167,6 +167,19 @@ def test_a_write_to_what_was_seen(alice: Person, chat: Chat, media_type: str) ->
     assert alice.delete(path, If_Match="*").status_code == 204
 
 
+def test_a_relationship_is_changed_as_it_was_seen(alice: Person, chat: Chat, others: Group) -> None:
+    path, seen = f"/chats/{chat.pk}/relationships/groups", alice.get(f"/chats/{chat.pk}")["ETag"]
+    assert alice.delete(path, groups(others), If_Match='"stale"').status_code == 412
+    assert alice.delete(path, groups(others), If_Match=seen).status_code == 204
+    assert alice.patch(path, groups(others), If_Match=seen).status_code == 412
+
+
+def test_to_change_nothing_is_no_change(alice: Person, chat: Chat) -> None:
+    before = alice.get(f"/chats/{chat.pk}")
+    after = alice.patch(f"/chats/{chat.pk}", {"data": {}})
+    assert (after.status_code, after["ETag"]) == (200, before["ETag"])
+
+
 def test_statements_of_a_change(alice: Person, chat: Chat, django_assert_num_queries: Any) -> None:
     """Token, savepoint, chat, its groups, update, release."""
     with django_assert_num_queries(6):

@@ -191,6 +191,23 @@ def test_a_charset_changes_nothing(alice: Person, charset: str) -> None:
     check(alice.post("/chats", '{"data": {"attributes": {"näme": 1}}}'.encode(), f"{JSON}; charset={charset}"), 400)
 
 
+def test_a_body_of_many_members_is_refused_at_once(alice: Person) -> None:
+    many = {f"k{number}": 1 for number in range(50_000)}
+    response = alice.post("/chats", {"data": {"attributes": many}})
+    check(response, 400, "malformed")
+    few = {f"k{number}": 1 for number in range(900)}
+    response = alice.post("/chats", {"data": {"attributes": few}})
+    check(response, 400, "unknown_attribute")
+    assert len(response.content) < 10_000
+
+
+def test_all_ids_that_are_wrong_are_named(alice: Person, llm: LLM, call_settings: LLMSettings) -> None:
+    attributes = {"name": "x", "llm_id": llm.pk, "llm_settings_id": call_settings.pk, "group_ids": ["2", None, 99]}
+    response = alice.post("/chats", {"data": {"attributes": attributes}})
+    codes = sorted(error["code"] for error in response.json()["errors"])
+    assert codes == ["does_not_exist", "invalid", "invalid"]
+
+
 def test_a_large_body(alice: Person) -> None:
     check(alice.post("/chats", json.dumps({"data": "x" * 2**20})), 413, "payload_too_large")
 

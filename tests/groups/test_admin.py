@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from aistudio.names import fold
 from chats.models import Chat
+from groups.admin import UserAdmin
 from groups.models import ApiToken, Group, User
 from groups.people import FAILED_SIGN_INS
 from llms.models import LLM, LLMSettings
@@ -442,3 +443,16 @@ def test_tokens_say_their_state_and_are_filtered_by_it(admin: Client, bob: Perso
 def test_a_token_is_deleted(admin: Client, bob: Person) -> None:
     admin.post(url("delete", ApiToken, bob.user.tokens.get().pk), {"post": "yes"})
     assert status_with(bob.key) == 401
+
+
+def test_the_last_administrator_stays_whoever_asks(alice: Person, monkeypatch: Any) -> None:
+    """Two who demote each other at the same moment: the second finds out when it is about to happen."""
+    monkeypatch.setattr(UserAdmin, "get_readonly_fields", lambda *_: ("created_at", "last_login", "password_state"))
+    client = Client()
+    client.force_login(alice.user)
+    form = {"email": alice.user.email, "name": "Alice", "is_active": "on", "_save": "Save"}
+    form |= {f"{prefix}-{key}": "0" for prefix in ("User_groups", "tokens") for key in ("TOTAL_FORMS", "INITIAL_FORMS")}
+    page = client.post(f"/admin/groups/user/{alice.user.pk}/change/", form, follow=True)
+    assert "last active administrator" in page.content.decode()
+    alice.user.refresh_from_db()
+    assert alice.user.is_admin

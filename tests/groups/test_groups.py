@@ -37,6 +37,15 @@ def test_create_read_change_delete(alice: Person, bob: Person) -> None:
     assert alice.delete(path).status_code == 404
 
 
+def test_lists_of_a_resource_include_what_theirs_have(alice: Person, bob: Person, team: Group) -> None:
+    users = alice.get(f"/groups/{team.pk}/users?include=groups", Accept=JSON_API)
+    assert [item["type"] for item in users.json()["included"]] == ["groups"]
+    groups = alice.get(f"/users/{bob.user.pk}/groups?include=members", Accept=JSON_API)
+    assert [item["type"] for item in groups.json()["included"]] == ["users"]
+    refused = alice.get(f"/groups/{team.pk}/users?include=members", Accept=JSON_API)
+    assert refused.json()["errors"][0]["source"] == {"parameter": "include"}
+
+
 @pytest.mark.parametrize("name", ["Engineers", "ENGINEERS", "  engineers "])
 def test_a_name_is_taken_whatever_its_case(alice: Person, team: Group, name: str) -> None:
     response = alice.post("/groups", body(name=name))

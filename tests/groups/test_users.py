@@ -145,6 +145,7 @@ def test_lists_are_searched_filtered_and_sorted(alice: Person, bob: Person, char
     assert emails(sort="-email") == ["charlie", "bob", "alice"]
     assert emails(search="BOB") == ["bob"]
     assert emails(**{"filter[is_admin]": "true"}) == ["alice"]
+    assert alice.get("/users?filter[is_admin]=maybe").status_code == 400
     assert emails(**{"filter[email]": "CHARLIE@example.com"}) == ["charlie"]
 
 
@@ -197,6 +198,20 @@ def test_a_wrong_password_is_slowed(bob: Person, charlie: Person, browser: Brows
         assert response.status_code == 429
         assert int(response["Retry-After"]) <= 15 * 60
     assert browser.post("/auth/login", credentials("charlie@example.com", PASS_PHRASE)).status_code == 200
+
+
+def test_many_wrong_passwords_at_once_are_slowed_too(bob: Person, browser: Browser, monkeypatch: Any) -> None:
+    """Each is counted before it is known to be wrong."""
+    seen: list[int] = []
+
+    def fail(*_: Any, **__: Any) -> None:
+        seen.append(cache.get(next(key.split(":", 2)[2] for key in cache._cache)))  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(people, "authenticate", fail)
+    browser.client.get("/api/v1/auth/login")
+    for _ in range(2):
+        browser.post("/auth/login", credentials("bob@example.com", "wrong"))
+    assert seen == [1, 2]
 
 
 def test_an_inactive_user_does_not_sign_in(bob: Person, browser: Browser) -> None:
