@@ -19,15 +19,14 @@ def health(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"status": "ok"})
 
 
+HOUR = 3600  # seconds
+description = SpectacularAPIView.as_view(custom_settings={"DESCRIPTION": DESCRIPTION})
+
 urlpatterns = [
     path("", RedirectView.as_view(url="/api/v1/docs")),
     path("health", health),
     path("admin/", admin.site.urls),
-    path(
-        "api/v1/schema",
-        cache_page(3600)(SpectacularAPIView.as_view(custom_settings={"DESCRIPTION": DESCRIPTION})),
-        name="schema",
-    ),
+    path("api/v1/schema", cache_page(HOUR)(description), name="schema"),
     path("api/v1/docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     path("api/v1/", include(router.urls)),
 ]
