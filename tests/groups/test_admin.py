@@ -451,7 +451,9 @@ def test_the_last_administrator_stays_whoever_asks(alice: Person, monkeypatch: A
     client = Client()
     client.force_login(alice.user)
     form = {"email": alice.user.email, "name": "Alice", "is_active": "on", "_save": "Save"}
-    form |= {f"{prefix}-{key}": "0" for prefix in ("Group_members", "tokens") for key in ("TOTAL_FORMS", "INITIAL_FORMS")}
+    form |= {
+        f"{prefix}-{key}": "0" for prefix in ("Group_members", "tokens") for key in ("TOTAL_FORMS", "INITIAL_FORMS")
+    }
     page = client.post(f"/admin/groups/user/{alice.user.pk}/change/", form, follow=True)
     assert "last active administrator" in page.content.decode()
     alice.user.refresh_from_db()
