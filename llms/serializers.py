@@ -12,7 +12,7 @@ KEY_PLACEHOLDER = "********"
 class KeyField(CharField):
     """A key that can be written and not read: where there is one, a placeholder stands for it."""
 
-    default_validators = [RegexValidator(r"^[!-~]*$", "A key has no spaces, line ends or letters beyond ASCII.")]
+    default_validators = [RegexValidator(r"^[!-~]+$", "A key has no spaces, line ends or letters beyond ASCII.")]
 
     def get_attribute(self, instance: LLM) -> str:
         return KEY_PLACEHOLDER if instance.has_api_key else ""
