@@ -74,8 +74,9 @@ def host_name(value: str) -> str:
 
 def one_line(error: EnvError) -> str:
     """The name of the setting and what is wrong with it."""
-    found = error.error_messages if isinstance(error, EnvValidationError) else ""
-    return " ".join([str(error).split(" invalid: ")[0], "is invalid:" if found else "", " ".join(texts(found))]).strip()
+    found = error.error_messages if isinstance(error, EnvValidationError) else "is not set."
+    name = re.split(r" invalid: | not set", str(error).removeprefix("Environment variable "))[0].strip('"')
+    return f"{name}: {' '.join(texts(found))}"
 
 
 def texts(messages: Any) -> list[str]:
