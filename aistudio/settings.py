@@ -45,7 +45,7 @@ def database(url: str) -> dict[str, Any]:
         raise ValidationError("It must be sqlite:///path or postgres://user:password@host/name.")
     try:
         config: dict[str, Any] = dict(dj_database_url.parse(url))
-    except Exception:  # of many kinds, and with the password in some
+    except ValueError:  # whose words may hold the password
         raise ValidationError("It cannot be read; characters such as # and / in a password are %-encoded.") from None
     if not config["NAME"] or url in ("sqlite:", "sqlite://"):
         raise ValidationError("It names no database: sqlite:///path or postgres://user:password@host/name.")
