@@ -1,7 +1,9 @@
 """Pages of lists: `page` and `page_size`, or JSON:API's `page[number]` and `page[size]`."""
 
+import hashlib
 from typing import Any
 
+from django.core.cache import cache
 from rest_framework.pagination import BasePagination
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
@@ -10,6 +12,8 @@ from aistudio.errors import InvalidParameter
 
 DEFAULT_SIZE = 10
 LARGEST_SIZE = 100
+LARGE_TOTAL = 10_000  # rows
+TOTAL_AGE = 10  # seconds
 NUMBER_NAMES = ("page", "page[number]")
 SIZE_NAMES = ("page_size", "page[size]")
 
@@ -22,10 +26,21 @@ class PageNumberPagination(BasePagination):
         _, size = self.read(request, SIZE_NAMES, DEFAULT_SIZE)
         self.size = min(size, LARGEST_SIZE)
         self.url = request.build_absolute_uri().replace("[", "%5B").replace("]", "%5D")
-        self.count = queryset.count()
+        self.count = self.total(queryset, request)
         self.last = max(1, -(-self.count // self.size))
         start = (self.number - 1) * self.size
         return list(queryset[start : start + self.size]) if start < self.count else []
+
+    def total(self, queryset: Any, request: Any) -> int:
+        """How many there are: exactly, but a large number, which takes long to count, may be some seconds old."""
+        asked = sorted(item for item in request.query_params.items() if item[0] not in NUMBER_NAMES + SIZE_NAMES)
+        key = f"total:{hashlib.sha256(repr((request.user.pk, request.path, asked)).encode()).hexdigest()}"
+        count: int | None = cache.get(key)
+        if count is None:
+            count = queryset.count()
+            if count > LARGE_TOTAL:
+                cache.set(key, count, TOTAL_AGE)
+        return count
 
     def read(self, request: Any, names: tuple[str, str], default: int) -> tuple[str, int]:
         """The name that the client used, and its value: an integer from 1 up."""

@@ -58,8 +58,16 @@ def flat(serializer: Any, row: dict[str, Any], instance: Any) -> dict[str, Any]:
         attributes[f"{name}_id"] = int(row[name]["id"]) if row[name] else None
     for name in (name for name in shape.to_many if name in row):
         related = serializer.included(name)
-        attributes[name] = [flat(related, related.to_representation(item), item) for item in fetched(instance, name)]
+        attributes[name] = [flat_once(related, item) for item in fetched(instance, name)]
     return {"type": shape.type, "id": str(instance.pk), "attributes": attributes}
+
+
+def flat_once(serializer: Any, instance: Any) -> dict[str, Any]:
+    """A related resource, which others of the same answer may be related to as well."""
+    made: dict[Any, dict[str, Any]] = serializer.__dict__.setdefault("_flat", {})
+    if instance.pk not in made:
+        made[instance.pk] = flat(serializer, serializer.to_representation(instance), instance)
+    return made[instance.pk]
 
 
 class JSONAPIRenderer(DialectRenderer):

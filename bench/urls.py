@@ -19,10 +19,10 @@ __all__ = ["handler400", "handler403", "handler404", "handler500", "urlpatterns"
 
 
 def chats_of_caller(request: HttpRequest) -> QuerySet[Chat]:
-    token = ApiToken.objects.for_key(request.headers["Authorization"].removeprefix("Bearer "))
-    assert token
-    groups = Prefetch("groups", Group.objects.visible_to(token.user))
-    return Chat.objects.visible_to(token.user).prefetch_related(groups).order_by("pk")
+    user = ApiToken.objects.user_of(request.headers["Authorization"].removeprefix("Bearer "))
+    assert user
+    groups = Prefetch("groups", Group.objects.visible_to(user))
+    return Chat.objects.visible_to(user).prefetch_related(groups).order_by("pk")
 
 
 def as_json(chat: Chat) -> dict[str, Any]:

@@ -17,18 +17,18 @@ MINUTE = 60  # seconds
 class TokenAuthentication(authentication.BaseAuthentication):
     """`Authorization: Bearer <token>`, or the token alone, as clients made from the contract send it."""
 
-    def authenticate(self, request: Request) -> tuple[User, ApiToken] | None:
+    def authenticate(self, request: Request) -> tuple[User, int] | None:
         header = request.headers.get("Authorization")
         if header is None:
             return None
         words = header.split()
         key = words[-1] if len(words) == 1 or (len(words) == 2 and words[0].lower() == "bearer") else ""
-        token = ApiToken.objects.for_key(key) if key else None
-        if token is None:
+        user = ApiToken.objects.user_of(key) if key else None
+        if user is None:
             self.count_failure(request)
             raise AuthenticationFailed("The token is unknown, expired or revoked, or its user is not active.")
-        token_use.note(token)
-        return token.user, token
+        token_use.note(user.token_id)
+        return user, user.token_id
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="AI Studio"'

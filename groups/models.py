@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Self
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
-from django.db import models
+from django.db import connection, models
 from django.db.models import Q
 from django.utils import timezone
 
@@ -47,6 +47,8 @@ class User(AbstractBaseUser):
         "active", default=True, help_text="Without it, sign-in and every token are refused from the next request on."
     )
     created_at = models.DateTimeField("created", auto_now_add=True)
+
+    token_id: int  # of the token that they act with; only where `user_of` found them
 
     objects: ClassVar[UserManager] = UserManager()
 
@@ -108,15 +110,26 @@ class Group(models.Model):
         return self.name
 
 
+ACTING_WITH = """
+    SELECT groups_user.*, groups_apitoken.id AS token_id
+    FROM groups_apitoken JOIN groups_user ON groups_user.id = groups_apitoken.user_id
+    WHERE groups_apitoken.digest = %s AND groups_user.is_active AND groups_apitoken.revoked_at IS NULL
+        AND (groups_apitoken.expires_at IS NULL OR groups_apitoken.expires_at > %s)
+"""
+
+
 class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
     def usable(self) -> Self:
         """Neither revoked nor expired, and of an active user."""
         return self.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()), revoked_at=None, user__is_active=True)
 
-    def for_key(self, key: str) -> "ApiToken | None":
-        """The usable token with this key, and its user: one query."""
-        found = self.usable().filter(digest=digest(key)).select_related("user")
-        return next(iter(found.order_by()), None)  # first() would sort, and a digest is unique
+    def user_of(self, key: str) -> "User | None":
+        """Who may act with this key, with the `token_id` of its token: one query, the same as `usable` says.
+
+        Every request asks it, and to compose it anew with the ORM took thrice the time of running it.
+        """
+        now = connection.ops.adapt_datetimefield_value(timezone.now())
+        return next(iter(User.objects.raw(ACTING_WITH, [digest(key), now])), None)
 
 
 class ApiToken(models.Model):

@@ -9,8 +9,8 @@ from groups.models import ApiToken
 _noted: dict[int, datetime] = {}
 
 
-def note(token: ApiToken) -> None:
-    _noted[token.pk] = timezone.now()
+def note(token_id: int) -> None:
+    _noted[token_id] = timezone.now()
 
 
 def write() -> None:

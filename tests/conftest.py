@@ -3,6 +3,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.test import Client
 
 from chats.models import Chat
@@ -34,6 +35,13 @@ def canary_stays_inside(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptu
     for phase in ("setup", "call"):
         for record in caplog.get_records(phase):  # type: ignore[arg-type]
             assert CANARY not in record.getMessage().lower(), f"{record.name} logs a secret"
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_remembered() -> Iterator[None]:
+    """What a process remembers (totals, failed attempts) is of rows that the next test does not have."""
+    yield
+    cache.clear()
 
 
 @pytest.fixture

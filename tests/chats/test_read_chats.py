@@ -75,6 +75,19 @@ def test_pages(alice: Person, chat: Chat) -> None:
     assert "page%5Bnumber%5D=1" in document["links"]["prev"]
 
 
+def test_a_large_total_is_counted_once_in_a_while(
+    alice: Person, bob: Person, chat: Chat, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
+) -> None:
+    monkeypatch.setattr("aistudio.paging.LARGE_TOTAL", 3)
+    Chat.objects.bulk_create(Chat(name=f"Chat {n}", llm=chat.llm, llm_settings=chat.llm_settings) for n in range(4))
+    with django_assert_num_queries(4):  # token, count, page, groups
+        assert alice.get("/chats?page_size=2")["X-Total-Count"] == "5"
+    with django_assert_num_queries(3):
+        assert alice.get("/chats?page_size=2&page=2")["X-Total-Count"] == "5"
+    assert alice.get("/chats?search=4")["X-Total-Count"] == "0"
+    assert bob.get("/chats?page_size=2")["X-Total-Count"] == "1"
+
+
 @pytest.mark.parametrize(
     ("query", "parameter"),
     [
