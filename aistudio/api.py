@@ -2,6 +2,7 @@
 
 from rest_framework.routers import SimpleRouter
 
+from chats.conversation_views import MessageViewSet, RecordViewSet, SessionViewSet
 from chats.views import ChatViewSet
 from groups.views import AuthViewSet, GroupViewSet, TokenViewSet, UserViewSet
 from llms.views import LLMSettingsViewSet, LLMViewSet, VendorViewSet
@@ -15,3 +16,6 @@ router.register("vendors", VendorViewSet, "vendor")
 router.register("llms", LLMViewSet, "llm")
 router.register("llm-settings", LLMSettingsViewSet, "llm-settings")
 router.register("chats", ChatViewSet, "chat")
+router.register("sessions", SessionViewSet, "session")
+router.register("sessions/<uuid:session>/messages", MessageViewSet, "message")
+router.register("chat-history-records", RecordViewSet, "chat-history-record")

@@ -20,6 +20,7 @@ django.setup(set_prefix=False)
 
 from aistudio.errors import error_object  # noqa: E402  (Django is set up above)
 from aistudio.handler import Handler  # noqa: E402
+from chats import runs  # noqa: E402
 from groups import token_use  # noqa: E402
 
 Scope = Any
@@ -37,7 +38,11 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "lifespan":
         await lifespan(receive, send)
     elif scope["type"] == "http":
-        await limited(scope, receive, send)
+        try:
+            await limited(scope, receive, send)
+        except asyncio.CancelledError:  # only a server whose time to stop is up does this
+            runs.hurry()
+            raise
     else:  # a WebSocket: there is none
         await send({"type": "websocket.close"})
 
@@ -99,9 +104,10 @@ async def lifespan(receive: Receive, send: Send) -> None:
     await receive()
     gc.collect()
     gc.freeze()  # what was loaded stays: looking through it again and again would make every request wait
-    task = asyncio.create_task(write_token_use())
-    await send({"type": "lifespan.startup.complete"})
-    await receive()
+    async with runs.Worker():
+        task = asyncio.create_task(write_token_use())
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task

@@ -81,7 +81,7 @@ class SearchBackend(BaseFilterBackend):
             raise InvalidParameter("search", f"search must have at most {LONGEST_SEARCH} characters, none of them NUL.")
         for word in fold(text).split():
             somewhere = [Q(**{f"{field}__contains": word}) for field in view.search_fields]
-            queryset = queryset.filter(reduce(or_, somewhere))
+            queryset = queryset.filter(reduce(or_, somewhere, view.search_elsewhere(word)))
         return queryset
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:

@@ -1,13 +1,15 @@
 """Django's ASGI handler with one hop to a thread for each request, and threads that stay.
 
 Django's own makes a thread for each request, hops to it for every signal and back and forth around the view, and ends
-it; with the thread go its database connections. Here the whole synchronous part is one call in a thread that serves
-one request after the other.
+it; with the thread go its database connections; an open stream holds one as long as it lasts. Here the whole
+synchronous part is one call in one of a few threads. What then streams asynchronously needs none of them, and no
+database connection.
 """
 
 import asyncio
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Any
 
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
@@ -16,34 +18,43 @@ from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.urls import set_script_prefix
 
+THREADS = 8  # as many as PostgreSQL's pool has connections
+
 
 class Handler(ASGIHandler):
     def __init__(self) -> None:
-        self.idle: list[ThreadPoolExecutor] = []  # each of one thread; as many as requests were ever served at once
+        self.idle = [ThreadPoolExecutor(1, f"request-{number}") for number in range(THREADS)]
+        self.free = asyncio.Semaphore(THREADS)
         super().__init__()
 
     def load_middleware(self, is_async: bool = False) -> None:
         super().load_middleware(is_async=False)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        worker = self.idle.pop() if self.idle else ThreadPoolExecutor(1, "request")
-        try:
-            async with ThreadSensitiveContext(executor=worker):
-                await self.handle(scope, receive, send)
-        finally:
-            self.idle.append(worker)
+        async with self.free:
+            worker = self.idle.pop()  # the one that was busy last, whose connection is the likeliest to be open
+            try:
+                async with ThreadSensitiveContext(executor=worker):
+                    response = await self.handle(scope, receive, send)
+            finally:
+                self.idle.append(worker)
+        if response is not None:
+            await self.stream(scope, response, receive, send)
 
-    async def handle(self, scope: Any, receive: Any, send: Any) -> None:
+    async def handle(self, scope: Any, receive: Any, send: Any) -> Any:
+        """Answer in a thread; returns a response that is still to be streamed, without one."""
         try:
             body = await self.read_body(receive)
         except RequestAborted:
-            return
+            return None
         response = await sync_to_async(self.respond)(scope, body)
+        if response.streaming and response.is_async:
+            return response
+        with suppress(asyncio.CancelledError):
+            await self.send_response(response, send)
         if response.streaming:
-            await self.stream(response, receive, send)
-        else:
-            with suppress(asyncio.CancelledError):
-                await self.send_response(response, send)
+            await sync_to_async(response.close)()
+        return None
 
     def respond(self, scope: Any, body: Any) -> Any:
         """All that is synchronous, in one thread: signals, middleware and view."""
@@ -53,20 +64,37 @@ class Handler(ASGIHandler):
         response: Any = self.get_response(request) if request else refusal
         response._handler_class = self.__class__
         body.close()
-        if not response.streaming:
+        if not response.streaming or response.is_async:
             response.close()
         return response
 
-    async def stream(self, response: Any, receive: Any, send: Any) -> None:
-        """Send what the view yields until it ends or the client goes away."""
-        gone = asyncio.create_task(self.listen_for_disconnect(receive))
-        sent = asyncio.create_task(self.send_response(response, send))
-        await asyncio.wait((gone, sent), return_when=asyncio.FIRST_COMPLETED)
+    async def stream(self, scope: Any, response: Any, receive: Any, send: Any) -> None:
+        """Send what comes until it ends or the client goes away."""
+        # the iterator itself: what Django wraps around it is not closed when this is
+        parts = nothing() if scope["method"] == "HEAD" else response._iterator
+        sent = asyncio.ensure_future(self.send_parts(response, parts, send))
+        gone = asyncio.ensure_future(self.listen_for_disconnect(receive))
         try:
-            for task in (gone, sent):
-                if not task.done():
-                    task.cancel()
-                with suppress(asyncio.CancelledError, RequestAborted):
-                    await task
+            await asyncio.wait((gone, sent), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await sync_to_async(response.close)()
+            for task in (sent, gone):
+                task.cancel()
+            with suppress(asyncio.CancelledError):
+                await sent
+            with suppress(asyncio.CancelledError, RequestAborted):
+                await gone
+
+    @staticmethod
+    async def send_parts(response: Any, parts: Any, send: Any) -> None:
+        headers = [(name.lower().encode("ascii"), value.encode("latin1")) for name, value in response.items()]
+        headers += [(b"set-cookie", cookie.OutputString().encode("ascii")) for cookie in response.cookies.values()]
+        await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+        async with aclosing(parts):
+            async for part in parts:
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body"})
+
+
+async def nothing() -> AsyncIterator[bytes]:
+    return
+    yield b""

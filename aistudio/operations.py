@@ -13,29 +13,31 @@ NOT_BLANK = {"type": "string", "pattern": r"^[^\u0000\s]+$", "maxLength": 200}
 
 @dataclass(frozen=True)
 class Parameter:
-    """A query parameter of one action, described by a JSON schema."""
+    """A query parameter or header of one action, described by a JSON schema."""
 
     name: str
     schema: dict[str, Any]
     description: str
     required: bool = True
+    place: Literal["query", "header"] = "query"
 
 
 @dataclass(frozen=True)
 class Operation:
     """An action.
 
-    `returns` many with paging, or all; `relation` is the one whose identifiers it takes or returns; `answers` is a
-    serializer of the answer other than the view's.
+    `returns` many with paging, or all, or events alone; `relation` is the one whose identifiers it takes or returns;
+    `answers` is a serializer of the answer other than the view's; `streams` says that its answer can be had as events.
     """
 
     summary: str
     takes: Literal["nothing", "resource", "identifier", "identifiers"] = "nothing"
-    returns: Literal["nothing", "one", "many", "all", "identifiers"] = "one"
+    returns: Literal["nothing", "one", "many", "all", "identifiers", "events"] = "one"
     status: HTTPStatus = HTTPStatus.OK
     parameters: tuple[Parameter, ...] = ()
     relation: str = ""
     answers: Any = None
+    streams: bool = False
 
 
 STANDARD = {

@@ -48,7 +48,9 @@ class FlatRenderer(DialectRenderer):
     def document(self, data: Any, serializer: Any, context: dict[str, Any]) -> Any:
         one, rows = pairs(data, serializer)
         resources = [flat(one, row, instance) for row, instance in rows]
-        return resources if hasattr(serializer, "child") else resources[0]
+        if not hasattr(serializer, "child"):
+            return resources[0]
+        return {"data": resources} if getattr(one.Meta, "wrapped", False) else resources
 
 
 def flat(serializer: Any, row: dict[str, Any], instance: Any) -> dict[str, Any]:
@@ -59,7 +61,7 @@ def flat(serializer: Any, row: dict[str, Any], instance: Any) -> dict[str, Any]:
     for name in (name for name in shape.to_many if name in row):
         related = serializer.included(name)
         attributes[name] = [flat_once(related, item) for item in fetched(instance, name)]
-    return {"type": shape.type, "id": str(instance.pk), "attributes": attributes}
+    return {"type": shape.type, "id": serializer.key(instance), "attributes": attributes}
 
 
 def flat_once(serializer: Any, instance: Any) -> dict[str, Any]:
@@ -110,19 +112,19 @@ def page_of(view: Any) -> dict[str, Any]:
 
 def resource(serializer: Any, row: dict[str, Any], instance: Any, root: str) -> dict[str, Any]:
     shape: Shape = serializer.shape()
-    own = f"{root}{shape.path}/{instance.pk}"
+    path = serializer.path(instance)
     document = {
         "type": shape.type,
-        "id": str(instance.pk),
+        "id": serializer.key(instance),
         "attributes": {name: row[name] for name in shape.attributes if name in row},
     }
     relationships: dict[str, Any] = {name: {"data": row[name]} for name in shape.relations if name in row}
     for name in serializer.linked_relations:
-        relationships.setdefault(name, {})["links"] = {"self": f"{own}/relationships/{name}"}
+        relationships.setdefault(name, {})["links"] = {"self": f"{root}{path}/relationships/{name}"}
     if relationships:
         document["relationships"] = relationships
-    if shape.path:
-        document["links"] = {"self": own}
+    if path:
+        document["links"] = {"self": f"{root}{path}"}
     return document
 
 

@@ -20,12 +20,15 @@ from aistudio.parsers import MAX_DEPTH, MAX_MEMBERS
 from aistudio.renderers import API_ROOT
 from aistudio.serializers import MAX_RELATED
 from aistudio.shapes import Shape
+from aistudio.streams import MEDIA_TYPE
 
 JSON = "application/json"
 Schema = dict[str, Any]
 STRING: Schema = {"type": "string"}
 INTEGER: Schema = {"type": "integer"}
 ID: Schema = {"type": "integer", "minimum": 1}
+UUID: Schema = {"type": "string", "format": "uuid"}
+EVENTS: Schema = {MEDIA_TYPE: {"schema": STRING}}
 CSRF_TOKEN: Schema = {
     "name": "X-CSRFToken",
     "in": "header",
@@ -42,6 +45,7 @@ IF_MATCH: Schema = {
     "schema": STRING,
 }
 CONDITIONAL = ("patch", "delete")
+LIMITS = ("minLength", "maxLength")
 
 DESCRIPTION = f"""\
 Chats with LLMs, governed by groups. Every resource speaks `{JSON}`, flat, and `{JSON_API}` (JSON:API 1.1): the media
@@ -146,11 +150,11 @@ class AutoSchema(SpectacularAutoSchema):
         if not self.is_resource:
             return super()._get_parameters()
         parameters: list[Schema] = [
-            {"name": name, "in": "path", "required": True, "schema": INTEGER}
+            {"name": name, "in": "path", "required": True, "schema": self.path_schema(name)}
             for name in uritemplate.variables(self.path)
         ]
         parameters += [
-            query(item.name, item.schema, item.description) | {"required": item.required}
+            query(item.name, item.schema, item.description) | {"required": item.required, "in": item.place}
             for item in self.operation.parameters
         ]
         parameters += [*self._get_filter_parameters(), *self._get_pagination_parameters()]
@@ -159,6 +163,10 @@ class AutoSchema(SpectacularAutoSchema):
         parameters += self.jsonapi_parameters() if self.operation.returns in ("one", "many") else []
         parameters += [CSRF_TOKEN] if self.method != "GET" else []
         return parameters + ([IF_MATCH] if self.method.lower() in CONDITIONAL else [])
+
+    def path_schema(self, name: str) -> Schema:
+        is_uuid = name == "session" or (name == "id" and self.view.lookup_value_converter == "uuid")
+        return UUID if is_uuid else INTEGER
 
     def jsonapi_parameters(self) -> list[Schema]:
         serializers = {serializer.shape().type: serializer.shape() for serializer in self.view.related_serializers()}
@@ -207,8 +215,15 @@ class AutoSchema(SpectacularAutoSchema):
             return super()._get_response_bodies(direction)
         status = self.operation.status
         responses: Schema = {str(int(status)): {"description": status.phrase}}
-        if self.operation.returns != "nothing":
+        if self.operation.returns == "events":
+            responses = {
+                "200": {"description": "The events", "content": EVENTS},
+                "204": {"description": "None to send"},
+            }
+        elif self.operation.returns != "nothing":
             responses[str(int(status))]["content"] = self.success_content()
+        if self.operation.streams:
+            responses["200"] = {"description": "The answer as it comes", "content": EVENTS}
         for code in self.error_statuses():
             responses[str(int(code))] = {"description": code.phrase, "content": self.error_content()}
         if self.operation.returns == "one" and self.method == "GET":
@@ -227,7 +242,7 @@ class AutoSchema(SpectacularAutoSchema):
             if self.operation.returns == "all":
                 flat, document = obj({"data": array(STRING)}), obj({"data": array(self.jsonapi_resource())}, ("data",))
             if self.operation.returns == "many":
-                flat = array(flat)
+                flat = obj({"data": array(flat)}) if getattr(self.serializer.Meta, "wrapped", False) else array(flat)
                 document = self.component(f"{self.noun}ListDocument", self.jsonapi_document(many=True))
         finally:
             self.answering = False
@@ -277,6 +292,8 @@ class AutoSchema(SpectacularAutoSchema):
             hidden = "readOnly" if direction == "request" else "writeOnly"
             if name in mapped and not mapped[name].get(hidden):
                 wanted[name] = mapped[name]
+                if direction == "response":  # what is shown may be longer than what is taken
+                    wanted[name] = {key: value for key, value in mapped[name].items() if key not in LIMITS}
         return wanted
 
     def flat_attributes(self, direction: str) -> Schema:

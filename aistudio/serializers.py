@@ -13,7 +13,7 @@ from django.db import models
 from rest_framework import serializers as drf
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.relations import MANY_RELATION_KWARGS, ManyRelatedField
-from rest_framework.validators import UniqueValidator
+from rest_framework.validators import ProhibitSurrogateCharactersValidator, UniqueValidator
 from rest_framework_json_api.relations import ResourceRelatedField
 from rest_framework_json_api.serializers import IncludedResourcesValidationMixin, ModelSerializer
 
@@ -28,6 +28,13 @@ MAX_RELATED = 1000  # resources that one relation may name in a request
 
 class CharField(drf.CharField):
     default_error_messages = {"invalid": "This must be a string."}
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        # the parsers refuse them everywhere, and this one looks at each character of a long text by itself
+        self.validators = [
+            item for item in self.validators if not isinstance(item, ProhibitSurrogateCharactersValidator)
+        ]
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
@@ -89,6 +96,7 @@ READ_AS_THEY_ARE = (
     drf.FloatField,
     drf.BooleanField,
     drf.JSONField,
+    drf.DictField,
     drf.DateTimeField,
     drf.ChoiceField,
 )
@@ -192,7 +200,8 @@ class PlainSerializer(drf.Serializer):
     `Meta` has `resource_name` (its type) and `fields`; `included_serializers` the resources of its relations. Also in
     Meta, where needed: `administrators_read` (fields that only administrators are shown), `for_administrators` (the
     whole resource is), `on_request` (relations that are shown only where they are included), `linked` (those with an
-    endpoint of their own), `path` (where it is, below the API's root, if not at its type; "" for nowhere).
+    endpoint of their own), `path` (where it is, below the API's root, if not at its type; "" for nowhere), `key` (the
+    attribute that is its id, if not the primary key), `wrapped` (a flat list of it is `{"data": [...]}`).
     """
 
     included_serializers: ClassVar[Mapping[str, Any]] = {}
@@ -205,6 +214,16 @@ class PlainSerializer(drf.Serializer):
     @classmethod
     def for_administrators(cls) -> bool:
         return getattr(cls.Meta, "for_administrators", False)
+
+    @classmethod
+    def key(cls, instance: Any) -> str:
+        """The id by which the API knows an instance."""
+        return str(getattr(instance, getattr(cls.Meta, "key", "pk")))
+
+    def path(self, instance: Any) -> str:
+        """Where an instance is, below the API's root; "" for nowhere."""
+        path = self.shape().path
+        return path and f"{path}/{self.key(instance)}"
 
     def included(self, relation: str) -> Any:
         """The serializer of a related resource, made once."""

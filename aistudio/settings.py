@@ -101,6 +101,10 @@ try:
     CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [], subcast=origin)
     TRUSTED_PROXIES: list[str] = env.list("TRUSTED_PROXIES", [], subcast=network)
     LLM_PRIVATE_NETWORKS = env.bool("LLM_PRIVATE_NETWORKS", False)
+    LLM_CONNECT_TIMEOUT = env.float("LLM_CONNECT_TIMEOUT", 10, validate=check.Range(0.1, 600))
+    LLM_FIRST_TOKEN_TIMEOUT = env.float("LLM_FIRST_TOKEN_TIMEOUT", 60, validate=check.Range(0.1, 3600))
+    LLM_TOKEN_TIMEOUT = env.float("LLM_TOKEN_TIMEOUT", 60, validate=check.Range(0.1, 3600))
+    SHUTDOWN_TIMEOUT = env.int("SHUTDOWN_TIMEOUT", 10, validate=check.Range(0, 3600))
     DEMO_PASSWORD = env.str("DEMO_PASSWORD", "")
     env.add_parser("database", database)
     DATABASES = {"default": env.database("DATABASE_URL", f"sqlite:///{BASE_DIR / 'data' / 'aistudio.sqlite3'}")}

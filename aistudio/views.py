@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Any, ClassVar
 
 from django.db import IntegrityError, transaction
-from django.db.models import Prefetch, ProtectedError, QuerySet, prefetch_related_objects
+from django.db.models import Prefetch, ProtectedError, Q, QuerySet, prefetch_related_objects
 from django.http import HttpResponse, HttpResponseNotModified
 from django.utils.cache import patch_vary_headers
 from django.utils.http import parse_etags
@@ -35,6 +35,7 @@ class ResourceView(GenericViewSet):
     """
 
     lookup_value_converter = "int"  # [0-9]+: no other digits, no sign
+    key = "pk"  # the field that the id in the path is of
     http_method_names = ["get", "post", "patch", "delete", "head"]
     queryset: Any = None
     filterset_class: Any = None
@@ -76,7 +77,7 @@ class ResourceView(GenericViewSet):
 
     def known_parameters(self) -> set[str]:
         operation = self.operation
-        known = {parameter.name for parameter in operation.parameters}
+        known = {parameter.name for parameter in operation.parameters if parameter.place == "query"}
         if operation.returns in ("many", "identifiers"):
             known |= {*NUMBER_NAMES, *SIZE_NAMES}
         if operation.returns == "many":
@@ -152,13 +153,13 @@ class ResourceView(GenericViewSet):
 
     def get_object(self) -> Any:
         """The resource of the path: filters are for lists, and here those of another resource's."""
-        return get_object_or_404(self.get_queryset(), pk=self.kwargs["pk"])
+        return get_object_or_404(self.get_queryset(), **{self.key: self.kwargs["pk"]})
 
     def locked_object(self, *, to_delete: bool = False) -> Any:
         """The resource, which nobody else changes, nor, when it is to be deleted, refers to, in this transaction."""
         # a join would lose the row: PostgreSQL looks at it again after waiting, and not at what it is joined with
         queryset = self.get_queryset().select_related(None).select_for_update(no_key=not to_delete)
-        return get_object_or_404(queryset, pk=self.kwargs["pk"])
+        return get_object_or_404(queryset, **{self.key: self.kwargs["pk"]})
 
     def answer_list(self, queryset: QuerySet[Any]) -> Response:
         page = self.paginate_queryset(self.filter_queryset(queryset))
@@ -181,6 +182,10 @@ class ResourceView(GenericViewSet):
         if not self.request.query_params and self.operation.answers is None:
             response.add_post_render_callback(self.tag)
         return response
+
+    def search_elsewhere(self, word: str) -> Q:
+        """Where a word is looked for beside the `search_fields`."""
+        return Q()
 
     # relations
 
@@ -269,8 +274,8 @@ class ResourceViewSet(ResourceView):
         except IntegrityError:
             self.explain_collision(serializer)
         response = self.answer_one(serializer.instance, HTTPStatus.CREATED)
-        if path := serializer.shape().path:
-            response["Location"] = request.build_absolute_uri(f"{API_ROOT}{path}/{serializer.instance.pk}")
+        if path := serializer.path(serializer.instance):
+            response["Location"] = request.build_absolute_uri(f"{API_ROOT}{path}")
         return response
 
     def partial_update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -289,12 +294,15 @@ class ResourceViewSet(ResourceView):
     def store(self, serializer: Any) -> None:
         """Save what was validated, inside the transaction."""
         if serializer.instance is None or serializer.validated_data:  # to change nothing is no change
-            serializer.save()
+            self.save(serializer)
         prefetches = self.prefetches()
         for prefetch in prefetches:
             if prefetch.prefetch_through in serializer.validated_data:
                 serializer.instance.__dict__.pop(prefetch.to_attr, None)  # as it was before
         prefetch_related_objects([serializer.instance], *prefetches)
+
+    def save(self, serializer: Any) -> None:
+        serializer.save()
 
     @staticmethod
     def explain_collision(serializer: Any) -> None:

@@ -144,6 +144,10 @@ def environment(database_url: str) -> dict[str, str]:
         "CSRF_TRUSTED_ORIGINS": "",
         "TRUSTED_PROXIES": "",
         "LLM_PRIVATE_NETWORKS": "0",
+        "LLM_CONNECT_TIMEOUT": "10",
+        "LLM_FIRST_TOKEN_TIMEOUT": "60",
+        "LLM_TOKEN_TIMEOUT": "60",
+        "SHUTDOWN_TIMEOUT": "10",
         "DEMO_PASSWORD": "",
     }
 

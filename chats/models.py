@@ -1,8 +1,12 @@
 """Chats: an LLM, the settings it is called with, and the groups that may talk to it."""
 
-from typing import Self
+import uuid
+from typing import Any, Self
 
 from django.db import models
+from django.db.models import Exists, OuterRef, Q, Subquery
+from django.db.models.expressions import RawSQL
+from django.utils import timezone
 
 from aistudio.names import FoldedField
 from groups.models import Group, User
@@ -42,3 +46,162 @@ class Chat(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+def keep_chat_name(collector: Any, field: Any, sessions: Any, using: str) -> None:
+    """Deleting a chat leaves its conversations, closed to new questions, with its name."""
+    name = Chat.objects.filter(pk=OuterRef("chat_id")).values("name")
+    sessions.update(chat_name=Subquery(name[:1]))
+    models.SET_NULL(collector, field, sessions, using)
+
+
+class SessionQuerySet(models.QuerySet["Session"]):
+    def visible_to(self, user: User) -> Self:
+        """One's own, as long as one may see their chat; those of a deleted chat stay readable."""
+        return self.filter(Q(chat=None) | Q(chat__in=Chat.objects.visible_to(user)), user=user)
+
+    def open_to_owner(self) -> Self:
+        """Those whose owner may ask in them: of many owners what `visible_to` says of one, but for deleted chats."""
+        member = Chat.groups.through.objects.filter(chat=OuterRef("chat"), group__members=OuterRef("user"))
+        return self.filter(Q(user__is_admin=True) | Exists(member), user__is_active=True, chat__isnull=False)
+
+
+class Session(models.Model):
+    """A conversation of one person in one chat. The API knows it by its uuid, the contract's records by its key."""
+
+    uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="sessions")
+    chat = models.ForeignKey(Chat, on_delete=keep_chat_name, null=True, related_name="sessions")
+    chat_name = models.CharField(max_length=200, blank=True, editable=False, help_text="That of a deleted chat.")
+    name = models.CharField(max_length=200, blank=True, help_text="Made of the first question, when empty.")
+    name_folded = FoldedField("name")
+    leaf = models.ForeignKey("Message", on_delete=models.SET_NULL, null=True, related_name="+")
+    last_sequence = models.BigIntegerField(default=0, editable=False)
+    pinned = models.BooleanField(default=False)
+    archived = models.BooleanField(default=False)
+    created_at = models.DateTimeField("created", auto_now_add=True)
+    updated_at = models.DateTimeField("changed", auto_now=True)
+
+    objects = SessionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-updated_at", "-id")
+        indexes = (models.Index(fields=("user", "-updated_at", "-id"), name="session_newest"),)
+
+    def __str__(self) -> str:
+        return self.name or f"Session {self.pk}"
+
+    @property
+    def name_of_chat(self) -> str:
+        return self.chat.name if self.chat else self.chat_name
+
+
+class MessageQuerySet(models.QuerySet["Message"]):
+    def branch(self, leaf_id: int | None) -> Self:
+        """The messages from the first one to this leaf."""
+        return self.filter(pk__in=RawSQL(BRANCH, (leaf_id,)))  # noqa: S611  (it has no text of anyone's)
+
+
+BRANCH = """
+    WITH RECURSIVE branch(id, parent_id) AS (
+        SELECT id, parent_id FROM chats_message WHERE id = %s
+        UNION ALL
+        SELECT m.id, m.parent_id FROM chats_message m JOIN branch ON m.id = branch.parent_id
+    ) SELECT id FROM branch
+"""
+
+
+class Message(models.Model):
+    """A question or an answer. Messages form a tree: regenerate and edit add to it, and nothing is lost."""
+
+    class Role(models.TextChoices):
+        USER = "user"
+        ASSISTANT = "assistant"
+
+    class Status(models.TextChoices):
+        STREAMING = "streaming"
+        COMPLETE = "complete"
+        STOPPED = "stopped"
+        FAILED = "failed"
+        INTERRUPTED = "interrupted"
+
+    # the index of the first constraint serves it
+    session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="messages", db_index=False)
+    parent = models.ForeignKey("self", on_delete=models.CASCADE, null=True, related_name="children")
+    sequence = models.BigIntegerField(help_text="The order within the session; a clock may go back, this does not.")
+    role = models.CharField(max_length=9, choices=Role)
+    text = models.TextField(blank=True)
+    status = models.CharField(max_length=11, choices=Status, default=Status.COMPLETE)
+    finish_reason = models.CharField(max_length=50, null=True)  # noqa: DJ001  (the API says null)
+    error_code = models.CharField(max_length=50, blank=True)
+    error_detail = models.TextField(blank=True)
+    error_retryable = models.BooleanField(default=False)
+    model = models.CharField(max_length=200, null=True)  # noqa: DJ001
+    ignored_settings = models.JSONField(default=list, help_text="Settings that the vendor does not know.")
+    input_tokens = models.BigIntegerField(null=True)
+    output_tokens = models.BigIntegerField(null=True)
+    cached_tokens = models.BigIntegerField(null=True)
+    estimated = models.BooleanField(default=False, help_text="Whether a count is ours, for the vendor said none.")
+    latency_ms = models.BigIntegerField(null=True)
+    time_to_first_token_ms = models.BigIntegerField(null=True)
+    idempotency_key = models.CharField(max_length=200, null=True)  # noqa: DJ001  (empty ones would not be unique)
+    created_at = models.DateTimeField("created", default=timezone.now)
+
+    objects = MessageQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("sequence",)
+        constraints = (
+            models.UniqueConstraint(fields=("session", "sequence"), name="message_sequence_unique"),
+            models.UniqueConstraint(
+                fields=("session", "idempotency_key"),
+                condition=Q(idempotency_key__isnull=False),
+                name="message_idempotency_key_unique",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.role} {self.sequence}"
+
+    @property
+    def usage(self) -> dict[str, Any] | None:
+        """What the answer took; None for a question, and while it is being answered."""
+        if self.role == self.Role.USER or self.status == self.Status.STREAMING:
+            return None
+        return {name: getattr(self, name) for name in USAGE}
+
+    @property
+    def error(self) -> dict[str, Any] | None:
+        if not self.error_code:
+            return None
+        return {"code": self.error_code, "detail": self.error_detail, "retryable": self.error_retryable}
+
+
+USAGE = ("input_tokens", "output_tokens", "cached_tokens", "estimated", "latency_ms", "time_to_first_token_ms")
+
+
+class Run(models.Model):
+    """The answer that is being made in a session: one at a time, by a worker that says so again and again."""
+
+    session = models.OneToOneField(Session, on_delete=models.CASCADE, primary_key=True, related_name="run")
+    message = models.OneToOneField(Message, on_delete=models.CASCADE, related_name="run")
+    worker = models.UUIDField(db_index=True)
+    lease_until = models.DateTimeField(help_text="When its worker is to be thought dead.")
+    stop_requested = models.BooleanField(default=False)
+
+    def __str__(self) -> str:
+        return f"Run of message {self.message_id}"
+
+
+class Piece(models.Model):
+    """A part of an answer that is not whole yet; a text is never written again as it grows."""
+
+    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="pieces")
+    start = models.BigIntegerField(help_text="Characters of the answer before it.")
+    text = models.TextField()
+
+    class Meta:
+        ordering = ("start",)
+
+    def __str__(self) -> str:
+        return f"{len(self.text)} characters from {self.start}"

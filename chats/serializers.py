@@ -1,11 +1,16 @@
-from typing import ClassVar
+from typing import Any, ClassVar
+from uuid import UUID
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
+from rest_framework.exceptions import ErrorDetail, ValidationError
 
-from aistudio.serializers import PlainSerializer, ResourceSerializer
-from chats.models import Chat
+from aistudio.serializers import CharField, IntegerField, PlainSerializer, ResourceSerializer
+from chats.models import USAGE, Chat, Message, Session
 from groups.serializers import GroupSummarySerializer
 from llms.serializers import LLMSerializer, LLMSettingsSerializer
+
+LONGEST_QUESTION = 200_000  # characters
 
 
 class ChatSerializer(ResourceSerializer):
@@ -33,6 +38,160 @@ class ChatSerializer(ResourceSerializer):
         )
         read_only_fields = ("created_at", "updated_at")
         linked = ("groups",)
+
+
+@extend_schema_field({"type": ["string", "null"]})
+class IdField(serializers.Field):
+    """An id of a message, which is a string outside."""
+
+    default_error_messages: ClassVar = {"invalid": "This must be an id: a string of digits."}
+
+    def to_representation(self, value: int | None) -> str | None:
+        return None if value is None else str(value)
+
+    def to_internal_value(self, data: Any) -> int:
+        if not (isinstance(data, str) and data.isascii() and data.isdigit() and len(data) < 20):
+            self.fail("invalid")
+        return int(data)
+
+
+class LeafField(IdField):
+    """The id of an answer of the session, or null: before the first question."""
+
+    default_error_messages: ClassVar = {"does_not_exist": "This session has no answer with the id {id}."}
+
+    def to_internal_value(self, data: Any) -> int:
+        key, session = super().to_internal_value(data), self.parent.instance
+        if session is None or not session.messages.filter(role=Message.Role.ASSISTANT, pk=key).exists():
+            self.fail("does_not_exist", id=key)
+        return key
+
+
+class SessionSerializer(ResourceSerializer):
+    included_serializers: ClassVar = {"chat": ChatSerializer}
+    chat_name = CharField(source="name_of_chat", read_only=True)
+    leaf_id = LeafField(required=False, allow_null=True, help_text="The answer that the next question comes after.")
+
+    class Meta:
+        model = Session
+        resource_name = "sessions"
+        key = "uuid"
+        fields = ("name", "chat", "chat_name", "leaf_id", "pinned", "archived", "created_at", "updated_at")
+        read_only_fields = ("created_at", "updated_at")
+        extra_kwargs: ClassVar = {"chat": {"required": True, "allow_null": False}}
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if self.instance and attrs.pop("chat", self.instance.chat) != self.instance.chat:
+            raise ValidationError({"chat": [ErrorDetail("A session stays in its chat.", "read_only")]})
+        return attrs
+
+
+class RecordSerializer(PlainSerializer):
+    """A session as the contract has it."""
+
+    name = CharField(required=False, max_length=200, allow_blank=True)
+    chat_id = IntegerField(allow_null=True)
+    session_id = CharField(source="uuid", required=False, help_text="A uuid; a new one by default.")
+    user_id = IntegerField(required=False, help_text="The caller, who is the default.")
+
+    class Meta:
+        resource_name = "chat-history-records"
+        wrapped = True
+
+    def validate_chat_id(self, key: int | None) -> int:
+        if key is None or not Chat.objects.visible_to(self.user).filter(pk=key).exists():
+            raise ValidationError(f"There is no chat with the id {key}.", "does_not_exist")
+        return key
+
+    def validate_session_id(self, text: str) -> UUID:
+        try:
+            key = UUID(text)
+        except ValueError:
+            raise ValidationError("This must be a uuid, such as 7d3f…; leave it out for a new one.") from None
+        if Session.objects.filter(uuid=key).exists():
+            raise ValidationError("There is already a session with this uuid.", "unique")
+        return key
+
+    def validate_user_id(self, key: int) -> int:
+        if key != self.user.pk:
+            raise ValidationError(f"This must be your own id, {self.user.pk}: a session belongs to who opens it.")
+        return key
+
+    @property
+    def user(self) -> Any:
+        return self.context["request"].user
+
+    def create(self, validated_data: dict[str, Any]) -> Session:
+        return Session.objects.create(**{**validated_data, "user": self.user})
+
+
+class QuestionSerializer(PlainSerializer):
+    text = CharField(trim_whitespace=False, max_length=LONGEST_QUESTION, help_text="Kept byte for byte.")
+
+    class Meta:
+        resource_name = "messages"
+
+
+@extend_schema_field(
+    {
+        "type": "object",
+        "properties": {"code": {"type": "string"}, "detail": {"type": "string"}, "retryable": {"type": "boolean"}},
+        "required": ["code", "detail", "retryable"],
+    }
+)
+class ErrorField(serializers.DictField):
+    """Why an answer is not whole."""
+
+
+@extend_schema_field(
+    {
+        "type": "object",
+        "properties": {name: {"type": "boolean" if name == "estimated" else ["integer", "null"]} for name in USAGE},
+        "required": list(USAGE),
+    }
+)
+class UsageField(serializers.DictField):
+    """What an answer took."""
+
+
+class MessageSerializer(ResourceSerializer):
+    error = ErrorField(read_only=True, allow_null=True)
+    parent_id = IdField(read_only=True, allow_null=True)
+    usage = UsageField(read_only=True, allow_null=True)
+
+    class Meta:
+        model = Message
+        resource_name = "messages"
+        fields = (
+            "role",
+            "text",
+            "status",
+            "finish_reason",
+            "error",
+            "parent_id",
+            "sequence",
+            "model",
+            "ignored_settings",
+            "usage",
+            "created_at",
+        )
+        read_only_fields = fields
+
+    def path(self, instance: Message) -> str:
+        return f"sessions/{self.context['view'].kwargs['session']}/messages/{instance.pk}"
+
+
+class SessionUsageSerializer(PlainSerializer):
+    answers = serializers.IntegerField(read_only=True)
+    input_tokens = serializers.IntegerField(read_only=True)
+    output_tokens = serializers.IntegerField(read_only=True)
+    cached_tokens = serializers.IntegerField(read_only=True)
+    estimated = serializers.BooleanField(read_only=True, help_text="Whether a count in it is ours.")
+
+    class Meta:
+        resource_name = "session-usages"
+        key = "session"
+        path = ""
 
 
 class ExplanationSerializer(PlainSerializer):

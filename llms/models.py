@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import Q
 
 from aistudio.names import FoldedField, UniqueFolded
-from aistudio.secrets import EncryptedField, encrypt
+from aistudio.secrets import Ciphertext, EncryptedField, encrypt
 from groups.models import User
 from llms.endpoints import validate_endpoint, validate_http_url
 from llms.vendors.registry import VENDORS
@@ -106,6 +106,10 @@ class LLM(models.Model):
     @property
     def has_api_key(self) -> bool:
         return bool(self.api_key)
+
+    def get_api_key(self) -> str:
+        """The key in clear, "" for none; raises UnreadableSecret."""
+        return Ciphertext(self.api_key).reveal()
 
     def set_api_key(self, key: str) -> None:
         """Keep the key, encrypted; an empty one clears it."""

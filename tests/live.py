@@ -61,6 +61,10 @@ def environment(folder: Path, **changes: str) -> Variables:
         "CSRF_TRUSTED_ORIGINS": "",
         "TRUSTED_PROXIES": "",
         "LLM_PRIVATE_NETWORKS": "0",
+        "LLM_CONNECT_TIMEOUT": "10",
+        "LLM_FIRST_TOKEN_TIMEOUT": "60",
+        "LLM_TOKEN_TIMEOUT": "60",
+        "SHUTDOWN_TIMEOUT": "10",
         "DEMO_PASSWORD": "a pass phrase of the demo",
         "DATABASE_URL": f"sqlite:///{folder / 'live.sqlite3'}",
     }

@@ -8,7 +8,6 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 APPLICATION = "aistudio.asgi:application"
-SHUTDOWN_TIMEOUT = 10  # seconds for open requests to end
 
 
 class Command(BaseCommand):
@@ -51,5 +50,5 @@ def server_options(host: str, port: int) -> dict[str, Any]:
         "server_header": False,
         "proxy_headers": bool(settings.TRUSTED_PROXIES),
         "forwarded_allow_ips": settings.TRUSTED_PROXIES or None,
-        "timeout_graceful_shutdown": SHUTDOWN_TIMEOUT,
+        "timeout_graceful_shutdown": settings.SHUTDOWN_TIMEOUT,
     }

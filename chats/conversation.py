@@ -1,0 +1,276 @@
+"""What happens in a conversation: asking, asking again, stopping, and keeping what was answered.
+
+Each function is one transaction. A session is looked up through what its user may see, and locked.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import reduce
+from operator import or_
+from uuid import UUID
+
+from django.db import IntegrityError, connection, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from aistudio.errors import Conflict
+from aistudio.names import fold
+from aistudio.rows import insert
+from aistudio.secrets import UnreadableSecret
+from chats import prompts
+from chats.models import Message, Piece, Run, Session
+from groups.models import User
+from llms.calls import Uncallable, call_of, model_of
+from llms.vendors.base import Call, Turn
+from llms.windows import window_of
+
+LEASE = timedelta(seconds=15)  # renewed by the worker long before
+MOST_CONDITIONS = 100  # that one statement joins with OR; SQLite takes 1,000
+LONGEST_TITLE = 60  # characters
+LOST = "The server that was answering ended. What had arrived is kept; ask for the answer again."
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A question and its answer, which `call` of `vendor` is to give; without a call it is being given already."""
+
+    question: Message
+    answer: Message
+    vendor: str = ""
+    call: Call | None = None
+
+
+def ask(*, user: User, session: UUID, text: str, worker: UUID, idempotency_key: str | None = None) -> Exchange:
+    """Put a question after the newest of the session's branch. The same key again leads to the same answer."""
+    with one_at_a_time(), transaction.atomic():
+        found = locked(user, session)
+        if idempotency_key and (known := asked_before(found, text, idempotency_key)):
+            return known
+        question = Message(
+            session=found, parent_id=found.leaf_id, role="user", text=text, idempotency_key=idempotency_key
+        )
+        return begin(found, question, worker)
+
+
+def edit(*, user: User, session: UUID, message: int, text: str, worker: UUID) -> Exchange:
+    """Put a question instead of another: a branch beside it."""
+    with one_at_a_time(), transaction.atomic():
+        found = locked(user, session)
+        before = found.messages.get(pk=message)
+        if before.role != Message.Role.USER:
+            raise Conflict("Only a question can be edited; regenerate makes another answer.")
+        return begin(found, Message(session=found, parent_id=before.parent_id, role="user", text=text), worker)
+
+
+def regenerate(*, user: User, session: UUID, message: int, worker: UUID) -> Exchange:
+    """Ask for another answer to a question, given itself or by one of its answers: a branch beside those."""
+    with one_at_a_time(), transaction.atomic():
+        found = locked(user, session)
+        given = found.messages.select_related("parent").get(pk=message)
+        question = given if given.role == Message.Role.USER else given.parent
+        assert question  # an answer has one
+        return begin(found, question, worker)
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """A session whose answer is being made takes no other question: the database sees to it."""
+    try:
+        yield
+    except IntegrityError:
+        raise Conflict("The last question is still being answered. Wait for its end, or stop it.") from None
+
+
+def locked(user: User, session: UUID) -> Session:
+    """The session, with all that a call needs; raises Session.DoesNotExist."""
+    sessions = Session.objects.visible_to(user).select_related("chat__llm", "chat__llm_settings")
+    for found in sessions.select_for_update(of=("self",)).filter(uuid=session).order_by():  # get() takes twice as long
+        return found
+    raise Session.DoesNotExist
+
+
+def asked_before(session: Session, text: str, key: str) -> Exchange | None:
+    question = session.messages.filter(idempotency_key=key).first()
+    if question is None:
+        return None
+    if question.text != text:
+        raise Conflict("This Idempotency-Key came with another question before. Take a new one for each question.")
+    answer = question.children.order_by("sequence").first()
+    assert answer  # they are stored together
+    return Exchange(question, answer)
+
+
+def begin(session: Session, question: Message, worker: UUID) -> Exchange:
+    """Store the question, if it is new, and an empty answer that `worker` is about to fill."""
+    if session.chat is None:
+        raise Conflict("The chat of this session was deleted. It can be read, and takes no more questions.")
+    llm, settings = session.chat.llm, session.chat.llm_settings
+    system = session.chat.system_prompt or settings.system_prompt
+    try:
+        model = model_of(llm, settings)
+        window = settings.max_length
+        if window is None:
+            window = window_of(model, max_tokens=settings.max_tokens)
+        turns = prompts.build(system=system, history=history(question.parent_id), question=question.text, window=window)
+        call = call_of(llm, settings, turns)
+    except Uncallable as reason:
+        raise Conflict(f"{reason} An administrator can change that.") from None
+    except UnreadableSecret:
+        raise Conflict(f"The key of the LLM {llm} cannot be read. An administrator can set it anew.") from None
+    if question.pk is None:
+        session.last_sequence += 1
+        question.sequence = session.last_sequence
+        insert(question)
+    session.last_sequence += 1
+    answer = Message(
+        session=session,
+        parent=question,
+        sequence=session.last_sequence,
+        role=Message.Role.ASSISTANT,
+        status=Message.Status.STREAMING,
+        model=model,
+        input_tokens=prompts.tokens_of(turns),
+        estimated=True,
+    )
+    insert(answer)
+    insert(Run(session=session, message=answer, worker=worker, lease_until=timezone.now() + LEASE))
+    session.leaf = answer
+    session.name = session.name or title_of(question.text)
+    with connection.cursor() as cursor:
+        now = connection.ops.adapt_datetimefield_value(timezone.now())
+        cursor.execute(NEW_LEAF, (answer.pk, session.last_sequence, session.name, fold(session.name), now, session.pk))
+    return Exchange(question, answer, llm.vendor, call)
+
+
+def history(leaf_id: int | None) -> list[Turn]:
+    """What was said before, from the first message to this one. An answer without text says nothing."""
+    if leaf_id is None:
+        return []
+    said = Message.objects.branch(leaf_id).exclude(text="").order_by("sequence").values_list("role", "text")
+    return [Turn(role, text) for role, text in said]  # type: ignore[arg-type]
+
+
+def title_of(question: str) -> str:
+    """A name for a session: the beginning of its first question, cut between words."""
+    text = " ".join(question.split())
+    if len(text) <= LONGEST_TITLE:
+        return text
+    return re.sub(r"\s\S*$", "", text[:LONGEST_TITLE]) + "…"
+
+
+def request_stop(*, session: Session) -> bool:
+    """Ask the worker that answers in this session to stop; whether there is any."""
+    return bool(Run.objects.filter(session=session).update(stop_requested=True))
+
+
+# what workers do
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the database says of a worker's runs, by message: those that still are its own, those to stop."""
+
+    own: set[int]
+    to_stop: set[int]
+
+
+def keep(*, worker: UUID, pieces: Iterable[Piece], ended: Sequence[Message]) -> Standing:
+    """Store what arrived since the last time, and the answers that have ended, in one transaction."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(RUNS_OF_WORKER, [worker.hex if connection.vendor == "sqlite" else worker])
+        flags = dict(cursor.fetchall())
+        rows = [(piece.message_id, piece.start, piece.text) for piece in pieces if piece.message_id in flags]
+        if rows:
+            cursor.executemany(NEW_PIECE, rows)
+        done = [message for message in ended if message.pk in flags]
+        if done:
+            cursor.executemany(END_OF_ANSWER, [tuple(getattr(message, name) for name in ENDED) for message in done])
+            cursor.executemany("DELETE FROM chats_piece WHERE message_id = %s", [(message.pk,) for message in done])
+            cursor.executemany("DELETE FROM chats_run WHERE message_id = %s", [(message.pk,) for message in done])
+    return Standing(set(flags), {message for message, stop in flags.items() if stop})
+
+
+# By hand, for they are run for each answer, and for some hundred at once.
+NEW_LEAF = """
+    UPDATE chats_session SET leaf_id = %s, last_sequence = %s, name = %s, name_folded = %s, updated_at = %s
+    WHERE id = %s
+"""
+RUNS_OF_WORKER = "SELECT message_id, stop_requested FROM chats_run WHERE worker = %s"
+NEW_PIECE = "INSERT INTO chats_piece (message_id, start, text) VALUES (%s, %s, %s)"
+OUTCOME = (
+    "text",
+    "status",
+    "finish_reason",
+    "error_code",
+    "error_detail",
+    "error_retryable",
+    "input_tokens",
+    "output_tokens",
+    "cached_tokens",
+    "estimated",
+    "latency_ms",
+    "time_to_first_token_ms",
+)
+ENDED = (*OUTCOME, "pk")
+END_OF_ANSWER = f"UPDATE chats_message SET {', '.join(f'{name} = %s' for name in OUTCOME)} WHERE id = %s"  # noqa: S608
+
+
+def renew_leases(*, worker: UUID) -> None:
+    Run.objects.filter(worker=worker).update(lease_until=timezone.now() + LEASE)
+
+
+def closed_to_owner(*, answers: list[int]) -> set[int]:
+    """Those of these answers whose owner may no longer ask in their chat."""
+    still_open = Session.objects.open_to_owner().filter(messages__in=answers)
+    return set(answers) - set(still_open.values_list("messages", flat=True))
+
+
+def grown(offsets: Mapping[int, int]) -> dict[int, tuple[Message | None, str]]:
+    """Of each answer how it is stored now (None: it is gone), and its text after so many characters."""
+    messages = Message.objects.in_bulk(list(offsets))
+    fresh = dict.fromkeys(offsets, "")
+    places = list(offsets.items())
+    for first in range(0, len(places), MOST_CONDITIONS):
+        some = places[first : first + MOST_CONDITIONS]
+        wanted = reduce(or_, (Q(message=message, start__gte=offset) for message, offset in some))
+        pieces = Piece.objects.filter(wanted).order_by("start")
+        for message, start, text in pieces.values_list("message", "start", "text"):
+            if start == offsets[message] + len(fresh[message]):
+                fresh[message] += text
+    return {message: (messages.get(message), fresh[message]) for message in offsets}
+
+
+def end_orphans() -> int:
+    """End as interrupted the answers whose worker no longer says that it lives; how many there were."""
+    orphans = list(Run.objects.filter(lease_until__lt=timezone.now()).values_list("message", flat=True))
+    return sum(end_orphan(message=message) for message in orphans)
+
+
+def end_orphan(*, message: int) -> bool:
+    with transaction.atomic():
+        run = Run.objects.select_for_update().filter(message=message, lease_until__lt=timezone.now()).first()
+        if run is None:
+            return False
+        text = arrived(message)
+        Message.objects.filter(pk=message).update(
+            text=text,
+            status=Message.Status.INTERRUPTED,
+            output_tokens=prompts.estimate(text),
+            error_code="interrupted",
+            error_detail=LOST,
+            error_retryable=True,
+        )
+        Piece.objects.filter(message=message).delete()
+        run.delete()
+    return True
+
+
+def arrived(message: int) -> str:
+    """The stored text of an answer that is not whole yet."""
+    text = ""
+    for start, piece in Piece.objects.filter(message=message).order_by("start", "pk").values_list("start", "text"):
+        text = text[:start] + piece
+    return text

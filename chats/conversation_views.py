@@ -1,0 +1,314 @@
+"""Sessions and messages: what people and programs talk with."""
+
+import re
+from collections.abc import AsyncIterator, Callable
+from functools import cached_property
+from http import HTTPStatus
+from types import SimpleNamespace
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import Count, Exists, OuterRef, Prefetch, Q, QuerySet, Sum
+from django.http import StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django_filters import rest_framework as filters
+from rest_framework.exceptions import NotFound, PermissionDenied
+from rest_framework.generics import get_object_or_404
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from aistudio.errors import Conflict, InvalidParameter
+from aistudio.filters import BooleanFilter, IdFilter
+from aistudio.operations import INTEGER_64, Parameter, described, operation
+from aistudio.renderers import API_ROOT, FlatRenderer
+from aistudio.shapes import shown
+from aistudio.streams import MEDIA_TYPE, EventStream
+from aistudio.views import ResourceView, ResourceViewSet
+from chats import conversation, runs
+from chats.conversation import Exchange
+from chats.events import DONE, Position, follow, is_place
+from chats.feeds import Reader
+from chats.models import Message, MessageQuerySet, Run, Session
+from chats.serializers import (
+    MessageSerializer,
+    QuestionSerializer,
+    RecordSerializer,
+    SessionSerializer,
+    SessionUsageSerializer,
+)
+from groups.models import Group
+from groups.permissions import SignedIn
+
+LONGEST_KEY = 200  # characters of an Idempotency-Key
+EVENT_ID = {"type": "string", "pattern": "^[0-9]{1,19}$"}
+BRANCH = {"type": "string", "enum": ["current", "all"]}
+KEY = Parameter(
+    "Idempotency-Key",
+    {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[!-~]+$"},
+    "One for each question: sent again, it leads to the answer that there is.",
+    required=False,
+    place="header",
+)
+USER = Parameter("user_id", INTEGER_64, "Your own id; an administrator may name anyone.")
+
+
+class EventStreamRenderer(BaseRenderer):
+    """Stands for `text/event-stream` where a media type is chosen; errors before the stream are JSON."""
+
+    media_type = MEDIA_TYPE
+    format = "events"
+
+
+class Streaming(ResourceView):
+    """A view some of whose actions can answer with events."""
+
+    def get_renderers(self) -> list[Any]:
+        events = [EventStreamRenderer()] if self.action and self.operation.streams else []
+        return [*super().get_renderers(), *events]
+
+    @property
+    def wants_events(self) -> bool:
+        return bool(self.request.accepted_renderer.format == EventStreamRenderer.format)
+
+    def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(response, Response) and isinstance(request.accepted_renderer, EventStreamRenderer):
+            request.accepted_renderer, request.accepted_media_type = FlatRenderer(), FlatRenderer.media_type
+        return super().finalize_response(request, response, *args, **kwargs)
+
+
+class SessionFilters(filters.FilterSet):
+    chat = IdFilter("chat_id")
+    pinned = BooleanFilter()
+    archived = BooleanFilter()
+
+
+class SessionViewSet(Streaming, ResourceViewSet):
+    queryset = Session.objects.all()
+    serializer_class = SessionSerializer
+    permission_classes = [SignedIn]
+    filterset_class = SessionFilters
+    search_fields = ("name_folded",)
+    sort_fields: ClassVar[dict[str, str]] = {
+        "name": "name_folded",
+        "created_at": "created_at",
+        "updated_at": "updated_at",
+    }
+    lookup_value_converter = "uuid"
+    key = "uuid"
+
+    def get_queryset(self) -> QuerySet[Session]:
+        return super().get_queryset().select_related("chat")
+
+    def prefetches(self) -> list[Prefetch]:
+        groups = Group.objects.visible_to(self.user)
+        return [Prefetch("chat__groups", groups, to_attr=shown("groups"))] if "chat" in self.include else []
+
+    def search_elsewhere(self, word: str) -> Q:
+        """In the texts, which are not kept folded: SQLite's own comparison knows only ASCII letters."""
+        unicode_aware = {"text__icontains": word}
+        if connection.vendor == "sqlite":
+            unicode_aware = {"text__iregex": re.escape(word)}
+        return Q(Exists(Message.objects.filter(session=OuterRef("pk"), **unicode_aware)))
+
+    def save(self, serializer: Any) -> None:
+        serializer.save(**({} if serializer.instance else {"user": self.user}))
+
+    @operation("Sum up what the answers of a session took", detail=True, path="usage", answers=SessionUsageSerializer)
+    def usage(self, request: Request, pk: UUID) -> Response:
+        answers = self.get_object().messages.filter(role=Message.Role.ASSISTANT)
+        sums = {name: Sum(name) for name in ("input_tokens", "output_tokens", "cached_tokens")}
+        found = answers.aggregate(answers=Count("pk"), guesses=Count("pk", filter=Q(estimated=True)), **sums)
+        return self.answer_one(SimpleNamespace(**found, session=pk, estimated=found["guesses"] > 0))
+
+    @operation(
+        "Stop the answer of a session",
+        detail=True,
+        path="stop",
+        method="post",
+        returns="nothing",
+        status=HTTPStatus.ACCEPTED,
+    )
+    def stop(self, request: Request, pk: UUID) -> Response:
+        session = self.get_object()
+        run = Run.objects.filter(session=session).first()
+        if run is None or not conversation.request_stop(session=session):
+            raise Conflict("Nothing is being answered in this session.")
+        runs.stop(run.message_id)
+        return Response(status=HTTPStatus.ACCEPTED)
+
+    @operation(
+        "Follow the newest answer of a session, from its beginning or after an event",
+        detail=True,
+        path="events",
+        returns="events",
+        parameters=(
+            Parameter("after", EVENT_ID, "The id of the last event that the client has.", required=False),
+            Parameter("Last-Event-ID", EVENT_ID, "The same, as browsers send it.", required=False, place="header"),
+        ),
+    )
+    def events(self, request: Request, pk: UUID) -> HttpResponseBase:
+        answers = self.get_object().messages.filter(role=Message.Role.ASSISTANT).select_related("parent")
+        answer, place = answers.order_by("sequence").last(), -1
+        if position := self.position():
+            answer, place = answers.filter(sequence=position.sequence).first(), position.place
+            if answer is None or not is_place(answer, place):
+                raise InvalidParameter("after", "There is no event with this id in this session.")
+            if place == DONE:
+                answer, place = answers.filter(sequence__gt=answer.sequence).order_by("sequence").first(), -1
+        if answer is None:
+            return Response(status=HTTPStatus.NO_CONTENT)
+        return stream(answer, answer.parent, place)
+
+    def position(self) -> Position | None:
+        """The later of the two places that a browser names: where it began, and where it lost the connection."""
+        given = {name: self.request.query_params.get(name) for name in ("after",)}
+        given["Last-Event-ID"] = self.request.headers.get("Last-Event-ID")
+        ids = []
+        for name, text in given.items():
+            if text is None or (name != "after" and not text):
+                continue
+            if not (text.isascii() and text.isdigit() and len(text) < 20):
+                raise InvalidParameter(name, f"{name} must be the id of an event.")
+            ids.append(int(text))
+        return Position.of(max(ids)) if ids else None
+
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
+        if self.action == "events":
+            return EventStreamRenderer(), MEDIA_TYPE
+        return super().perform_content_negotiation(request, force)
+
+
+class MessageViewSet(Streaming):
+    queryset = Message.objects.all()
+    serializer_class = MessageSerializer
+    permission_classes = [SignedIn]
+    lookup_value_converter = "int"
+
+    def get_serializer_class(self) -> Any:
+        return QuestionSerializer if self.action and self.operation.takes == "resource" else MessageSerializer
+
+    def get_queryset(self) -> MessageQuerySet:
+        return Message.objects.filter(session=self.session)
+
+    @cached_property
+    def session(self) -> Session:
+        return get_object_or_404(Session.objects.visible_to(self.user), uuid=self.kwargs["session"])
+
+    @described(
+        "List the messages of a session, by their sequence",
+        "get",
+        returns="many",
+        parameters=(Parameter("branch", BRANCH, "The branch of the leaf (current), or all.", required=False),),
+    )
+    def list(self, request: Request, session: UUID) -> Response:
+        branch = request.query_params.get("branch", "current")
+        if branch not in BRANCH["enum"]:
+            raise InvalidParameter("branch", "branch is current or all.")
+        messages = self.get_queryset()
+        return self.answer_list(messages if branch == "all" else messages.branch(self.session.leaf_id))
+
+    def retrieve(self, request: Request, session: UUID, pk: int) -> Response:
+        return self.answer_one(self.get_object())
+
+    @described(
+        "Ask a question",
+        "post",
+        takes="resource",
+        answers=MessageSerializer,
+        status=HTTPStatus.CREATED,
+        streams=True,
+        parameters=(KEY,),
+    )
+    def create(self, request: Request, session: UUID) -> HttpResponseBase:
+        return self.answer(conversation.ask, text=self.text, idempotency_key=self.idempotency_key)
+
+    @operation(
+        "Ask for another answer to a question",
+        detail=True,
+        path="regenerate",
+        method="post",
+        status=HTTPStatus.CREATED,
+        streams=True,
+    )
+    def regenerate(self, request: Request, session: UUID, pk: int) -> HttpResponseBase:
+        return self.answer(conversation.regenerate, message=pk)
+
+    @operation(
+        "Ask another question instead of one",
+        detail=True,
+        path="edit",
+        method="post",
+        takes="resource",
+        answers=MessageSerializer,
+        status=HTTPStatus.CREATED,
+        streams=True,
+    )
+    def edit(self, request: Request, session: UUID, pk: int) -> HttpResponseBase:
+        return self.answer(conversation.edit, message=pk, text=self.text)
+
+    @property
+    def text(self) -> str:
+        serializer: Any = QuestionSerializer(data=self.body, context=self.get_serializer_context())
+        serializer.is_valid(raise_exception=True)
+        text: str = serializer.validated_data["text"]
+        return text
+
+    @property
+    def idempotency_key(self) -> str | None:
+        key = self.request.headers.get("Idempotency-Key")
+        if key is not None and not (0 < len(key) <= LONGEST_KEY and key.isprintable()):
+            raise InvalidParameter("Idempotency-Key", f"It must have 1 to {LONGEST_KEY} printable characters.")
+        return key
+
+    def answer(self, verb: Callable[..., Exchange], **said: Any) -> HttpResponseBase:
+        """Let the worker of this process answer, and show that: as it comes, or when it is whole."""
+        worker = runs.current()
+        try:
+            exchange = verb(user=self.user, session=self.kwargs["session"], worker=worker.id, **said)
+        except (Session.DoesNotExist, Message.DoesNotExist):
+            raise NotFound from None
+        if exchange.call:
+            worker.begin(exchange)
+        if self.wants_events:
+            return stream(exchange.answer, exchange.question)
+        renderer = self.request.accepted_renderer
+        response = StreamingHttpResponse(
+            self.whole(exchange.answer), status=HTTPStatus.CREATED, content_type=renderer.media_type
+        )
+        path = f"sessions/{self.kwargs['session']}/messages/{exchange.answer.pk}"
+        response["Location"] = self.request.build_absolute_uri(f"{API_ROOT}{path}")
+        return response
+
+    async def whole(self, answer: Message) -> AsyncIterator[bytes]:
+        """The answer once it has ended."""
+        feed = runs.current().feed(answer)
+        with Reader(feed) as reader:
+            while not feed.ended:
+                await reader.woken()
+        serializer = MessageSerializer(feed.message, context=self.get_serializer_context())
+        renderer: Any = self.request.accepted_renderer
+        yield renderer.render(serializer.data, renderer_context=self.get_renderer_context())
+
+
+class RecordViewSet(ResourceViewSet):
+    """Sessions, as the contract has them."""
+
+    queryset = Session.objects.all()
+    serializer_class = RecordSerializer
+    permission_classes = [SignedIn]
+    http_method_names = ["get", "post", "delete", "head"]
+
+    @described("List the sessions of a user", "get", returns="many", parameters=(USER,))
+    def list(self, request: Request) -> Response:
+        user_id = self.integer("user_id")
+        if user_id == self.user.pk:
+            return self.answer_list(self.get_queryset())
+        if not self.user.is_admin:
+            raise PermissionDenied(f"These are not yours; your own id is {self.user.pk}.")
+        return self.answer_list(self.queryset.filter(user=user_id))
+
+
+def stream(answer: Message, question: Message | None, place: int = -1) -> EventStream:
+    return EventStream(follow(lambda: runs.current().feed(answer), question, place))

@@ -1,0 +1,90 @@
+"""The events of an answer, and where in them a client is.
+
+An event's id says its place: the answer's sequence number, and in it the number of characters that came before its
+end. So ids ascend within a session, every one is a point to resume from, and none of them is stored.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, NamedTuple
+
+from aistudio.streams import COMMENT, event
+from chats.feeds import Feed, Reader
+from chats.models import Message
+
+IDS_PER_ANSWER = 10**7
+QUESTION, ANSWER = 0, 1  # the two `message` events; after n characters comes ANSWER + n
+USAGE, ERROR, DONE = IDS_PER_ANSWER - 3, IDS_PER_ANSWER - 2, IDS_PER_ANSWER - 1
+LONGEST_ANSWER = IDS_PER_ANSWER - 10  # characters
+
+
+class Position(NamedTuple):
+    """The last event that a client has: -1 is none of this answer's."""
+
+    sequence: int
+    place: int = -1
+
+    @classmethod
+    def of(cls, event_id: int) -> "Position":
+        return cls(*divmod(event_id, IDS_PER_ANSWER))
+
+    @property
+    def offset(self) -> int:
+        """The characters of the answer that the client has."""
+        return max(0, min(self.place, USAGE) - ANSWER)
+
+
+async def follow(find: Callable[[], Feed], question: Message | None, place: int = -1) -> AsyncIterator[bytes]:
+    """The events of an answer after a place, the ones there are and then the ones to come, until `done`.
+
+    `find` is called in the event loop, where feeds are.
+    """
+    feed = find()
+    answer = feed.message
+    base = answer.sequence * IDS_PER_ANSWER
+    with Reader(feed) as reader:
+        if place < QUESTION and question:
+            yield event(base + QUESTION, "message", described(question))
+        if place < ANSWER:
+            yield event(base + ANSWER, "message", described(answer))
+        offset = max(0, place - ANSWER)
+        while place < USAGE:
+            if text := feed.since(offset):
+                offset += len(text)
+                yield event(base + ANSWER + offset, "delta", {"text": text})
+            elif feed.ended:
+                break
+            elif await reader.woken():
+                yield COMMENT
+    if not feed.lost:
+        for number, name, data in endings(feed.message):
+            if number > place:
+                yield event(base + number, name, data)
+
+
+def described(message: Message) -> dict[str, Any]:
+    parent = message.parent_id
+    return {
+        "id": str(message.pk),
+        "role": message.role,
+        "status": message.status,
+        "parent_id": None if parent is None else str(parent),
+    }
+
+
+def endings(answer: Message) -> Iterator[tuple[int, str, Any]]:
+    """What follows the text of an answer that has ended."""
+    yield USAGE, "usage", answer.usage
+    if answer.error:
+        yield ERROR, "error", answer.error
+    yield DONE, "done", {"id": str(answer.pk), "status": answer.status, "finish_reason": answer.finish_reason}
+
+
+def is_place(answer: Message, place: int) -> bool:
+    """Whether an event with this place can have been sent.
+
+    A worker that died, or one that is ahead of what is stored, may have sent more than there is now.
+    """
+    if place in (QUESTION, ANSWER, DONE) or (place == ERROR and answer.error_code) or place == USAGE:
+        return True
+    may_be_ahead = answer.status in (Message.Status.STREAMING, Message.Status.INTERRUPTED)
+    return ANSWER < place < USAGE and (may_be_ahead or place - ANSWER <= len(answer.text))

@@ -1,0 +1,64 @@
+"""An answer as it comes: its text so far, and those who read along."""
+
+from asyncio import Future, get_running_loop
+from types import TracebackType
+from typing import Self
+
+from chats.models import Message
+
+
+class Feed:
+    """The text of an answer so far; of this process, and of its event loop alone."""
+
+    def __init__(self, message: Message) -> None:
+        self.message = message
+        self.stored = message.text
+        self.fresh: list[str] = []  # not stored yet
+        self.ended = message.status != Message.Status.STREAMING
+        self.lost = False  # whether it ended by being deleted
+        self.readers: set[Reader] = set()
+
+    def since(self, offset: int) -> str:
+        """The text after so many characters."""
+        known = len(self.stored)
+        if offset < known:
+            return self.stored[offset:] + "".join(self.fresh)
+        if len(self.fresh) == 1 and offset == known:
+            return self.fresh[0]
+        return "".join(self.fresh)[offset - known :]
+
+    def end(self, *, lost: bool = False) -> None:
+        """There comes no more: `message` is as it was stored, or gone."""
+        self.ended, self.lost = True, lost
+        self.wake()
+
+    def wake(self) -> None:
+        for reader in self.readers:
+            reader.wake()
+
+
+class Reader:
+    """One who reads along, within a `with`."""
+
+    def __init__(self, feed: Feed) -> None:
+        self.feed = feed
+        self.loop = get_running_loop()
+        self.waiting: Future[bool] | None = None
+        self.last_read = self.loop.time()
+
+    def __enter__(self) -> Self:
+        self.feed.readers.add(self)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.feed.readers.discard(self)
+
+    async def woken(self) -> bool:
+        """Wait for something new; whether it was only to show a sign of life."""
+        self.last_read = self.loop.time()
+        self.waiting = self.loop.create_future()
+        return await self.waiting
+
+    def wake(self, alive: bool = False) -> None:
+        if self.waiting and not self.waiting.done():
+            self.waiting.set_result(alive)

@@ -1,0 +1,411 @@
+"""The answers that this process makes: asked of vendors, shown to readers, kept in the database.
+
+A run belongs to the process, not to the request that began it. One `Worker` lives in the event loop of the server from
+its start to its end; views, which run in threads, reach it through `current()`.
+"""
+
+import asyncio
+import contextvars
+import logging
+import uuid
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, TypeVar
+
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections
+
+from aistudio.errors import Unavailable
+from chats import conversation, prompts
+from chats.conversation import Exchange
+from chats.events import LONGEST_ANSWER
+from chats.feeds import Feed
+from chats.models import Message, Piece
+from llms.endpoints import refusal
+from llms.vendors.base import Finish, Ignored, Text, Usage, VendorError
+from llms.vendors.registry import adapter, client, load
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+BEAT = 0.25  # seconds: how often what arrived is stored, and stalls are looked for
+POLL = 0.2  # seconds: how often the answers of other workers are read
+ACCESS_CHECK = 2  # seconds
+LEASE_RENEWAL = 4  # seconds
+SWEEP = 5  # seconds
+SIGN_OF_LIFE = 15  # seconds
+STORING_TIMEOUT = 10  # seconds that the last words have at shutdown
+USAGE_TIMEOUT = 5  # seconds that a vendor has for its counts after the last word
+REVOKED = "The chat is no longer open to you, so the answer was ended."
+SHUTDOWN = "The server was stopped before the answer was whole. What had arrived is kept; ask for the answer again."
+TOO_LONG = f"The answer has more than {LONGEST_ANSWER:,} characters, which is all that is kept."
+BROKEN = "Something failed on the server. Its log has more."
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How an answer ends."""
+
+    status: Message.Status
+    code: str = ""
+    detail: str = ""
+    retryable: bool = False
+
+
+COMPLETE = Verdict(Message.Status.COMPLETE)
+STOPPED = Verdict(Message.Status.STOPPED)
+INTERRUPTED = Verdict(Message.Status.INTERRUPTED, "interrupted", SHUTDOWN, retryable=True)
+
+
+class Run(Feed):
+    """One answer that is being made here."""
+
+    def __init__(self, exchange: Exchange, begun: float) -> None:
+        super().__init__(exchange.answer)
+        self.exchange = exchange
+        self.begun = self.progress = begun
+        self.length = 0
+        self.limit: float = settings.LLM_FIRST_TOKEN_TIMEOUT
+        self.verdict: Verdict | None = None
+        self.task: asyncio.Task[None]
+
+    async def answer(self, http: Any) -> None:
+        """Ask the vendor, and take in what it says; cancelled by `stop`."""
+        message, call = self.message, self.exchange.call
+        assert call
+        verdict = COMPLETE
+        try:
+            async with aclosing(adapter(self.exchange.vendor).stream(call, http)) as values:
+                async for value in values:
+                    self.take(value)
+        except VendorError as error:
+            if not message.finish_reason:
+                verdict = Verdict(Message.Status.FAILED, error.code, error.detail, error.retryable)
+        except asyncio.CancelledError:
+            verdict = self.verdict or INTERRUPTED
+        except Exception:
+            log.exception("An answer failed")
+            verdict = Verdict(Message.Status.FAILED, "error", BROKEN, retryable=True)
+        self.conclude(verdict)
+
+    def take(self, value: Any) -> None:
+        self.progress = monotonic()
+        if type(value) is Text:
+            if not value.text:
+                return
+            if self.message.time_to_first_token_ms is None:
+                self.message.time_to_first_token_ms = self.elapsed_ms()
+                self.limit = settings.LLM_TOKEN_TIMEOUT
+            self.length += len(value.text)
+            if self.length > LONGEST_ANSWER:
+                self.stop(Verdict(Message.Status.FAILED, "too_long", TOO_LONG))
+                return
+            self.fresh.append(value.text)
+            self.wake()
+        elif type(value) is Usage:
+            self.count(value)
+        elif type(value) is Finish:
+            self.message.finish_reason = value.reason
+            self.limit = min(self.limit, USAGE_TIMEOUT)
+        elif type(value) is Ignored:
+            self.message.ignored_settings = list(value.settings)
+
+    def count(self, usage: Usage) -> None:
+        """What the vendor counted is what is stored."""
+        if usage.input_tokens is not None:
+            self.message.input_tokens = usage.input_tokens
+        self.message.output_tokens, self.message.cached_tokens = usage.output_tokens, usage.cached_tokens
+        self.message.estimated = usage.input_tokens is None or usage.output_tokens is None
+
+    def elapsed_ms(self) -> int:
+        return round((monotonic() - self.begun) * 1000)
+
+    def stop(self, verdict: Verdict) -> None:
+        if self.verdict is None:
+            self.verdict = verdict
+            self.task.cancel()
+
+    def check(self, now: float) -> None:
+        """End it where the vendor has been silent for too long."""
+        if now - self.progress > self.limit:
+            if self.message.finish_reason:
+                self.stop(COMPLETE)
+            else:
+                detail = f"The vendor said nothing for {self.limit:g} seconds."
+                self.stop(Verdict(Message.Status.FAILED, "timeout", detail, retryable=True))
+
+    def conclude(self, verdict: Verdict) -> None:
+        """Fill in what is to be stored."""
+        message = self.message
+        message.text = self.since(0)
+        message.status = verdict.status
+        message.error_code, message.error_detail = verdict.code, verdict.detail
+        message.error_retryable = verdict.retryable
+        message.latency_ms = self.elapsed_ms()
+        if message.output_tokens is None:
+            message.output_tokens = prompts.estimate(message.text)
+
+
+class Mirror(Feed):
+    """An answer that another worker makes, as it is stored."""
+
+    def take(self, message: Message | None, fresh: str) -> None:
+        """The message as it is stored now, None when it is gone, and the text after what is known."""
+        if fresh:
+            self.stored += fresh
+            self.wake()
+        if message is None:
+            self.end(lost=True)
+        elif message.status != Message.Status.STREAMING:
+            self.message, self.stored = message, message.text
+            self.end()
+
+
+class Worker:
+    """All that this process answers; within `async with`."""
+
+    def __init__(self) -> None:
+        self.id = uuid.uuid4()
+        self.loop = asyncio.get_running_loop()
+        self.http: Any = None
+        self.runs: dict[int, Run] = {}
+        self.concluded: list[Run] = []
+        self.mirrors: dict[int, Mirror] = {}
+        self.wakened, self.emptied = asyncio.Event(), asyncio.Event()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.closing = self.hurried = False
+        self.executor = ThreadPoolExecutor(2, "runs")
+        self.done_at: dict[str, float] = {}
+
+    # from threads
+
+    def begin(self, exchange: Exchange) -> None:
+        """Give the answer. From any thread; it goes on when the request ends."""
+        begun = monotonic()
+        self.loop.call_soon_threadsafe(self.start, exchange, begun, context=contextvars.Context())
+
+    def stop(self, message_id: int) -> None:
+        """Stop the answer if it is made here. From any thread."""
+        self.loop.call_soon_threadsafe(self.stop_run, message_id)
+
+    # in the loop
+
+    def start(self, exchange: Exchange, begun: float) -> None:
+        run = self.runs[exchange.answer.pk] = Run(exchange, begun)
+        run.task = self.spawn(self.make(run))
+        if self.closing:
+            run.stop(INTERRUPTED)
+
+    async def make(self, run: Run) -> None:
+        if self.http is None:
+            await self.loop.run_in_executor(self.executor, load)  # takes long enough to be felt by others
+        if self.http is None:
+            self.http = client(connect_timeout=settings.LLM_CONNECT_TIMEOUT, refusal=refusal)
+        await run.answer(self.http)
+        self.concluded.append(run)
+        self.wakened.set()
+
+    def stop_run(self, message_id: int) -> None:
+        if run := self.runs.get(message_id):
+            run.stop(STOPPED)
+
+    def feed(self, message: Message) -> Feed:
+        """What to follow to read this answer: ours, or a mirror of another worker's."""
+        if run := self.runs.get(message.pk):
+            return run
+        if message.status != Message.Status.STREAMING:
+            return Feed(message)
+        if message.pk not in self.mirrors:
+            if not self.mirrors:
+                self.spawn(self.poll())
+            self.mirrors[message.pk] = Mirror(message)
+        return self.mirrors[message.pk]
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A task of the process, of no request's context, which is not forgotten while it runs."""
+        task = self.loop.create_task(work, context=contextvars.Context())
+        self.tasks.add(task)
+        task.add_done_callback(self.ended)
+        return task
+
+    def ended(self, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("A task of the worker ended", exc_info=error)
+
+    async def __aenter__(self) -> "Worker":
+        global _current
+        _current = self
+        self.beat_task = self.spawn(self.beat())
+        self.sweep_task = self.spawn(self.sweep())
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        """Let the runs end within SHUTDOWN_TIMEOUT, then end them; all that was received is stored."""
+        global _current
+        self.closing = True
+        await self.all_stored(0 if self.hurried else settings.SHUTDOWN_TIMEOUT)
+        for run in self.runs.values():
+            run.stop(INTERRUPTED)
+        await self.all_stored(STORING_TIMEOUT)
+        for task in (self.beat_task, self.sweep_task, *self.tasks):
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        if self.http:
+            await self.http.close()
+        self.executor.shutdown(wait=False)
+        _current = None
+
+    async def all_stored(self, seconds: float) -> None:
+        """Wait until every answer has ended and is stored, at most so long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.runs:
+                    self.emptied.clear()
+                    await self.emptied.wait()
+
+    # what goes on all the time
+
+    async def beat(self) -> None:
+        """Store what arrived: every BEAT, and at once where an answer has ended."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(BEAT):
+                    await self.wakened.wait()
+            self.wakened.clear()
+            try:
+                self.show_signs_of_life()
+                if self.runs:
+                    await self.store()
+                    await self.look_after()
+            except DatabaseError as error:
+                log.warning("What arrived is not stored now, but the next time: %s", error)
+                await asyncio.sleep(BEAT)
+            except Exception:  # whatever it is, the other answers must be kept
+                log.exception("The worker's beat failed")
+                await asyncio.sleep(BEAT)
+
+    async def store(self) -> None:
+        ended, self.concluded = self.concluded, []
+        growing = [(run, len(run.fresh)) for run in self.runs.values() if run.fresh and run not in ended]
+        pieces = [
+            Piece(message_id=run.message.pk, start=len(run.stored), text="".join(run.fresh[:count]))
+            for run, count in growing
+        ]
+        begun = set(self.runs)
+        try:
+            standing = await self.in_database(
+                lambda: conversation.keep(worker=self.id, pieces=pieces, ended=[run.message for run in ended])
+            )
+        except BaseException:
+            self.concluded = ended + self.concluded
+            raise
+        for run, count in growing:
+            run.stored += "".join(run.fresh[:count])
+            del run.fresh[:count]
+        for run in ended:
+            del self.runs[run.message.pk]
+            run.stored, run.fresh = run.message.text, []
+            run.end(lost=run.message.pk not in standing.own)
+        if not self.runs:
+            self.emptied.set()
+        for message_id in self.runs.keys() & (begun - standing.own):
+            self.runs[message_id].stop(INTERRUPTED)  # it was deleted, or its worker taken for dead
+        for message_id in self.runs.keys() & standing.to_stop:
+            self.runs[message_id].stop(STOPPED)
+
+    async def look_after(self) -> None:
+        """See to it that runs are known to live, have not stalled, and are still allowed."""
+        now = monotonic()
+        for run in self.runs.values():
+            run.check(now)
+        if self.is_due("lease", LEASE_RENEWAL):
+            await self.in_database(lambda: conversation.renew_leases(worker=self.id))
+        if self.is_due("access", ACCESS_CHECK):
+            for message_id in await self.in_database(lambda: conversation.closed_to_owner(answers=list(self.runs))):
+                if message_id in self.runs:
+                    self.runs[message_id].stop(Verdict(Message.Status.FAILED, "access_revoked", REVOKED))
+
+    def show_signs_of_life(self) -> None:
+        if not self.is_due("signs of life", 1):
+            return
+        now = self.loop.time()
+        for feed in (*self.runs.values(), *self.mirrors.values()):
+            for reader in feed.readers:
+                if now - reader.last_read >= SIGN_OF_LIFE:
+                    reader.wake(alive=True)
+
+    def is_due(self, what: str, interval: float) -> bool:
+        now = monotonic()
+        due = now - self.done_at.get(what, -interval) >= interval
+        if due:
+            self.done_at[what] = now
+        return due
+
+    async def poll(self) -> None:
+        """Read what other workers store, as long as someone reads it here."""
+        while self.mirrors:
+            try:
+                await self.read_mirrors()
+            except DatabaseError as error:
+                log.warning("Answers of other workers cannot be read now: %s", error)
+            await asyncio.sleep(POLL)
+            for message_id in [key for key, mirror in self.mirrors.items() if mirror.ended or not mirror.readers]:
+                del self.mirrors[message_id]
+
+    async def read_mirrors(self) -> None:
+        offsets = {message_id: len(mirror.stored) for message_id, mirror in self.mirrors.items()}
+        for message_id, (message, fresh) in (await self.in_database(lambda: conversation.grown(offsets))).items():
+            self.mirrors[message_id].take(message, fresh)
+        if self.is_due("access of mirrors", ACCESS_CHECK):
+            for message_id in await self.in_database(lambda: conversation.closed_to_owner(answers=list(offsets))):
+                self.mirrors[message_id].end(lost=True)
+
+    async def sweep(self) -> None:
+        """End the answers of workers that are gone."""
+        while True:
+            try:
+                if ended := await self.in_database(conversation.end_orphans):
+                    log.warning("%d answers of a worker that is gone were ended as interrupted", ended)
+            except DatabaseError as error:
+                log.warning("Whether workers are gone is not known now: %s", error)
+            await asyncio.sleep(SWEEP)
+
+    async def in_database(self, work: Callable[[], T]) -> T:
+        """Run it in a thread, which holds no connection of a pool afterwards."""
+
+        def run() -> T:
+            try:
+                return work()
+            finally:
+                close_old_connections()
+
+        return await self.loop.run_in_executor(self.executor, run)
+
+
+_current: Worker | None = None
+
+
+def current() -> Worker:
+    """The worker of this process; Unavailable where it has none."""
+    if _current is None or _current.closing:
+        raise Unavailable(
+            "This server is about to stop, or was not started by manage.py runserver. Nothing was stored."
+        )
+    return _current
+
+
+def stop(message_id: int) -> None:
+    """Stop an answer at once if this process makes it; its worker reads of it in the database if another does."""
+    if _current:
+        _current.stop(message_id)
+
+
+def hurry() -> None:
+    """The server's time to stop is up: what still runs is ended at once."""
+    if _current:
+        _current.hurried = True
