@@ -1,9 +1,44 @@
-"""Storing a new row where it happens often."""
+"""Finding and storing one row where it happens often: with SQL that the ORM composes once.
 
-from functools import cache
-from typing import Any
+To compose it takes the ORM several times as long as the database needs to run it.
+"""
+
+from collections.abc import Callable
+from functools import cache, cached_property
+from typing import Any, Generic, TypeVar
+from uuid import UUID
 
 from django.db import connection, models
+
+Model = TypeVar("Model", bound=models.Model)
+
+
+class Lookup(Generic[Model]):
+    """Finds the row of a queryset that `compose` makes of keys: integers and uuids.
+
+    It must be the same queryset for all keys, but for their values.
+    """
+
+    def __init__(self, *kinds: type[int] | type[UUID], compose: Callable[..., models.QuerySet[Model]]) -> None:
+        self.stand_ins = [kind(int=place) if kind is UUID else -place for place, kind in enumerate(kinds, 2**40)]
+        self.compose = compose
+
+    @cached_property
+    def composed(self) -> tuple[type[Model], str, list[int]]:
+        """The model, the statement, and which key each of its parameters is."""
+        queryset = self.compose(*self.stand_ins).order_by()
+        statement, parameters = queryset.query.sql_with_params()
+        known = [adapted(key) for key in self.stand_ins]
+        return queryset.model, statement, [known.index(parameter) for parameter in parameters]
+
+    def first(self, *keys: int | UUID) -> Model | None:
+        model, statement, places = self.composed
+        parameters = [adapted(keys[place]) for place in places]
+        return next(iter(model._default_manager.raw(statement, parameters)), None)
+
+
+def adapted(key: int | UUID) -> Any:
+    return models.UUIDField().get_db_prep_value(key, connection) if isinstance(key, UUID) else key
 
 
 def insert(instance: models.Model) -> None:

@@ -8,22 +8,23 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import reduce
+from functools import partial, reduce
 from operator import or_
 from uuid import UUID
 
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from aistudio.errors import Conflict
 from aistudio.names import fold
-from aistudio.rows import insert
+from aistudio.rows import Lookup, insert
 from aistudio.secrets import UnreadableSecret
 from chats import prompts
-from chats.models import Message, Piece, Run, Session
+from chats.models import Chat, Message, Piece, Run, Session
 from groups.models import User
 from llms.calls import Uncallable, call_of, model_of
+from llms.models import LLM, LLMSettings
 from llms.vendors.base import Call, Turn
 from llms.windows import window_of
 
@@ -86,10 +87,26 @@ def one_at_a_time() -> Iterator[None]:
 
 def locked(user: User, session: UUID) -> Session:
     """The session, with all that a call needs; raises Session.DoesNotExist."""
-    sessions = Session.objects.visible_to(user).select_related("chat__llm", "chat__llm_settings")
-    for found in sessions.select_for_update(of=("self",)).filter(uuid=session).order_by():  # get() takes twice as long
-        return found
-    raise Session.DoesNotExist
+    found = SESSIONS[user.is_admin].first(user.pk, session)
+    if found is None:
+        raise Session.DoesNotExist
+    if found.chat_id and (chat := CHATS.first(found.chat_id)):
+        found.chat = chat
+        chat.llm, chat.llm_settings = LLMS.first(chat.llm_id), SETTINGS.first(chat.llm_settings_id)  # type: ignore
+    return found
+
+
+def visible_session(owner: int, key: UUID, is_admin: bool) -> QuerySet[Session]:
+    sessions = Session.objects.visible_to(User(pk=owner, is_admin=is_admin)).filter(uuid=key)
+    return sessions.select_for_update(of=("self",))
+
+
+SESSIONS = {
+    is_admin: Lookup(int, UUID, compose=partial(visible_session, is_admin=is_admin)) for is_admin in (False, True)
+}
+CHATS = Lookup(int, compose=lambda key: Chat.objects.filter(pk=key))
+LLMS = Lookup(int, compose=lambda key: LLM.objects.filter(pk=key))
+SETTINGS = Lookup(int, compose=lambda key: LLMSettings.objects.filter(pk=key))
 
 
 def asked_before(session: Session, text: str, key: str) -> Exchange | None:
