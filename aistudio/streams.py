@@ -10,9 +10,17 @@ MEDIA_TYPE = "text/event-stream"
 COMMENT = b":\n\n"  # nothing to a client, and a sign of life to the proxies on the way
 
 
+# ends of lines to many clients' line readers, though neither to JSON nor to the standard
+ESCAPES = {"\x85": b"\\u0085", "\u2028": b"\\u2028", "\u2029": b"\\u2029"}
+
+
 def event(number: int, name: str, data: object) -> bytes:
     """One event; the number is its `id:`, at which a client can resume."""
-    return b"id: %d\nevent: %b\ndata: %b\n\n" % (number, name.encode(), orjson.dumps(data))
+    written = orjson.dumps(data)
+    if not written.isascii():
+        for character, escape in ESCAPES.items():
+            written = written.replace(character.encode(), escape)
+    return b"id: %d\nevent: %b\ndata: %b\n\n" % (number, name.encode(), written)
 
 
 class EventStream(StreamingHttpResponse):

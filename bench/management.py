@@ -8,8 +8,6 @@ See bench/README.md for what is measured, and how.
 import argparse
 import http.client
 import json
-import os
-import signal
 import socket
 import statistics
 import subprocess
@@ -29,10 +27,11 @@ sys.path[0] = str(ROOT)
 
 from bench.databases import Missing, postgres, sqlite  # noqa: E402  (found from the root)
 from bench.requests import Place, Request, requests_of  # noqa: E402
+from bench.servers import environment, processor_seconds, yardstick  # noqa: E402
+from bench.servers import server as a_server  # noqa: E402
 
 DATABASES = {"sqlite": sqlite, "postgres": postgres}
-TICKS = os.sysconf("SC_CLK_TCK")
-FILL_TIMEOUT, START_TIMEOUT, STOP_TIMEOUT, ANSWER_TIMEOUT = 900, 30, 15, 30  # seconds
+FILL_TIMEOUT, ANSWER_TIMEOUT = 900, 30  # seconds
 TYPICAL = 20_000  # chats of the goals for processor time
 GOALS = {"create": 6.0, "read": 3.0, "list 60": 3.0}  # ms of processor time per call
 FIRST_PAGE_GOAL = 1.3  # p50 of the first page in the largest database, in units of that in the smallest
@@ -115,41 +114,7 @@ def measure(database: str, sizes: list[int], amount: Amount) -> None:
         judge(sizes, results)
 
 
-def yardstick() -> float:
-    """What this machine needs for something simple, so that figures of two machines or hours can be compared."""
-    taken = []
-    for _ in range(20):
-        begun = time.process_time()
-        sum(range(1_000_000))
-        taken.append(time.process_time() - begun)
-    return min(taken) * 1000
-
-
 # the servers
-
-
-def environment(database_url: str) -> dict[str, str]:
-    """All that the settings read: neither this shell nor a `.env` has a say."""
-    return {
-        "PATH": os.environ["PATH"],
-        "DJANGO_SETTINGS_MODULE": "bench.settings",
-        "SECRET_KEY": "bench-only-" + "x" * 50,
-        "FIELD_KEYS": "YmVuY2gtb25seS1iZW5jaC1vbmx5LWJlbmNoLW9ubHk=",
-        "DATABASE_URL": database_url,
-        "DEBUG": "0",
-        "HTTPS": "0",
-        "HOST": "127.0.0.1",
-        "PORT": "8080",
-        "ALLOWED_HOSTS": "localhost,127.0.0.1",
-        "CSRF_TRUSTED_ORIGINS": "",
-        "TRUSTED_PROXIES": "",
-        "LLM_PRIVATE_NETWORKS": "0",
-        "LLM_CONNECT_TIMEOUT": "10",
-        "LLM_FIRST_TOKEN_TIMEOUT": "60",
-        "LLM_TOKEN_TIMEOUT": "60",
-        "SHUTDOWN_TIMEOUT": "10",
-        "DEMO_PASSWORD": "",
-    }
 
 
 @contextmanager
@@ -160,45 +125,8 @@ def serving(size: int, variables: dict[str, str], log: Path) -> Iterator[Served]
     if filled.returncode:
         raise SystemExit(f"Filling failed:\n{filled.stderr}")
     about = json.loads(filled.stdout)
-    port = free_port()
-    command = [sys.executable, "manage.py", "runserver", f"127.0.0.1:{port}"]
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(command, cwd=ROOT, env=variables, stdout=output, stderr=subprocess.STDOUT) as process,
-    ):
-        try:
-            wait_for(port, process, log)
-            requests = requests_of(Place(**about["place"]))
-            yield Served(size, port, process.pid, requests, about["statements"])
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(STOP_TIMEOUT)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-
-def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_TIMEOUT
-    while True:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise SystemExit(f"The server did not start:\n{log.read_text()}")
-        time.sleep(0.05)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def processor_seconds(pid: int) -> float:
-    """The processor time that a process has used, in itself and for it in the kernel, with threads that ended."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    with a_server(variables, log) as (port, pid):
+        yield Served(size, port, pid, requests_of(Place(**about["place"])), about["statements"])
 
 
 # the requests
