@@ -28,6 +28,10 @@ STRING: Schema = {"type": "string"}
 INTEGER: Schema = {"type": "integer"}
 ID: Schema = {"type": "integer", "minimum": 1}
 UUID: Schema = {"type": "string", "format": "uuid"}
+STREAMED = """\
+The answer as server-sent events: `message` (`id`, `role`, `status`, `parent_id`) for the question and for the answer,
+`delta` (`text`), then `usage`, `error` (`code`, `detail`, `retryable`) where it is not whole, and always last `done`
+(`id`, `status`, `finish_reason`). Joined, the deltas are the stored text. Each event has an id to read on from."""
 EVENTS: Schema = {MEDIA_TYPE: {"schema": STRING}}
 CSRF_TOKEN: Schema = {
     "name": "X-CSRFToken",
@@ -223,7 +227,7 @@ class AutoSchema(SpectacularAutoSchema):
         elif self.operation.returns != "nothing":
             responses[str(int(status))]["content"] = self.success_content()
         if self.operation.streams:
-            responses["200"] = {"description": "The answer as it comes", "content": EVENTS}
+            responses["200"] = {"description": STREAMED, "content": EVENTS}
         for code in self.error_statuses():
             responses[str(int(code))] = {"description": code.phrase, "content": self.error_content()}
         if self.operation.returns == "one" and self.method == "GET":

@@ -4,7 +4,7 @@ Each function is one transaction. A session is looked up through what its user m
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from aistudio.errors import Conflict
 from aistudio.names import fold
-from aistudio.rows import Lookup, insert
+from aistudio.rows import Lookup, adapted, insert
 from aistudio.secrets import UnreadableSecret
 from chats import prompts
 from chats.models import Chat, Message, Piece, Run, Session
@@ -44,7 +44,9 @@ class Exchange:
     call: Call | None = None
 
 
-def ask(*, user: User, session: UUID, text: str, worker: UUID, idempotency_key: str | None = None) -> Exchange:
+def ask(
+    *, user: User, session: UUID, text: str, worker: Callable[[], UUID], idempotency_key: str | None = None
+) -> Exchange:
     """Put a question after the newest of the session's branch. The same key again leads to the same answer."""
     with one_at_a_time(), transaction.atomic():
         found = locked(user, session)
@@ -56,7 +58,7 @@ def ask(*, user: User, session: UUID, text: str, worker: UUID, idempotency_key: 
         return begin(found, question, worker)
 
 
-def edit(*, user: User, session: UUID, message: int, text: str, worker: UUID) -> Exchange:
+def edit(*, user: User, session: UUID, message: int, text: str, worker: Callable[[], UUID]) -> Exchange:
     """Put a question instead of another: a branch beside it."""
     with one_at_a_time(), transaction.atomic():
         found = locked(user, session)
@@ -66,7 +68,7 @@ def edit(*, user: User, session: UUID, message: int, text: str, worker: UUID) ->
         return begin(found, Message(session=found, parent_id=before.parent_id, role="user", text=text), worker)
 
 
-def regenerate(*, user: User, session: UUID, message: int, worker: UUID) -> Exchange:
+def regenerate(*, user: User, session: UUID, message: int, worker: Callable[[], UUID]) -> Exchange:
     """Ask for another answer to a question, given itself or by one of its answers: a branch beside those."""
     with one_at_a_time(), transaction.atomic():
         found = locked(user, session)
@@ -120,8 +122,8 @@ def asked_before(session: Session, text: str, key: str) -> Exchange | None:
     return Exchange(question, answer)
 
 
-def begin(session: Session, question: Message, worker: UUID) -> Exchange:
-    """Store the question, if it is new, and an empty answer that `worker` is about to fill."""
+def begin(session: Session, question: Message, worker: Callable[[], UUID]) -> Exchange:
+    """Store the question, if it is new, and an empty answer that a worker of this id is about to fill."""
     if session.chat is None:
         raise Conflict("The chat of this session was deleted. It can be read, and takes no more questions.")
     llm, settings = session.chat.llm, session.chat.llm_settings
@@ -153,7 +155,7 @@ def begin(session: Session, question: Message, worker: UUID) -> Exchange:
         estimated=True,
     )
     insert(answer)
-    insert(Run(session=session, message=answer, worker=worker, lease_until=timezone.now() + LEASE))
+    insert(Run(session=session, message=answer, worker=worker(), lease_until=timezone.now() + LEASE))
     session.leaf = answer
     session.name = session.name or title_of(question.text)
     with connection.cursor() as cursor:
@@ -197,7 +199,7 @@ class Standing:
 def keep(*, worker: UUID, pieces: Iterable[Piece], ended: Sequence[Message]) -> Standing:
     """Store what arrived since the last time, and the answers that have ended, in one transaction."""
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(RUNS_OF_WORKER, [worker.hex if connection.vendor == "sqlite" else worker])
+        cursor.execute(RUNS_OF_WORKER, [adapted(worker)])
         flags = dict(cursor.fetchall())
         rows = [(piece.message_id, piece.start, piece.text) for piece in pieces if piece.message_id in flags]
         if rows:

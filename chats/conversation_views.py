@@ -264,13 +264,12 @@ class MessageViewSet(Streaming):
 
     def answer(self, verb: Callable[..., Exchange], **said: Any) -> HttpResponseBase:
         """Let the worker of this process answer, and show that: as it comes, or when it is whole."""
-        worker = runs.current()
         try:
-            exchange = verb(user=self.user, session=self.kwargs["session"], worker=worker.id, **said)
+            exchange = verb(user=self.user, session=self.kwargs["session"], worker=lambda: runs.current().id, **said)
         except (Session.DoesNotExist, Message.DoesNotExist):
             raise NotFound from None
         if exchange.call:
-            worker.begin(exchange)
+            runs.current().begin(exchange)
         if self.wants_events:
             return stream(exchange.answer, exchange.question)
         renderer = self.request.accepted_renderer

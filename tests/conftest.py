@@ -11,7 +11,7 @@ from groups.models import Group
 from llms.models import LLM, LLMSettings
 from tests.people import Person, person
 
-pytest_plugins = ["tests.live", "tests.postgres"]  # the fixtures `live` and `postgres`
+pytest_plugins = ["tests.live", "tests.postgres", "tests.vendor_server"]  # the fixtures `live`, `postgres`, `vendor`
 
 
 CANARY = "canary"  # is part of every secret that tests store

@@ -1,6 +1,13 @@
-"""The vendors an LLM can be of."""
+"""The vendors an LLM can be of. What speaks to them is loaded when it is first asked for."""
 
-from typing import NamedTuple
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple
+
+from llms.vendors import base
+
+if TYPE_CHECKING:
+    from llms.vendors.http import Client, Refusal
 
 VENDORS = {
     "openai": "OpenAI and compatible",
@@ -9,6 +16,7 @@ VENDORS = {
     "ollama": "Ollama",
     "demo": "Demo (no network, no cost)",
 }
+ADAPTERS = {"openai": "llms.vendors.openai", "demo": "llms.vendors.demo"}  # modules, each with an ADAPTER
 
 
 class Vendor(NamedTuple):
@@ -16,3 +24,21 @@ class Vendor(NamedTuple):
 
     pk: str
     description: str
+
+
+@cache
+def adapter(vendor: str) -> base.Vendor:
+    """What speaks to this vendor; raises VendorError for one to which AI Studio cannot speak yet."""
+    if vendor not in ADAPTERS:
+        raise base.VendorError("unsupported", f"AI Studio cannot speak to {VENDORS.get(vendor, vendor)} yet.")
+    return import_module(ADAPTERS[vendor]).ADAPTER
+
+
+def load() -> None:
+    """Import what all adapters need: a quarter of a second, which an event loop should not spend."""
+    import_module("llms.vendors.http")
+
+
+def client(*, refusal: "Refusal", connect_timeout: float = 10.0) -> "Client":
+    """An HTTP client for the running event loop, which adapters share; to be closed with `await client.close()`."""
+    return import_module("llms.vendors.http").Client(refusal=refusal, connect_timeout=connect_timeout)

@@ -1,0 +1,122 @@
+"""What is sent: all that is set, and nothing else."""
+
+from typing import Any
+
+import pytest
+
+from llms.vendors.base import Call, Ignored, Turn
+from llms.vendors.openai import ADAPTER, dialect_of, request
+from tests.llms.vendors.asking import KEY, ask, call, sent
+from tests.vendor_server import VendorServer
+
+EVERYTHING = {
+    "temperature": 0.0,
+    "max_tokens": 100,
+    "top_p": 0,
+    "top_k": 0,
+    "min_length": 0,
+    "repetition_penalty": 0.0,
+    "seed": 0,
+    "stop_words": ["END", "\n"],
+}
+
+
+def body_for(endpoint: str, model: str = "m", **options: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
+    body, ignored = request(call(endpoint, model, options=options), dialect_of(endpoint))
+    return sent(body), ignored
+
+
+def test_only_what_is_set(vendor: VendorServer) -> None:
+    ask(call(vendor.url, "ok"))
+    assert vendor.requests[0].body == {
+        "model": "ok",
+        "messages": [{"role": "user", "content": "Hello there"}],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+
+
+def test_zero_is_a_value(vendor: VendorServer) -> None:
+    asked = ask(call(vendor.url, "ok", options=EVERYTHING))
+    assert sent(vendor.requests[0].body) == {
+        "temperature": 0.0,
+        "max_tokens": 100,
+        "top_p": 0,
+        "top_k": 0,
+        "min_tokens": 0,
+        "repetition_penalty": 0.0,
+        "seed": 0,
+        "stop": ["END", "\n"],
+    }
+    assert type(asked.values[0]) is not Ignored
+
+
+def test_the_conversation_is_sent_as_it_is(vendor: VendorServer) -> None:
+    texts = ['Be "brief"\\n', "a\r\n\tb\x01", "👋🏽 \u2028 null", " "]
+    turns = (Turn("system", texts[0]), Turn("user", texts[1]), Turn("assistant", texts[2]), Turn("user", texts[3]))
+    ask(call(vendor.url, "ok", turns=turns))
+    assert [message["content"] for message in vendor.requests[0].body["messages"]] == texts
+    assert [message["role"] for message in vendor.requests[0].body["messages"]] == [turn.role for turn in turns]
+
+
+def test_headers(vendor: VendorServer) -> None:
+    ask(call(f"{vendor.url}//", "ok"))
+    ask(call(vendor.url, "ok", api_key=""))
+    with_key, without = vendor.requests
+    assert with_key.target == "/v1/chat/completions"
+    assert with_key.headers["authorization"] == f"Bearer {KEY}"
+    assert "authorization" not in without.headers
+    assert with_key.headers["user-agent"] == "AI-Studio"
+    assert with_key.headers["accept-encoding"] == "identity"
+    assert with_key.headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["https://api.openai.com/v1", "https://eu.api.openai.com/v1", "https://house.openai.azure.com/openai/v1"],
+)
+def test_openai_is_not_sent_what_it_does_not_know(endpoint: str) -> None:
+    body, ignored = body_for(endpoint, "gpt-4o", **EVERYTHING)
+    assert set(body) == {"temperature", "max_tokens", "top_p", "seed", "stop"}
+    assert ignored == ("top_k", "min_length", "repetition_penalty")
+
+
+def test_what_is_left_out_is_said_first() -> None:
+    async def first(asked: Call) -> Any:
+        return await anext(ADAPTER.stream(asked, None))  # type: ignore[arg-type]
+
+    with pytest.raises(StopIteration) as caught:
+        first(call("", "gpt-4o", options={"top_k": 5, "temperature": 1})).send(None)
+    assert caught.value.value == Ignored(("top_k",))
+
+
+@pytest.mark.parametrize(
+    "model", ["o1", "o3-mini", "o4-mini-2025-04-16", "gpt-5", "gpt-5.2-pro", "ft:gpt-5-mini:house"]
+)
+def test_models_that_reason_have_another_name_for_the_limit(model: str) -> None:
+    assert body_for("https://api.openai.com/v1", model, max_tokens=5)[0] == {"max_completion_tokens": 5}
+    assert body_for("https://llm.example.com/v1", model, max_tokens=5)[0] == {"max_tokens": 5}
+
+
+@pytest.mark.parametrize(
+    "model", ["gpt-4o", "gpt-4.1", "gpt-3.5-turbo", "chatgpt-4o-latest", "ft:gpt-4o:house", "omni"]
+)
+def test_other_models_have_not(model: str) -> None:
+    assert body_for("https://api.openai.com/v1", model, max_tokens=5)[0] == {"max_tokens": 5}
+
+
+def test_mistral_refuses_what_it_does_not_know() -> None:
+    endpoint = "https://api.mistral.ai/v1"
+    body, ignored = request(call(endpoint, "mistral-small", options=EVERYTHING), dialect_of(endpoint))
+    assert "stream_options" not in body
+    assert sent(body) == {"temperature": 0.0, "max_tokens": 100, "top_p": 0, "random_seed": 0, "stop": ["END", "\n"]}
+    assert ignored == ("top_k", "min_length", "repetition_penalty")
+
+
+@pytest.mark.parametrize("endpoint", ["https://api.openai.com.evil.example/v1", "https://myapi.openai.com/v1"])
+def test_a_host_is_known_by_its_whole_name(endpoint: str) -> None:
+    assert body_for(endpoint, "o1", top_k=1) == ({"top_k": 1}, ())
+
+
+def test_a_call_does_not_show_its_key() -> None:
+    assert "canary" not in repr(call("", "m"))
