@@ -17,8 +17,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from aistudio.errors import Conflict
-from aistudio.names import fold
-from aistudio.rows import Lookup, adapted, insert
+from aistudio.rows import Lookup, adapted, insert, update
 from aistudio.secrets import UnreadableSecret
 from chats import prompts
 from chats.models import Chat, Message, Piece, Run, Session
@@ -158,9 +157,7 @@ def begin(session: Session, question: Message, worker: Callable[[], UUID]) -> Ex
     insert(Run(session=session, message=answer, worker=worker(), lease_until=timezone.now() + LEASE))
     session.leaf = answer
     session.name = session.name or title_of(question.text)
-    with connection.cursor() as cursor:
-        now = connection.ops.adapt_datetimefield_value(timezone.now())
-        cursor.execute(NEW_LEAF, (answer.pk, session.last_sequence, session.name, fold(session.name), now, session.pk))
+    update([session], ("leaf", "last_sequence", "name", "name_folded", "updated_at"))
     return Exchange(question, answer, llm.vendor, call)
 
 
@@ -206,17 +203,13 @@ def keep(*, worker: UUID, pieces: Iterable[Piece], ended: Sequence[Message]) -> 
             cursor.executemany(NEW_PIECE, rows)
         done = [message for message in ended if message.pk in flags]
         if done:
-            cursor.executemany(END_OF_ANSWER, [tuple(getattr(message, name) for name in ENDED) for message in done])
+            update(done, OUTCOME)
             cursor.executemany("DELETE FROM chats_piece WHERE message_id = %s", [(message.pk,) for message in done])
             cursor.executemany("DELETE FROM chats_run WHERE message_id = %s", [(message.pk,) for message in done])
     return Standing(set(flags), {message for message, stop in flags.items() if stop})
 
 
 # By hand, for they are run for each answer, and for some hundred at once.
-NEW_LEAF = """
-    UPDATE chats_session SET leaf_id = %s, last_sequence = %s, name = %s, name_folded = %s, updated_at = %s
-    WHERE id = %s
-"""
 RUNS_OF_WORKER = "SELECT message_id, stop_requested FROM chats_run WHERE worker = %s"
 NEW_PIECE = "INSERT INTO chats_piece (message_id, start, text) VALUES (%s, %s, %s)"
 OUTCOME = (
@@ -226,6 +219,7 @@ OUTCOME = (
     "error_code",
     "error_detail",
     "error_retryable",
+    "ignored_settings",
     "input_tokens",
     "output_tokens",
     "cached_tokens",
@@ -233,8 +227,6 @@ OUTCOME = (
     "latency_ms",
     "time_to_first_token_ms",
 )
-ENDED = (*OUTCOME, "pk")
-END_OF_ANSWER = f"UPDATE chats_message SET {', '.join(f'{name} = %s' for name in OUTCOME)} WHERE id = %s"  # noqa: S608
 
 
 def renew_leases(*, worker: UUID) -> None:

@@ -40,7 +40,7 @@ class ChatSerializer(ResourceSerializer):
         linked = ("groups",)
 
 
-@extend_schema_field({"type": ["string", "null"]})
+@extend_schema_field({"type": "string"})
 class IdField(serializers.Field):
     """An id of a message, which is a string outside."""
 
