@@ -118,8 +118,9 @@ class SessionViewSet(Streaming, ResourceViewSet):
     @operation("Sum up what the answers of a session took", detail=True, path="usage", answers=SessionUsageSerializer)
     def usage(self, request: Request, pk: UUID) -> Response:
         answers = self.get_object().messages.filter(role=Message.Role.ASSISTANT)
-        sums = {name: Sum(name) for name in ("input_tokens", "output_tokens", "cached_tokens")}
-        found = answers.aggregate(answers=Count("pk"), guesses=Count("pk", filter=Q(estimated=True)), **sums)
+        sums = {name: Sum(name, default=0) for name in ("input_tokens", "output_tokens")}
+        guesses = Count("pk", filter=Q(estimated=True))
+        found = answers.aggregate(answers=Count("pk"), guesses=guesses, cached_tokens=Sum("cached_tokens"), **sums)
         return self.answer_one(SimpleNamespace(**found, session=pk, estimated=found["guesses"] > 0))
 
     @operation(

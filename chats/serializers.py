@@ -185,7 +185,7 @@ class SessionUsageSerializer(PlainSerializer):
     answers = serializers.IntegerField(read_only=True)
     input_tokens = serializers.IntegerField(read_only=True)
     output_tokens = serializers.IntegerField(read_only=True)
-    cached_tokens = serializers.IntegerField(read_only=True)
+    cached_tokens = serializers.IntegerField(read_only=True, allow_null=True, help_text="null: no vendor said.")
     estimated = serializers.BooleanField(read_only=True, help_text="Whether a count in it is ours.")
 
     class Meta:
