@@ -79,8 +79,8 @@ class SearchBackend(BaseFilterBackend):
         text = request.query_params.get("search", "")
         if len(text) > LONGEST_SEARCH or "\0" in text:
             raise InvalidParameter("search", f"search must have at most {LONGEST_SEARCH} characters, none of them NUL.")
-        for word in fold(text).split():
-            somewhere = [Q(**{f"{field}__contains": word}) for field in view.search_fields]
+        for word in text.split():
+            somewhere = [Q(**{f"{field}__contains": fold(word)}) for field in view.search_fields]
             queryset = queryset.filter(reduce(or_, somewhere, view.search_elsewhere(word)))
         return queryset
 

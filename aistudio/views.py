@@ -184,7 +184,7 @@ class ResourceView(GenericViewSet):
         return response
 
     def search_elsewhere(self, word: str) -> Q:
-        """Where a word is looked for beside the `search_fields`."""
+        """Where a word, not folded, is looked for beside the `search_fields`."""
         return Q()
 
     # relations

@@ -1,15 +1,18 @@
 """Sessions and messages: what people and programs talk with."""
 
 import re
+import unicodedata
 from collections.abc import AsyncIterator, Callable
-from functools import cached_property
+from functools import cached_property, reduce
 from http import HTTPStatus
+from operator import or_
 from types import SimpleNamespace
 from typing import Any, ClassVar
 from uuid import UUID
 
 from django.db import connection
 from django.db.models import Count, Exists, OuterRef, Prefetch, Q, QuerySet, Sum
+from django.db.models.functions import Collate, Lower
 from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django_filters import rest_framework as filters
@@ -73,7 +76,8 @@ class Streaming(ResourceView):
         return bool(self.request.accepted_renderer.format == EventStreamRenderer.format)
 
     def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(response, Response) and isinstance(request.accepted_renderer, EventStreamRenderer):
+        chosen = getattr(request, "accepted_renderer", None)  # none, where no media type fits
+        if isinstance(response, Response) and isinstance(chosen, EventStreamRenderer):
             request.accepted_renderer, request.accepted_media_type = FlatRenderer(), FlatRenderer.media_type
         return super().finalize_response(request, response, *args, **kwargs)
 
@@ -106,11 +110,14 @@ class SessionViewSet(Streaming, ResourceViewSet):
         return [Prefetch("chat__groups", groups, to_attr=shown("groups"))] if "chat" in self.include else []
 
     def search_elsewhere(self, word: str) -> Q:
-        """In the texts, which are not kept folded: SQLite's own comparison knows only ASCII letters."""
-        unicode_aware = {"text__icontains": word}
-        if connection.vendor == "sqlite":
-            unicode_aware = {"text__iregex": re.escape(word)}
-        return Q(Exists(Message.objects.filter(session=OuterRef("pk"), **unicode_aware)))
+        """In the texts, which are not kept folded, without regard to case in any script."""
+        forms = {unicodedata.normalize(form, word) for form in ("NFC", "NFD")}
+        if connection.vendor == "sqlite":  # whose LIKE knows only ASCII; its regular expressions are Python's
+            texts = Message.objects.filter(reduce(or_, (Q(text__iregex=re.escape(form)) for form in forms)))
+        else:  # whatever the locale of the database is
+            lower = Message.objects.annotate(lower=Lower(Collate("text", "und-x-icu")))
+            texts = lower.filter(reduce(or_, (Q(lower__contains=form.lower()) for form in forms)))
+        return Q(Exists(texts.filter(session=OuterRef("pk"))))
 
     def save(self, serializer: Any) -> None:
         serializer.save(**({} if serializer.instance else {"user": self.user}))
@@ -259,8 +266,9 @@ class MessageViewSet(Streaming):
     @property
     def idempotency_key(self) -> str | None:
         key = self.request.headers.get("Idempotency-Key")
-        if key is not None and not (0 < len(key) <= LONGEST_KEY and key.isprintable()):
-            raise InvalidParameter("Idempotency-Key", f"It must have 1 to {LONGEST_KEY} printable characters.")
+        if key is not None and not (len(key) <= LONGEST_KEY and re.fullmatch(KEY.schema["pattern"], key)):
+            detail = f"It must have 1 to {LONGEST_KEY} characters of printable ASCII, none of them a space."
+            raise InvalidParameter("Idempotency-Key", detail)
         return key
 
     def answer(self, verb: Callable[..., Exchange], **said: Any) -> HttpResponseBase:

@@ -4,7 +4,7 @@ import uuid
 from typing import Any, Self
 
 from django.db import models
-from django.db.models import Exists, OuterRef, Q, Subquery
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
@@ -50,8 +50,8 @@ class Chat(models.Model):
 
 def keep_chat_name(collector: Any, field: Any, sessions: Any, using: str) -> None:
     """Deleting a chat leaves its conversations, closed to new questions, with its name."""
-    name = Chat.objects.filter(pk=OuterRef("chat_id")).values("name")
-    sessions.update(chat_name=Subquery(name[:1]))
+    for chat in Chat.objects.using(using).filter(sessions__in=sessions).distinct():
+        collector.add_field_update(Session._meta.get_field("chat_name"), chat.name, sessions.filter(chat=chat))
     models.SET_NULL(collector, field, sessions, using)
 
 

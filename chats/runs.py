@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -197,6 +198,7 @@ class Worker:
     def start(self, exchange: Exchange, begun: float) -> None:
         run = self.runs[exchange.answer.pk] = Run(exchange, begun)
         run.task = self.spawn(self.make(run))
+        run.task.add_done_callback(partial(self.made, run))
         if self.closing:
             run.stop(INTERRUPTED)
 
@@ -206,6 +208,12 @@ class Worker:
         if self.http is None:
             self.http = client(connect_timeout=settings.LLM_CONNECT_TIMEOUT, refusal=refusal)
         await run.answer(self.http)
+
+    def made(self, run: Run, task: asyncio.Task[None]) -> None:
+        """However its task ended, and be it before its first step, an answer has an end."""
+        if run.message.status == Message.Status.STREAMING:
+            stopped = (run.verdict or INTERRUPTED) if task.cancelled() else None
+            run.conclude(stopped or Verdict(Message.Status.FAILED, "error", BROKEN, retryable=True))
         self.concluded.append(run)
         self.wakened.set()
 

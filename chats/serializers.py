@@ -6,6 +6,7 @@ from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from aistudio.serializers import CharField, IntegerField, PlainSerializer, ResourceSerializer
+from chats.conversation import arrived
 from chats.models import USAGE, Chat, Message, Session
 from groups.serializers import GroupSummarySerializer
 from llms.serializers import LLMSerializer, LLMSettingsSerializer
@@ -78,10 +79,14 @@ class SessionSerializer(ResourceSerializer):
         key = "uuid"
         fields = ("name", "chat", "chat_name", "leaf_id", "pinned", "archived", "created_at", "updated_at")
         read_only_fields = ("created_at", "updated_at")
-        extra_kwargs: ClassVar = {"chat": {"required": True, "allow_null": False}}
+        extra_kwargs: ClassVar = {"chat": {"required": True}}
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if self.instance and attrs.pop("chat", self.instance.chat) != self.instance.chat:
+        own = self.instance and self.instance.chat
+        chat = attrs.get("chat", own)
+        if chat is None and (own or not self.instance):
+            raise ValidationError({"chat": [ErrorDetail("A session needs a chat.", "null")]})
+        if self.instance and chat != own:
             raise ValidationError({"chat": [ErrorDetail("A session stays in its chat.", "read_only")]})
         return attrs
 
@@ -126,7 +131,7 @@ class RecordSerializer(PlainSerializer):
 
 
 class QuestionSerializer(PlainSerializer):
-    text = CharField(trim_whitespace=False, max_length=LONGEST_QUESTION, help_text="Kept byte for byte.")
+    text = CharField(trim_whitespace=False, min_length=1, max_length=LONGEST_QUESTION, help_text="Kept byte for byte.")
 
     class Meta:
         resource_name = "messages"
@@ -154,7 +159,13 @@ class UsageField(serializers.DictField):
     """What an answer took."""
 
 
+class StringsField(serializers.ListField):
+    child = serializers.CharField()
+
+
 class MessageSerializer(ResourceSerializer):
+    text = serializers.CharField(read_only=True)
+    ignored_settings = StringsField(read_only=True, help_text="Settings of the chat that the vendor does not know.")
     error = ErrorField(read_only=True, allow_null=True)
     parent_id = IdField(read_only=True, allow_null=True)
     usage = UsageField(read_only=True, allow_null=True)
@@ -176,6 +187,12 @@ class MessageSerializer(ResourceSerializer):
             "created_at",
         )
         read_only_fields = fields
+
+    def to_representation(self, instance: Message) -> dict[str, Any]:
+        row = super().to_representation(instance)
+        if "text" in row and instance.status == Message.Status.STREAMING:  # at most one of a session
+            row["text"] = arrived(instance.pk)
+        return row
 
     def path(self, instance: Message) -> str:
         return f"sessions/{self.context['view'].kwargs['session']}/messages/{instance.pk}"

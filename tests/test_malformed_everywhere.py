@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from chats.models import Chat
+from chats.models import Chat, Session
 from groups.models import ApiToken, Group
 from tests.chats.test_malformed_bodies import ANY_DIALECT
+from tests.chats.test_sessions import said
 from tests.people import JSON, JSON_API, Person
 from tests.test_matrix import MATRIX, filled
 
@@ -53,13 +54,17 @@ LISTS = [path for (method, path), _ in MATRIX.items() if method == "get" and pat
     "chats", "groups", "users", "users/me/tokens", "llms", "llm-settings", "groups/{group}/users", "users/{bob}/groups",
     "chats/by-group?group_id={group}", "groups/search?name=e", "llms/search?name=h", "llm-settings/search?model_name=d",
     "llms/max-privacy-score?max_score=50", "llms/privacy-score-range?min_score=0&max_score=50",
+    "sessions", "sessions/{session}/messages", "chat-history-records?user_id={bob}",
 )]  # fmt: skip
 
 
 @pytest.fixture
-def ids(chat: Chat, team: Group, bob: Person) -> dict[str, int]:
+def ids(chat: Chat, team: Group, alice: Person, bob: Person) -> dict[str, Any]:
     token = ApiToken.objects.get(user=bob.user)
-    own = {"chat": chat.pk, "group": team.pk, "bob": bob.user.pk, "token": token.pk}
+    own: dict[str, Any] = {"chat": chat.pk, "group": team.pk, "bob": bob.user.pk, "token": token.pk}
+    session = Session.objects.create(user=alice.user, chat=chat)  # of who sends all that is malformed
+    answer = said(session, "Who?", "Me.")
+    own |= {"session": session.uuid, "record": session.pk, "answer": answer.pk, "question": answer.parent_id}
     return {**own, "llm": chat.llm_id, "settings": chat.llm_settings_id}
 
 
@@ -69,7 +74,7 @@ def is_clear(response: Any) -> bool:
 
 
 @pytest.mark.parametrize(("method", "path"), WRITES)
-def test_bodies(method: str, path: str, alice: Person, ids: dict[str, int]) -> None:
+def test_bodies(method: str, path: str, alice: Person, ids: dict[str, Any]) -> None:
     for media_type in (JSON, JSON_API):
         for body in BODIES:
             if body == NOTHING and "relationships" in path:
@@ -80,7 +85,7 @@ def test_bodies(method: str, path: str, alice: Person, ids: dict[str, int]) -> N
 
 
 @pytest.mark.parametrize("path", LISTS)
-def test_parameters(path: str, alice: Person, ids: dict[str, int]) -> None:
+def test_parameters(path: str, alice: Person, ids: dict[str, Any]) -> None:
     for media_type in (JSON, JSON_API):
         for query in PARAMETERS:
             url = f"/{path.format(**ids)}{'&' if '?' in path else '?'}{query}"
@@ -90,8 +95,8 @@ def test_parameters(path: str, alice: Person, ids: dict[str, int]) -> None:
 
 
 def test_the_lists_above_are_all_there_are() -> None:
-    assert len(LISTS) == 14
+    assert len(LISTS) == 17
 
 
-def test_a_filled_body_is_no_malformed_one(ids: dict[str, int]) -> None:
+def test_a_filled_body_is_no_malformed_one(ids: dict[str, Any]) -> None:
     assert filled({"data": {"type": "users", "id": "{bob}"}}, ids)["data"]["id"] == str(ids["bob"])

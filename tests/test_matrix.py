@@ -10,9 +10,10 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
-from chats.models import Chat
+from chats.models import Chat, Session
 from groups.models import ApiToken, Group, User
 from llms.models import LLM, LLMSettings
+from tests.chats.test_sessions import said
 from tests.people import Person, person
 
 # what those get who are nobody: without a token, with a bad, expired or revoked one, deactivated
@@ -24,6 +25,8 @@ CHAT = {"data": {"attributes": {"name": "Another", "llm_id": "{llm}", "llm_setti
 USER = {"data": {"attributes": {"email": "new@example.com"}}}
 MEMBER = {"data": {"type": "users", "id": "{bob}"}}
 MEMBERS = {"data": [{"type": "users", "id": "{bob}"}]}
+SESSION = {"data": {"attributes": {"chat_id": "{chat}"}}}
+QUESTION = {"data": {"attributes": {"text": "Hello"}}}
 GROUPS = {"data": [{"type": "groups", "id": "{group}"}]}
 
 # method, path, body: stranger, member, administrator
@@ -84,6 +87,24 @@ MATRIX: dict[tuple[str, str], tuple[Any, int, int, int]] = {
     ("delete", "llm-settings/{settings}"): (None, 403, 403, 409),
     ("get", "llm-settings/search?model_name=d"): (None, 403, 403, 200),
     ("get", "vendors/llm-drivers"): (None, 403, 403, 200),
+    # the session is bob's; nothing answers in this process, so that his questions get no further than 503
+    ("get", "sessions"): (None, 200, 200, 200),
+    ("post", "sessions"): (SESSION, 400, 201, 201),
+    ("get", "sessions/{session}"): (None, 404, 200, 404),
+    ("patch", "sessions/{session}"): (A_NAME, 404, 200, 404),
+    ("delete", "sessions/{session}"): (None, 404, 204, 404),
+    ("get", "sessions/{session}/usage"): (None, 404, 200, 404),
+    ("get", "sessions/{session}/events"): (None, 404, 200, 404),
+    ("post", "sessions/{session}/stop"): (None, 404, 409, 404),  # nothing runs
+    ("get", "sessions/{session}/messages"): (None, 404, 200, 404),
+    ("post", "sessions/{session}/messages"): (QUESTION, 404, 503, 404),
+    ("get", "sessions/{session}/messages/{answer}"): (None, 404, 200, 404),
+    ("post", "sessions/{session}/messages/{answer}/regenerate"): (None, 404, 503, 404),
+    ("post", "sessions/{session}/messages/{question}/edit"): (QUESTION, 404, 503, 404),
+    ("get", "chat-history-records?user_id={bob}"): (None, 403, 200, 200),
+    ("post", "chat-history-records"): (SESSION, 400, 201, 201),
+    ("get", "chat-history-records/{record}"): (None, 404, 200, 404),
+    ("delete", "chat-history-records/{record}"): (None, 404, 204, 404),
 }
 # open to everyone: the description, and signing in
 PUBLIC = {
@@ -96,9 +117,15 @@ PUBLIC = {
 
 
 @pytest.fixture
-def ids(chat: Chat, team: Group, bob: Person, llm: LLM, call_settings: LLMSettings) -> dict[str, int]:
+def ids(chat: Chat, team: Group, bob: Person, llm: LLM, call_settings: LLMSettings) -> dict[str, Any]:
     token = ApiToken.objects.get(user=bob.user)
+    session = Session.objects.create(user=bob.user, chat=chat)
+    answer = said(session, "Who?", "Me.")
     return {
+        "session": session.uuid,
+        "record": session.pk,
+        "answer": answer.pk,
+        "question": answer.parent_id,
         "chat": chat.pk,
         "group": team.pk,
         "bob": bob.user.pk,
@@ -108,7 +135,7 @@ def ids(chat: Chat, team: Group, bob: Person, llm: LLM, call_settings: LLMSettin
     }
 
 
-def filled(value: Any, ids: dict[str, int]) -> Any:
+def filled(value: Any, ids: dict[str, Any]) -> Any:
     """The body with its places filled: a string of digits stays one where it is an `id`."""
     if isinstance(value, dict):
         return {key: str(filled(item, ids)) if key == "id" else filled(item, ids) for key, item in value.items()}
@@ -142,7 +169,7 @@ def unknown_caller(kind: str, bob: Person) -> str | None:
 
 
 @pytest.mark.parametrize("kind", UNKNOWN)
-def test_whoever_is_not_known_gets_in_nowhere(kind: str, ids: dict[str, int], bob: Person) -> None:
+def test_whoever_is_not_known_gets_in_nowhere(kind: str, ids: dict[str, Any], bob: Person) -> None:
     authorization = unknown_caller(kind, bob)
     for (method, path), (body, *_) in MATRIX.items():
         assert call(method, path.format(**ids), filled(body, ids), authorization) == 401, (method, path)
@@ -151,7 +178,7 @@ def test_whoever_is_not_known_gets_in_nowhere(kind: str, ids: dict[str, int], bo
 @pytest.mark.parametrize("kind", KNOWN)
 @pytest.mark.parametrize(("method", "path"), MATRIX)
 def test_whoever_is_known_gets_what_is_theirs(
-    method: str, path: str, kind: str, ids: dict[str, int], bob: Person
+    method: str, path: str, kind: str, ids: dict[str, Any], bob: Person
 ) -> None:
     body, *statuses = MATRIX[method, path]
     caller = {"member": lambda: bob, "stranger": lambda: person("charlie")}.get(
@@ -163,7 +190,7 @@ def test_whoever_is_known_gets_what_is_theirs(
 
 @pytest.mark.parametrize(("method", "path"), PUBLIC)
 def test_what_is_open_to_everyone(method: str, path: str, db: Any) -> None:
-    body = {"data": {"attributes": {}}} if path == "auth/login" and method == "post" else None
+    body: Any = {"data": {"attributes": {}}} if path == "auth/login" and method == "post" else None
     assert call(method, path, body, None) == PUBLIC[method, path]
 
 

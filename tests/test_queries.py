@@ -6,9 +6,10 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from chats.models import Chat
+from chats.models import Chat, Session
 from groups.models import ApiToken, Group, User
 from llms.models import LLM, LLMSettings
+from tests.chats.test_sessions import said
 from tests.people import JSON, JSON_API, Person
 
 SMALL, LARGE = 2, 40
@@ -36,6 +37,13 @@ LISTS = {
     ("llms", JSON, "alice"): 3,
     ("llms/max-privacy-score?max_score=100", JSON_API, "alice"): 3,
     ("llm-settings", JSON, "alice"): 3,
+    ("sessions", JSON, "bob"): 3,  # count, page with chats
+    ("sessions?include=chat", JSON_API, "bob"): 4,  # count, page, groups of chats
+    ("sessions?search=hello&sort=-name&filter[pinned]=false", JSON, "bob"): 3,
+    ("sessions/{session}/messages", JSON, "bob"): 4,  # session, count, page
+    ("sessions/{session}/messages?branch=all", JSON_API, "bob"): 4,
+    ("chat-history-records?user_id={bob}", JSON, "bob"): 3,
+    ("chat-history-records?user_id={bob}", JSON, "alice"): 3,
 }
 DETAILS = {
     ("chats/{chat}", JSON, "alice"): 3,  # chat, groups
@@ -48,6 +56,11 @@ DETAILS = {
     ("users/{bob}", JSON_API, "alice"): 3,
     ("llms/{llm}", JSON, "alice"): 2,
     ("llm-settings/{settings}", JSON, "alice"): 2,
+    ("sessions/{session}", JSON, "bob"): 2,
+    ("sessions/{session}?include=chat", JSON_API, "bob"): 3,  # session with chat, groups
+    ("sessions/{session}/usage", JSON, "bob"): 3,  # session, sums
+    ("sessions/{session}/messages/{answer}", JSON, "bob"): 3,  # session, message
+    ("chat-history-records/{record}", JSON, "bob"): 2,
 }
 
 
@@ -64,6 +77,8 @@ def grow(to: int, chat: Chat, group: Group, bob: User) -> None:
         group.members.add(user)
         chat.groups.add(other)
         ApiToken.issue(bob, name=f"token {number}")
+        Session.objects.create(user=bob, chat=Chat.objects.latest("pk"), name=f"Hello {number}")
+        said(Session.objects.filter(user=bob).earliest("pk"), "Hello", "Hi")
 
 
 @pytest.mark.parametrize(("path", "media_type", "who"), [*LISTS, *DETAILS])
@@ -75,6 +90,8 @@ def test_the_number_of_statements_is_the_same(
     caller: Person = request.getfixturevalue(who)
     ids: dict[str, Any] = {"chat": chat.pk, "group": team.pk, "bob": bob.user.pk}
     ids |= {"llm": chat.llm_id, "settings": chat.llm_settings_id}
+    session = Session.objects.create(user=bob.user, chat=chat, name="Hello")
+    ids |= {"session": session.uuid, "record": session.pk, "answer": said(session, "Hello", "Hi").pk}
     url = "/" + path.format(**ids)
     if (path, media_type, who) in LISTS:
         url += ("&" if "?" in url else "?") + "page_size=100"

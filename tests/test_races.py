@@ -7,10 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from email.message import Message
+from functools import partial
 from http.client import HTTPConnection
 from itertools import count, cycle
 from threading import Barrier
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -146,7 +148,7 @@ def studio(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             for number, address in enumerate(addresses)
         ]
         for server, address in zip(servers, addresses, strict=True):
-            server.wait_until(lambda address=address: is_healthy(f"http://{address}"))
+            server.wait_until(partial(is_healthy, f"http://{address}"))
         yield Studio(ports, key)
 
 
@@ -319,6 +321,55 @@ def test_a_user_is_deleted_while_their_key_is_rolled(studio: Studio) -> None:
         assert outcomes(rolled).keys() <= {(200, ""), (404, "not_found")}
         keys = [bob.key, *(answer.body["attributes"]["api_key"] for answer in rolled if answer.status == 200)]
         assert {studio.call("GET", "users/me", key=key).status for key in keys} == {401}
+
+
+# conversations
+
+
+def session_of(studio: Studio) -> str:
+    """The path of a new session in a chat of the demo's."""
+    settings = studio.make("llm-settings", model_name="demo")
+    chat = studio.make("chats", name="Help desk", llm_id=studio.llm(), llm_settings_id=settings)
+    return f"sessions/{studio.call('POST', 'sessions', {'chat_id': chat}).body['id']}"
+
+
+def question(studio: Studio, session: str, text: str, **headers: str) -> Call:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Call("POST", f"{session}/messages", studio.key, {"attributes": {"text": text}}, named)
+
+
+def test_of_twenty_questions_one_is_answered(studio: Studio) -> None:
+    session = session_of(studio)
+    answers = studio.at_once([question(studio, session, f"/count {100 + number}") for number in range(MANY)])
+    assert outcomes(answers) == {(201, ""): 1, (409, "conflict"): MANY - 1}
+    asked, answer = studio.call("GET", f"{session}/messages?branch=all").body
+    assert [answer] == [each.body for each in answers if each.status == 201]
+    assert answer["attributes"]["text"].endswith(asked["attributes"]["text"].removeprefix("/count "))
+
+
+def test_a_question_that_is_sent_twenty_times_is_asked_once(studio: Studio) -> None:
+    session = session_of(studio)
+    answers = studio.at_once([question(studio, session, "/count 20", Idempotency_Key="key")] * MANY)
+    assert outcomes(answers) == {(201, ""): MANY}
+    stored = studio.call("GET", f"{session}/messages?branch=all").body
+    assert len(stored) == 2
+    assert all(answer.body == stored[1] for answer in answers)
+
+
+def test_a_session_is_deleted_while_it_is_asked(studio: Studio) -> None:
+    for _ in range(ROUNDS // 2):
+        session = session_of(studio)
+        ask, stop = question(studio, session, "/count 500"), Call("POST", f"{session}/stop", studio.key)
+        deleted, *others = studio.at_once([Call("DELETE", session, studio.key), ask, ask, stop, ask])
+        assert deleted.outcome == (204, "")
+        assert {answer.status for answer in others} <= {201, 202, 404, 409}
+        assert studio.call("GET", session).status == 404
+
+
+def test_of_twenty_records_of_one_uuid_one_is_made(studio: Studio) -> None:
+    record = {"chat_id": studio.chat(), "session_id": str(uuid4())}
+    answers = studio.at_once([Call("POST", "chat-history-records", studio.key, {"attributes": record})] * MANY)
+    assert outcomes(answers) == {(201, ""): 1, (400, "unique"): MANY - 1}
 
 
 # two administrators, of whom one must remain; last, as alice is none while they fight

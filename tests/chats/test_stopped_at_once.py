@@ -1,0 +1,33 @@
+"""An answer that is stopped before it is under way ends all the same."""
+
+import asyncio
+from time import monotonic
+
+import pytest
+
+from chats.conversation import Exchange
+from chats.models import Message
+from chats.runs import Worker
+from llms.vendors.base import Call, Turn
+
+
+@pytest.mark.parametrize("steps", range(3))
+def test_it_ends(steps: int) -> None:
+    """After so many steps of the event loop: the first answer of a process waits for modules to load."""
+
+    async def stopped() -> list[str]:
+        worker = Worker()
+        answer = Message(pk=2, role="assistant", status="streaming")
+        call = Call("demo", (Turn("user", "/count 100"),), {}, "", "")
+        worker.start(Exchange(Message(pk=1, role="user"), answer, "demo", call), monotonic())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        worker.stop_run(answer.pk)
+        await asyncio.wait([worker.runs[answer.pk].task], timeout=10)
+        await asyncio.sleep(0)
+        if worker.http:
+            await worker.http.close()
+        worker.executor.shutdown()
+        return [run.message.status for run in worker.concluded]
+
+    assert asyncio.run(stopped()) == ["stopped"]
