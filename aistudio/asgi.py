@@ -31,18 +31,14 @@ log = logging.getLogger(__name__)
 
 TOKEN_USE_INTERVAL = 60  # seconds
 
-django_application = Handler()
+django_application = Handler(on_stop=runs.hurry)
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "lifespan":
         await lifespan(receive, send)
     elif scope["type"] == "http":
-        try:
-            await limited(scope, receive, send)
-        except asyncio.CancelledError:  # only a server whose time to stop is up does this
-            runs.hurry()
-            raise
+        await limited(scope, receive, send)
     else:  # a WebSocket: there is none
         await send({"type": "websocket.close"})
 

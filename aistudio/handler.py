@@ -7,7 +7,7 @@ database connection.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from typing import Any
@@ -18,11 +18,13 @@ from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.urls import set_script_prefix
 
+LAST_WORDS_TIMEOUT = 5  # seconds
 THREADS = 8  # as many as PostgreSQL's pool has connections
 
 
 class Handler(ASGIHandler):
-    def __init__(self) -> None:
+    def __init__(self, on_stop: Callable[[], None]) -> None:
+        self.on_stop = on_stop  # lets what streams come to its end
         self.idle = [ThreadPoolExecutor(1, f"request-{number}") for number in range(THREADS)]
         self.free = asyncio.Semaphore(THREADS)
         super().__init__()
@@ -76,6 +78,9 @@ class Handler(ASGIHandler):
         gone = asyncio.ensure_future(self.listen_for_disconnect(receive))
         try:
             await asyncio.wait((gone, sent), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:  # only a server whose time to stop is up does this: what is left is the end
+            self.on_stop()
+            await asyncio.wait((sent,), timeout=LAST_WORDS_TIMEOUT)
         finally:
             for task in (sent, gone):
                 task.cancel()

@@ -13,7 +13,7 @@ from operator import or_
 from uuid import UUID
 
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from aistudio.errors import Conflict
@@ -239,23 +239,28 @@ def closed_to_owner(*, answers: list[int]) -> set[int]:
     return set(answers) - set(still_open.values_list("messages", flat=True))
 
 
-def grown(offsets: Mapping[int, int]) -> dict[int, tuple[Message | None, str]]:
-    """Of each answer how it is stored now (None: it is gone), and its text after so many characters."""
-    messages = Message.objects.in_bulk(list(offsets))
-    fresh = dict.fromkeys(offsets, "")
-    places = list(offsets.items())
-    for first in range(0, len(places), MOST_CONDITIONS):
-        some = places[first : first + MOST_CONDITIONS]
-        wanted = reduce(or_, (Q(message=message, start__gte=offset) for message, offset in some))
+def grown(offsets: Mapping[int, int]) -> tuple[dict[int, str], dict[int, Message | None]]:
+    """Of answers that others make: the text of each after so many characters, and those that have ended.
+
+    One that has ended is there as it is stored, or None when it is gone.
+    """
+    running = set(Run.objects.filter(message__in=offsets).values_list("message", flat=True))
+    messages = Message.objects.in_bulk(offsets.keys() - running)
+    fresh = dict.fromkeys(running, "")
+    keys = sorted(running)
+    for first in range(0, len(keys), MOST_CONDITIONS):
+        some = keys[first : first + MOST_CONDITIONS]
+        wanted = reduce(or_, (Q(message=message, start__gte=offsets[message]) for message in some))
         pieces = Piece.objects.filter(wanted).order_by("start")
         for message, start, text in pieces.values_list("message", "start", "text"):
             if start == offsets[message] + len(fresh[message]):
                 fresh[message] += text
-    return {message: (messages.get(message), fresh[message]) for message in offsets}
+    return fresh, {message: messages.get(message) for message in offsets.keys() - running}
 
 
 def end_orphans() -> int:
     """End as interrupted the answers whose worker no longer says that it lives; how many there were."""
+    Piece.objects.filter(~Exists(Message.objects.filter(pk=OuterRef("message_id")))).delete()
     orphans = list(Run.objects.filter(lease_until__lt=timezone.now()).values_list("message", flat=True))
     return sum(end_orphan(message=message) for message in orphans)
 

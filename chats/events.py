@@ -55,10 +55,11 @@ async def follow(find: Callable[[], Feed], question: Message | None, place: int 
                 break
             elif await reader.woken():
                 yield COMMENT
-    if not feed.lost:
-        for number, name, data in endings(feed.message):
-            if number > place:
-                yield event(base + number, name, data)
+    if feed.cut:
+        return
+    for number, name, data in endings(feed.message):
+        if number > place:
+            yield event(base + number, name, data)
 
 
 def described(message: Message) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from typing import Self
 
 from chats.models import Message
 
+GONE = "The answer was deleted, or is no longer open to you."
+
 
 class Feed:
     """The text of an answer so far; of this process, and of its event loop alone."""
@@ -15,7 +17,7 @@ class Feed:
         self.stored = message.text
         self.fresh: list[str] = []  # not stored yet
         self.ended = message.status != Message.Status.STREAMING
-        self.lost = False  # whether it ended by being deleted
+        self.cut = False  # whether it only ended here, and can be read on elsewhere
         self.readers: set[Reader] = set()
 
     def since(self, offset: int) -> str:
@@ -27,10 +29,22 @@ class Feed:
             return self.fresh[0]
         return "".join(self.fresh)[offset - known :]
 
-    def end(self, *, lost: bool = False) -> None:
-        """There comes no more: `message` is as it was stored, or gone."""
-        self.ended, self.lost = True, lost
+    def end(self) -> None:
+        """There comes no more: `message` says how it ended."""
+        self.ended = True
         self.wake()
+
+    def cut_off(self) -> None:
+        """There comes no more of it in this process."""
+        self.cut = True
+        self.end()
+
+    def lose(self) -> None:
+        """It was deleted, or taken from those who read it."""
+        message = self.message
+        message.status, message.finish_reason = Message.Status.INTERRUPTED, None
+        message.error_code, message.error_detail, message.error_retryable = "gone", GONE, False
+        self.end()
 
     def wake(self) -> None:
         for reader in self.readers:

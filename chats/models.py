@@ -196,7 +196,8 @@ class Run(models.Model):
 class Piece(models.Model):
     """A part of an answer that is not whole yet; a text is never written again as it grows."""
 
-    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="pieces")
+    # a worker may store a piece while the message is being deleted, which must not fail for it; the sweep finds it
+    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="pieces", db_constraint=False)
     start = models.BigIntegerField(help_text="Characters of the answer before it.")
     text = models.TextField()
 

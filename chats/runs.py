@@ -40,6 +40,7 @@ LEASE_RENEWAL = 4  # seconds
 SWEEP = 5  # seconds
 SIGN_OF_LIFE = 15  # seconds
 STORING_TIMEOUT = 10  # seconds that the last words have at shutdown
+LAST_WORDS = 0.1  # seconds that those who read along have to be told
 USAGE_TIMEOUT = 5  # seconds that a vendor has for its counts after the last word
 REVOKED = "The chat is no longer open to you, so the answer was ended."
 SHUTDOWN = "The server was stopped before the answer was whole. What had arrived is kept; ask for the answer again."
@@ -154,14 +155,16 @@ class Run(Feed):
 class Mirror(Feed):
     """An answer that another worker makes, as it is stored."""
 
-    def take(self, message: Message | None, fresh: str) -> None:
-        """The message as it is stored now, None when it is gone, and the text after what is known."""
+    def grow(self, fresh: str) -> None:
         if fresh:
             self.stored += fresh
             self.wake()
+
+    def finish(self, message: Message | None) -> None:
+        """It has ended as it is stored now, or is gone."""
         if message is None:
-            self.end(lost=True)
-        elif message.status != Message.Status.STREAMING:
+            self.lose()
+        else:
             self.message, self.stored = message, message.text
             self.end()
 
@@ -178,7 +181,7 @@ class Worker:
         self.mirrors: dict[int, Mirror] = {}
         self.wakened, self.emptied = asyncio.Event(), asyncio.Event()
         self.tasks: set[asyncio.Task[None]] = set()
-        self.closing = self.hurried = False
+        self.closing = False
         self.executor = ThreadPoolExecutor(2, "runs")
         self.done_at: dict[str, float] = {}
 
@@ -256,10 +259,10 @@ class Worker:
         """Let the runs end within SHUTDOWN_TIMEOUT, then end them; all that was received is stored."""
         global _current
         self.closing = True
-        await self.all_stored(0 if self.hurried else settings.SHUTDOWN_TIMEOUT)
-        for run in self.runs.values():
-            run.stop(INTERRUPTED)
+        await self.all_stored(settings.SHUTDOWN_TIMEOUT)
+        self.hurry()
         await self.all_stored(STORING_TIMEOUT)
+        await asyncio.sleep(LAST_WORDS)
         for task in (self.beat_task, self.sweep_task, *self.tasks):
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
@@ -275,6 +278,14 @@ class Worker:
                 while self.runs:
                     self.emptied.clear()
                     await self.emptied.wait()
+
+    def hurry(self) -> None:
+        """The time to stop is up: end what still runs, and let those go who read what others make."""
+        self.closing = True
+        for run in self.runs.values():
+            run.stop(INTERRUPTED)
+        for mirror in self.mirrors.values():
+            mirror.cut_off()
 
     # what goes on all the time
 
@@ -318,7 +329,7 @@ class Worker:
         for run in ended:
             del self.runs[run.message.pk]
             run.stored, run.fresh = run.message.text, []
-            run.end(lost=run.message.pk not in standing.own)
+            (run.end if run.message.pk in standing.own else run.lose)()
         if not self.runs:
             self.emptied.set()
         for message_id in self.runs.keys() & (begun - standing.own):
@@ -367,11 +378,14 @@ class Worker:
 
     async def read_mirrors(self) -> None:
         offsets = {message_id: len(mirror.stored) for message_id, mirror in self.mirrors.items()}
-        for message_id, (message, fresh) in (await self.in_database(lambda: conversation.grown(offsets))).items():
-            self.mirrors[message_id].take(message, fresh)
+        grown, ended = await self.in_database(lambda: conversation.grown(offsets))
+        for message_id, fresh in grown.items():
+            self.mirrors[message_id].grow(fresh)
+        for message_id, message in ended.items():
+            self.mirrors[message_id].finish(message)
         if self.is_due("access of mirrors", ACCESS_CHECK):
             for message_id in await self.in_database(lambda: conversation.closed_to_owner(answers=list(offsets))):
-                self.mirrors[message_id].end(lost=True)
+                self.mirrors[message_id].lose()
 
     async def sweep(self) -> None:
         """End the answers of workers that are gone."""
@@ -414,6 +428,6 @@ def stop(message_id: int) -> None:
 
 
 def hurry() -> None:
-    """The server's time to stop is up: what still runs is ended at once."""
+    """The time of this process to stop is up: what still runs ends at once."""
     if _current:
-        _current.hurried = True
+        _current.hurry()
