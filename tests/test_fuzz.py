@@ -55,7 +55,7 @@ def test_the_server_is_as_it_is_described(role: str, server: tuple[str, dict[str
             report,
             "--no-color",
             "--phases",
-            "fuzzing,stateful",
+            "fuzzing,stateful" if role == "administrator" else "fuzzing",  # a member makes little to go on with
             "--workers",
             "2",
         ],

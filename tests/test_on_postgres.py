@@ -14,7 +14,6 @@ FILES = (
     "chats/test_create_chat.py",
     "chats/test_history_records.py",
     "chats/test_positions.py",
-    "chats/test_prompts.py",
     "chats/test_read_chats.py",
     "chats/test_sessions.py",
     "groups/test_groups.py",
