@@ -1,4 +1,7 @@
-"""An OpenAI-compatible server on a real socket, that does what the model's name says, good or bad.
+"""A vendor on a real socket, that does what the model's name says, good or bad.
+
+It speaks as the path wants it: like Anthropic at /v1/messages, Google AI below /v1beta/models, Ollama at /api/chat, and
+like OpenAI anywhere else.
 
 `ok` streams ANSWER, `ok:any text` that text. An error status is a number, `429-once` is one that is gone at the next
 request, `429:60` has that Retry-After. The others are in BEHAVIOURS; no other model is known (404).
@@ -13,6 +16,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any, Self
+from urllib.parse import unquote
 
 import pytest
 
@@ -30,6 +34,18 @@ class Received:
     headers: dict[str, str]
     body: dict[str, Any]
     at: float  # by time.monotonic()
+
+    @property
+    def model(self) -> str:
+        """What Google AI is told in the path, and others in the body."""
+        _, below, name = self.target.partition("/models/")
+        return unquote(name.rpartition(":")[0]) if below else str(self.body.get("model", ""))
+
+    @property
+    def key(self) -> str:
+        """What came where a key comes."""
+        names = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
+        return next((self.headers[name] for name in names if name in self.headers), "nothing")
 
 
 class VendorServer:
@@ -62,12 +78,17 @@ class VendorServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"{self.root}/v1"
+
+    @property
+    def root(self) -> str:
+        """The endpoint for those that are not OpenAI's."""
+        return f"http://127.0.0.1:{self.port}"
 
     @property
     def models(self) -> list[str]:
         """Of the requests, as they came."""
-        return [request.body["model"] for request in self.requests]
+        return [request.model for request in self.requests]
 
     def wait_until(self, is_so: Callable[[], bool], timeout: float = 1) -> None:
         deadline = time.monotonic() + timeout
@@ -103,10 +124,155 @@ def unused_port() -> int:
         return int(probe.getsockname()[1])
 
 
+class OpenAI:
+    """How an answer looks on the wire: the bytes of its parts, in the order in which they come."""
+
+    content_type = "text/event-stream"
+    garbage = b'data: {"choices": [{"del\x00\xff\n\n'
+    last = b"data: [DONE]\n\n"
+
+    def asked(self, body: dict[str, Any]) -> list[tuple[str, str]]:
+        """Who said what in a request."""
+        return [(message["role"], message["content"]) for message in body["messages"]]
+
+    def event(self, values: dict[str, Any]) -> bytes:
+        event = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m", **values}
+        return b"data: " + json.dumps(event).encode() + b"\n\n"
+
+    def delta(self, delta: dict[str, Any], reason: str | None = None) -> bytes:
+        return self.event({"choices": [{"index": 0, "delta": delta, "finish_reason": reason}], "usage": None})
+
+    def first(self, taken_in: int) -> bytes:
+        return self.delta({"role": "assistant", "content": ""})
+
+    def text(self, text: str) -> bytes:
+        return self.delta({"content": text})
+
+    def finish(self, taken_in: int, given_out: int) -> bytes:
+        usage = {"prompt_tokens": taken_in, "completion_tokens": given_out, "total_tokens": taken_in + given_out}
+        return self.delta({}, "stop") + self.event({"choices": [], "usage": usage})
+
+    def error(self, message: str) -> bytes:
+        return self.event({"error": {"message": message, "type": "server_error"}})
+
+    def refusal(self, status: int, message: str) -> dict[str, Any]:
+        return {"error": {"message": message, "type": "some_error", "param": None, "code": None}}
+
+
+class Anthropic:
+    content_type = "text/event-stream; charset=utf-8"
+    garbage = b'event: content_block_delta\ndata: {"type": "content_block_del\x00\xff\n\n'
+    last = b'event: message_stop\ndata: {"type": "message_stop"}\n\n'
+
+    def asked(self, body: dict[str, Any]) -> list[tuple[str, str]]:
+        system = [("system", body["system"])] if "system" in body else []
+        return system + [(message["role"], message["content"]) for message in body["messages"]]
+
+    def event(self, kind: str, **values: Any) -> bytes:
+        return f"event: {kind}\ndata: {json.dumps({'type': kind, **values})}\n\n".encode()
+
+    def first(self, taken_in: int) -> bytes:
+        usage = {"input_tokens": taken_in, "output_tokens": 1, "service_tier": "standard"}
+        message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": [], "usage": usage}
+        message |= {"stop_reason": None, "stop_sequence": None}
+        begun = self.event("content_block_start", index=0, content_block={"type": "text", "text": ""})
+        return self.event("message_start", message=message) + begun + self.event("ping")
+
+    def text(self, text: str) -> bytes:
+        return self.event("content_block_delta", index=0, delta={"type": "text_delta", "text": text})
+
+    def finish(self, taken_in: int, given_out: int) -> bytes:
+        delta = {"stop_reason": "end_turn", "stop_sequence": None}
+        counted = self.event("message_delta", delta=delta, usage={"output_tokens": given_out})
+        return self.event("content_block_stop", index=0) + counted
+
+    def error(self, message: str) -> bytes:
+        return self.event("error", error={"type": "overloaded_error", "message": message}, request_id="req_1")
+
+    def refusal(self, status: int, message: str) -> dict[str, Any]:
+        return {"type": "error", "error": {"type": "some_error", "message": message}, "request_id": "req_1"}
+
+
+class GoogleAI:
+    content_type = "text/event-stream"
+    garbage = b'data: {"candidates": [{"con\x00\xff\n\n'
+    last = b""
+
+    def asked(self, body: dict[str, Any]) -> list[tuple[str, str]]:
+        turns = [("system", body["systemInstruction"])] if "systemInstruction" in body else []
+        turns += [(content["role"], content) for content in body["contents"]]
+        return [(role, "".join(part["text"] for part in content["parts"])) for role, content in turns]
+
+    def event(self, **values: Any) -> bytes:
+        event = {**values, "modelVersion": "m", "responseId": "r-1"}
+        return b"data: " + json.dumps(event).encode() + b"\r\n\r\n"
+
+    def first(self, taken_in: int) -> bytes:
+        return b""
+
+    def text(self, text: str, **values: Any) -> bytes:
+        content = {"parts": [{"text": text}], "role": "model"}
+        return self.event(candidates=[{"content": content, "index": 0, **values}])
+
+    def finish(self, taken_in: int, given_out: int) -> bytes:
+        counts = {"promptTokenCount": taken_in, "candidatesTokenCount": given_out}
+        content = {"parts": [{"text": ""}], "role": "model"}
+        candidate = {"content": content, "finishReason": "STOP", "index": 0}
+        return self.event(candidates=[candidate], usageMetadata={**counts, "totalTokenCount": taken_in + given_out})
+
+    def error(self, message: str) -> bytes:
+        error = {"code": 503, "message": message, "status": "UNAVAILABLE"}
+        return b"data: " + json.dumps({"error": error}).encode() + b"\r\n\r\n"
+
+    def refusal(self, status: int, message: str) -> list[dict[str, Any]]:
+        """Google puts errors into a list where a stream was asked for."""
+        return [{"error": {"code": status, "message": message, "status": "SOME_STATUS"}}]
+
+
+class Ollama:
+    content_type = "application/x-ndjson"
+    garbage = b'{"message": {"con\x00\xff\n'
+    last = b""
+
+    def asked(self, body: dict[str, Any]) -> list[tuple[str, str]]:
+        return [(message["role"], message["content"]) for message in body["messages"]]
+
+    def line(self, **values: Any) -> bytes:
+        return json.dumps({"model": "m", "created_at": "2026-10-26T17:15:24.097767Z", **values}).encode() + b"\n"
+
+    def first(self, taken_in: int) -> bytes:
+        return b""
+
+    def text(self, text: str) -> bytes:
+        return self.line(message={"role": "assistant", "content": text}, done=False)
+
+    def finish(self, taken_in: int, given_out: int) -> bytes:
+        counts = {"total_duration": 1, "prompt_eval_count": taken_in, "eval_count": given_out}
+        return self.line(message={"role": "assistant", "content": ""}, done=True, done_reason="stop", **counts)
+
+    def error(self, message: str) -> bytes:
+        return json.dumps({"error": message}).encode() + b"\n"
+
+    def refusal(self, status: int, message: str) -> dict[str, Any]:
+        return {"error": message}
+
+
+Wire = OpenAI | Anthropic | GoogleAI | Ollama
+
+
+def wire_of(target: str) -> Wire:
+    if target.startswith("/v1/messages"):
+        return Anthropic()
+    if target.startswith("/v1beta/models/"):
+        return GoogleAI()
+    return Ollama() if target.startswith("/api/chat") else OpenAI()
+
+
 class Connection(asyncio.Protocol):
     """One client: reads requests, answers them one after the other."""
 
     transport: asyncio.Transport
+    wire: Wire
 
     def __init__(self, server: VendorServer) -> None:
         self.server = server
@@ -142,11 +308,12 @@ class Connection(asyncio.Protocol):
         method, target, _ = first.split(" ")
         body = json.loads(rest[:length] or b"{}")
         self.received = rest[length:]
-        self.server.requests.append(Received(method, target, headers, body, time.monotonic()))
-        self.answering = asyncio.get_running_loop().create_task(self.answer(body))
+        request = Received(method, target, headers, body, time.monotonic())
+        self.server.requests.append(request)
+        self.wire = wire_of(target)
+        self.answering = asyncio.get_running_loop().create_task(self.answer(request.model, body))
 
-    async def answer(self, body: dict[str, Any]) -> None:
-        model = str(body.get("model", ""))
+    async def answer(self, model: str, body: dict[str, Any]) -> None:
         self.server.times_asked[model] += 1
         name, _, argument = model.partition(":")
         if name.endswith("-once"):
@@ -160,33 +327,27 @@ class Connection(asyncio.Protocol):
     # what behaviours are made of
 
     def send(self, data: bytes) -> None:
-        self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        if data:  # an empty chunk is the end
+            self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
 
-    def begin(self, content_type: str = "text/event-stream") -> None:
-        head = f"HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    def begin(self) -> None:
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: {self.wire.content_type}\r\nTransfer-Encoding: chunked\r\n\r\n"
         self.transport.write(head.encode())
 
-    def send_event(self, **values: Any) -> None:
-        event = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m", **values}
-        self.send(b"data: " + json.dumps(event).encode() + b"\n\n")
-
-    def send_delta(self, delta: dict[str, Any], finish_reason: str | None = None) -> None:
-        self.send_event(choices=[{"index": 0, "delta": delta, "finish_reason": finish_reason}], usage=None)
-
-    async def send_words(self, text: str, delay: float = 0) -> None:
-        self.send_delta({"role": "assistant", "content": ""})
+    async def send_words(self, text: str, asked: dict[str, Any], delay: float = 0) -> None:
+        self.send(self.wire.first(self.counted(asked)))
         for number, word in enumerate(text.split(" ")):
-            self.send_delta({"content": f" {word}" if number else word})
+            self.send(self.wire.text(f" {word}" if number else word))
             await asyncio.sleep(delay)
 
     def finish(self, words: int, asked: dict[str, Any]) -> None:
-        counted = sum(len(message["content"].split()) for message in asked["messages"])
-        self.send_delta({}, "stop")
-        usage = {"prompt_tokens": counted, "completion_tokens": words, "total_tokens": counted + words}
-        self.send_event(choices=[], usage=usage)
+        self.send(self.wire.finish(self.counted(asked), words))
+
+    def counted(self, asked: dict[str, Any]) -> int:
+        return sum(len(text.split()) for _, text in self.wire.asked(asked))
 
     async def end(self) -> None:
-        self.send(b"data: [DONE]\n\n")
+        self.send(self.wire.last)
         await asyncio.sleep(0.005)  # the end of the body comes on its own, as it does elsewhere
         self.transport.write(b"0\r\n\r\n")
 
@@ -198,23 +359,21 @@ class Connection(asyncio.Protocol):
         headers = ["Content-Type: application/json"]
         if status == 429 or retry_after:
             headers.append(f"Retry-After: {retry_after or 1}")
-        sent = self.server.requests[-1].headers.get("authorization", "nothing")
-        message = f"You sent {sent}, and I say {status}."  # vendors do echo keys
-        error = {"error": {"message": message, "type": "some_error", "param": None, "code": None}}
-        self.answer_whole(status, json.dumps(error).encode(), *headers)
+        message = f"You sent {self.server.requests[-1].key}, and I say {status}."  # vendors do echo keys
+        self.answer_whole(status, json.dumps(self.wire.refusal(status, message)).encode(), *headers)
 
 
 async def ok(connection: Connection, text: str, asked: dict[str, Any], delay: float = 0) -> None:
     text = text or ANSWER
     connection.begin()
-    await connection.send_words(text, delay)
+    await connection.send_words(text, asked, delay)
     connection.finish(len(text.split(" ")), asked)
     await connection.end()
 
 
 async def echo(connection: Connection, argument: str, asked: dict[str, Any]) -> None:
     """The last message of the user."""
-    questions = [message["content"] for message in asked["messages"] if message["role"] == "user"]
+    questions = [text for role, text in connection.wire.asked(asked) if role == "user"]
     await ok(connection, questions[-1], asked)
 
 
@@ -238,8 +397,8 @@ async def whole(connection: Connection, text: str, asked: dict[str, Any]) -> Non
 
 async def error_in_stream(connection: Connection, argument: str, asked: dict[str, Any]) -> None:
     connection.begin()
-    await connection.send_words(HALF)
-    connection.send_event(error={"message": "The server is overloaded", "type": "server_error"})
+    await connection.send_words(HALF, asked)
+    connection.send(connection.wire.error("The server is overloaded"))
     await connection.end()
 
 
@@ -251,21 +410,21 @@ async def hang(connection: Connection, argument: str, asked: dict[str, Any]) -> 
 async def stall(connection: Connection, argument: str, asked: dict[str, Any]) -> None:
     """Half the answer, then silence."""
     connection.begin()
-    await connection.send_words(HALF)
+    await connection.send_words(HALF, asked)
     await asyncio.sleep(PATIENCE)
 
 
 async def close(connection: Connection, argument: str, asked: dict[str, Any]) -> None:
     """Half the answer, and the connection is gone."""
     connection.begin()
-    await connection.send_words(HALF)
+    await connection.send_words(HALF, asked)
     connection.transport.close()
 
 
 async def reset(connection: Connection, argument: str, asked: dict[str, Any]) -> None:
     """Half the answer, and the connection is torn."""
     connection.begin()
-    await connection.send_words(HALF)
+    await connection.send_words(HALF, asked)
     await asyncio.sleep(0.05)
     connection.transport.abort()
 
@@ -278,21 +437,21 @@ async def hang_up(connection: Connection, argument: str, asked: dict[str, Any]) 
 async def end_early(connection: Connection, argument: str, asked: dict[str, Any]) -> None:
     """Half the answer, and a proper end."""
     connection.begin()
-    await connection.send_words(HALF)
+    await connection.send_words(HALF, asked)
     connection.transport.write(b"0\r\n\r\n")
 
 
 async def garbage(connection: Connection, argument: str, asked: dict[str, Any]) -> None:
     connection.begin()
-    await connection.send_words(HALF)
-    connection.send(b'data: {"choices": [{"del\x00\xff\n\n')
+    await connection.send_words(HALF, asked)
+    connection.send(connection.wire.garbage)
     await connection.end()
 
 
 async def broken_framing(connection: Connection, argument: str, asked: dict[str, Any]) -> None:
     """Half the answer, then bytes that are no chunk."""
     connection.begin()
-    await connection.send_words(" ".join(HALF.split(" ")[:-1]))
+    await connection.send_words(" ".join(HALF.split(" ")[:-1]), asked)
     await asyncio.sleep(0.05)
     event = b'data: {"choices":[{"delta":{"content":" fox"}}]}\n\n'
     connection.transport.write(b"%x\r\n%b\r\nthis is no chunk\r\n" % (len(event), event))
@@ -311,7 +470,7 @@ async def web_page(connection: Connection, argument: str, asked: dict[str, Any])
 async def long_line(connection: Connection, argument: str, asked: dict[str, Any]) -> None:
     """10 MB without an end of line."""
     connection.begin()
-    await connection.send_words(HALF)
+    await connection.send_words(HALF, asked)
     connection.send(b"data: ")
     for _ in range(160):
         connection.send(b"x" * 64 * 1024)
@@ -335,7 +494,7 @@ async def keepalive_only(connection: Connection, argument: str, asked: dict[str,
 async def finish_then_open(connection: Connection, argument: str, asked: dict[str, Any]) -> None:
     """The whole answer, but neither [DONE] nor an end."""
     connection.begin()
-    await connection.send_words(ANSWER)
+    await connection.send_words(ANSWER, asked)
     connection.finish(len(ANSWER.split(" ")), asked)
     await asyncio.sleep(PATIENCE)
 
@@ -343,9 +502,9 @@ async def finish_then_open(connection: Connection, argument: str, asked: dict[st
 async def done_then_open(connection: Connection, argument: str, asked: dict[str, Any]) -> None:
     """The whole answer with its [DONE], but no end."""
     connection.begin()
-    await connection.send_words(ANSWER)
+    await connection.send_words(ANSWER, asked)
     connection.finish(len(ANSWER.split(" ")), asked)
-    connection.send(b"data: [DONE]\n\n")
+    connection.send(connection.wire.last)
     await asyncio.sleep(PATIENCE)
 
 

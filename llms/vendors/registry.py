@@ -16,7 +16,7 @@ VENDORS = {
     "ollama": "Ollama",
     "demo": "Demo (no network, no cost)",
 }
-ADAPTERS = {"openai": "llms.vendors.openai", "demo": "llms.vendors.demo"}  # modules, each with an ADAPTER
+ADAPTERS = {vendor: f"llms.vendors.{vendor}" for vendor in VENDORS}  # modules, each with an ADAPTER
 
 
 class Vendor(NamedTuple):

@@ -12,6 +12,7 @@ import uvloop
 
 from llms.vendors import http
 from llms.vendors.base import CODES, Finish, Usage, VendorError
+from llms.vendors.google_ai import GoogleAI
 from llms.vendors.registry import adapter, client
 from tests.llms.vendors.asking import KEY, Asked, ask, call
 from tests.vendor_server import ANSWER, HALF, VendorServer, unused_port
@@ -83,6 +84,67 @@ def test_how_it_ends(
     assert asked.error is None or asked.error.retryable is CODES[asked.error.code]
     shows_no_key(asked)
     vendor.wait_until(lambda: vendor.open == 0)
+
+
+@pytest.mark.parametrize("name", ["anthropic", "google_ai", "ollama"])
+@pytest.mark.parametrize(
+    ("model", "code", "text", "requests"),
+    [
+        ("ok", None, ANSWER, 1),
+        ("ok: several  spaces \n", None, " several  spaces \n", 1),
+        ("echo", None, "Hello there", 1),
+        ("400", "bad_request", "", 1),
+        ("401", "unauthorized", "", 1),
+        ("404", "bad_request", "", 1),
+        ("429:0", "rate_limited", "", 3),
+        ("429:60", "rate_limited", "", 1),
+        ("429-once:0", None, ANSWER, 2),
+        ("529", "vendor_error", "", 3),
+        ("error-in-stream", "vendor_error", HALF, 1),
+        ("close", "incomplete", HALF, 1),
+        ("end-early", "incomplete", HALF, 1),
+        ("garbage", "invalid_response", HALF, 1),
+        ("long-line", "invalid_response", HALF, 1),
+        ("hang-up", "unreachable", "", 3),
+        ("web-page", "invalid_response", "", 1),
+        ("redirect", "redirected", "", 1),
+    ],
+)
+def test_how_it_ends_with_others(
+    vendor: VendorServer, name: str, model: str, code: str | None, text: str, requests: int
+) -> None:
+    asked = ask(call(vendor.root, model), vendor=name)
+    assert (asked.code, asked.text, len(vendor.requests)) == (code, text, requests)
+    assert [type(value) for value in asked.values].count(Finish) == (code is None)
+    assert asked.error is None or asked.error.retryable is CODES[asked.error.code]
+    assert code or Usage(2, len(text.split(" ")), None) in asked.values
+    shows_no_key(asked)
+    vendor.wait_until(lambda: vendor.open == 0)
+
+
+@pytest.mark.parametrize("name", ["anthropic", "google_ai", "ollama"])
+def test_others_that_stall_are_left_alone_once_the_caller_gives_up(vendor: VendorServer, name: str) -> None:
+    with pytest.raises(TimeoutError):
+        ask(call(vendor.root, "stall"), vendor=name, patience=0.2)
+    vendor.wait_until(lambda: len(vendor.cut_at) == 1)
+
+
+@pytest.mark.parametrize("name", ["anthropic", "ollama"])
+def test_what_says_that_it_is_done_need_not_close(vendor: VendorServer, name: str) -> None:
+    assert ask(call(vendor.root, "done-then-open"), vendor=name, patience=2).text == ANSWER
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("API key not valid. Please pass a valid API key.", "unauthorized"),
+        ("API key expired. Please renew the API key.", "unauthorized"),
+        ("Please use a valid role: user, model.", "bad_request"),
+    ],
+)
+def test_google_calls_a_wrong_key_a_bad_request(words: str, code: str) -> None:
+    error = GoogleAI().explained(VendorError("bad_request", f"The vendor answered 400: {words}"))
+    assert (error.code, error.retryable) == (code, False)
 
 
 @pytest.mark.parametrize(("model", "text"), [("hang", ""), ("stall", HALF), ("keepalive-only", "")])

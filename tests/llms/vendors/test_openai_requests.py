@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from llms.vendors.base import Call, Ignored, Turn
-from llms.vendors.openai import ADAPTER, dialect_of, request
+from llms.vendors.openai import ADAPTER, OpenAI
 from tests.llms.vendors.asking import KEY, ask, call, sent
 from tests.vendor_server import VendorServer
 
@@ -22,8 +22,8 @@ EVERYTHING = {
 
 
 def body_for(endpoint: str, model: str = "m", **options: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
-    body, ignored = request(call(endpoint, model, options=options), dialect_of(endpoint))
-    return sent(body), ignored
+    request = OpenAI().request(call(endpoint, model, options=options))
+    return sent(request.body), request.ignored
 
 
 def test_only_what_is_set(vendor: VendorServer) -> None:
@@ -107,15 +107,49 @@ def test_other_models_have_not(model: str) -> None:
 
 def test_mistral_refuses_what_it_does_not_know() -> None:
     endpoint = "https://api.mistral.ai/v1"
-    body, ignored = request(call(endpoint, "mistral-small", options=EVERYTHING), dialect_of(endpoint))
-    assert "stream_options" not in body
-    assert sent(body) == {"temperature": 0.0, "max_tokens": 100, "top_p": 0, "random_seed": 0, "stop": ["END", "\n"]}
+    body, ignored = body_for(endpoint, "mistral-small", **EVERYTHING)
+    assert "stream_options" not in OpenAI().request(call(endpoint, "mistral-small")).body
+    assert body == {"temperature": 0.0, "max_tokens": 100, "top_p": 0, "random_seed": 0, "stop": ["END", "\n"]}
     assert ignored == ("top_k", "min_length", "repetition_penalty")
 
 
 @pytest.mark.parametrize("endpoint", ["https://api.openai.com.evil.example/v1", "https://myapi.openai.com/v1"])
 def test_a_host_is_known_by_its_whole_name(endpoint: str) -> None:
     assert body_for(endpoint, "o1", top_k=1) == ({"top_k": 1}, ())
+
+
+AZURES = ("house.openai.azure.com", "house.cognitiveservices.azure.com", "house.services.ai.azure.com")
+
+
+@pytest.mark.parametrize("host", AZURES)
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("", "/openai/v1/chat/completions"),
+        ("/", "/openai/v1/chat/completions"),
+        ("/openai", "/openai/v1/chat/completions"),
+        ("/openai/v1", "/openai/v1/chat/completions"),
+        ("/openai/v1/", "/openai/v1/chat/completions"),
+        ("/openai/deployments/ours", "/openai/deployments/ours/chat/completions?api-version=2024-10-21"),
+        ("/openai/deployments/ours/", "/openai/deployments/ours/chat/completions?api-version=2024-10-21"),
+    ],
+)
+def test_azure(host: str, path: str, asked: str) -> None:
+    request = OpenAI().request(call(f"https://{host}{path}", "gpt-5", options=EVERYTHING))
+    assert request.url == f"https://{host}{asked}"
+    assert request.headers == {"api-key": KEY}
+    assert set(sent(request.body)) == {"temperature", "max_completion_tokens", "top_p", "seed", "stop"}
+    assert request.ignored == ("top_k", "min_length", "repetition_penalty")
+
+
+def test_no_key_is_no_header_at_azure_either() -> None:
+    assert OpenAI().request(call("https://house.openai.azure.com/openai/v1", "m", api_key="")).headers == {}
+
+
+def test_the_path_is_azures_only_at_azure() -> None:
+    request = OpenAI().request(call("https://openai.azure.com.example/openai/deployments/ours", "m"))
+    assert request.url == "https://openai.azure.com.example/openai/deployments/ours/chat/completions"
+    assert request.headers == {"Authorization": f"Bearer {KEY}"}
 
 
 def test_a_call_does_not_show_its_key() -> None:
