@@ -1,16 +1,31 @@
-"""Finding and storing one row where it happens often: with SQL that the ORM composes once.
+"""Finding and storing rows where it happens often: with SQL that the ORM composes once, one writer after the other.
 
 To compose it takes the ORM several times as long as the database needs to run it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import cache, cached_property
+from threading import Lock
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from django.db import connection, models
+from django.db import connection, models, transaction
 
 Model = TypeVar("Model", bound=models.Model)
+
+
+_one_writer = Lock()
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """A transaction that writes. In SQLite, where there is one writer, the threads of this process take turns.
+
+    SQLite itself would have them sleep and look again, ever longer, while another writes.
+    """
+    with _one_writer if connection.vendor == "sqlite" else nullcontext(), transaction.atomic():
+        yield
 
 
 class Lookup(Generic[Model]):

@@ -17,7 +17,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from aistudio.errors import Conflict
-from aistudio.rows import Lookup, adapted, insert, update
+from aistudio.rows import Lookup, adapted, insert, update, writing
 from aistudio.secrets import UnreadableSecret
 from chats import prompts
 from chats.models import Chat, Message, Piece, Run, Session
@@ -47,7 +47,7 @@ def ask(
     *, user: User, session: UUID, text: str, worker: Callable[[], UUID], idempotency_key: str | None = None
 ) -> Exchange:
     """Put a question after the newest of the session's branch. The same key again leads to the same answer."""
-    with one_at_a_time(), transaction.atomic():
+    with one_at_a_time(), writing():
         found = locked(user, session)
         if idempotency_key and (known := asked_before(found, text, idempotency_key)):
             return known
@@ -59,7 +59,7 @@ def ask(
 
 def edit(*, user: User, session: UUID, message: int, text: str, worker: Callable[[], UUID]) -> Exchange:
     """Put a question instead of another: a branch beside it."""
-    with one_at_a_time(), transaction.atomic():
+    with one_at_a_time(), writing():
         found = locked(user, session)
         before = found.messages.get(pk=message)
         if before.role != Message.Role.USER:
@@ -69,7 +69,7 @@ def edit(*, user: User, session: UUID, message: int, text: str, worker: Callable
 
 def regenerate(*, user: User, session: UUID, message: int, worker: Callable[[], UUID]) -> Exchange:
     """Ask for another answer to a question, given itself or by one of its answers: a branch beside those."""
-    with one_at_a_time(), transaction.atomic():
+    with one_at_a_time(), writing():
         found = locked(user, session)
         given = found.messages.select_related("parent").get(pk=message)
         question = given if given.role == Message.Role.USER else given.parent
@@ -193,12 +193,15 @@ class Standing:
     to_stop: set[int]
 
 
-def keep(*, worker: UUID, pieces: Iterable[Piece], ended: Sequence[Message]) -> Standing:
-    """Store what arrived since the last time, and the answers that have ended, in one transaction."""
-    with transaction.atomic(), connection.cursor() as cursor:
+def keep(*, worker: UUID, pieces: Iterable[tuple[int, int, str]], ended: Sequence[Message]) -> Standing:
+    """Store what arrived since the last time, and the answers that have ended, in one transaction.
+
+    A piece is the key of its message, the characters before it, and its text.
+    """
+    with writing(), connection.cursor() as cursor:
         cursor.execute(RUNS_OF_WORKER, [adapted(worker)])
         flags = dict(cursor.fetchall())
-        rows = [(piece.message_id, piece.start, piece.text) for piece in pieces if piece.message_id in flags]
+        rows = [piece for piece in pieces if piece[0] in flags]
         if rows:
             cursor.executemany(NEW_PIECE, rows)
         done = [message for message in ended if message.pk in flags]

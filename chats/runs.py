@@ -24,7 +24,7 @@ from chats import conversation, prompts
 from chats.conversation import Exchange
 from chats.events import LONGEST_ANSWER
 from chats.feeds import Feed
-from chats.models import Message, Piece
+from chats.models import Message
 from llms.endpoints import refusal
 from llms.vendors.base import Finish, Ignored, Text, Usage, VendorError
 from llms.vendors.registry import adapter, client, load
@@ -122,6 +122,10 @@ class Run(Feed):
             self.message.input_tokens = usage.input_tokens
         self.message.output_tokens, self.message.cached_tokens = usage.output_tokens, usage.cached_tokens
         self.message.estimated = usage.input_tokens is None or usage.output_tokens is None
+
+    @property
+    def is_growing(self) -> bool:
+        return bool(self.fresh) and self.message.status == Message.Status.STREAMING
 
     def elapsed_ms(self) -> int:
         return round((monotonic() - self.begun) * 1000)
@@ -298,8 +302,10 @@ class Worker:
             self.wakened.clear()
             try:
                 self.show_signs_of_life()
+                is_due = self.is_due("beat", BEAT * 0.8)  # else an answer has ended, which does not wait
                 if self.runs:
-                    await self.store()
+                    await self.store(is_due)
+                if is_due:
                     await self.look_after()
             except DatabaseError as error:
                 log.warning("What arrived is not stored now, but the next time: %s", error)
@@ -308,13 +314,11 @@ class Worker:
                 log.exception("The worker's beat failed")
                 await asyncio.sleep(BEAT)
 
-    async def store(self) -> None:
+    async def store(self, is_due: bool) -> None:
+        """Store the answers that have ended and, where it is due, what has come of the others."""
         ended, self.concluded = self.concluded, []
-        growing = [(run, len(run.fresh)) for run in self.runs.values() if run.fresh and run not in ended]
-        pieces = [
-            Piece(message_id=run.message.pk, start=len(run.stored), text="".join(run.fresh[:count]))
-            for run, count in growing
-        ]
+        growing = [(run, len(run.fresh)) for run in self.runs.values() if is_due and run.is_growing]
+        pieces = [(run.message.pk, len(run.stored), "".join(run.fresh[:count])) for run, count in growing]
         begun = set(self.runs)
         try:
             standing = await self.in_database(
@@ -342,6 +346,8 @@ class Worker:
         now = monotonic()
         for run in self.runs.values():
             run.check(now)
+        if not self.runs:
+            return
         if self.is_due("lease", LEASE_RENEWAL):
             await self.in_database(lambda: conversation.renew_leases(worker=self.id))
         if self.is_due("access", ACCESS_CHECK):
