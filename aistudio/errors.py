@@ -36,7 +36,7 @@ TITLES = {
     "unknown_attribute": "Unknown attribute",
     "read_only": "Set by the server",
     # 400: the query
-    "invalid_parameter": "Invalid query parameter",
+    "invalid_parameter": "Invalid parameter",
     "unknown_parameter": "Unknown query parameter",
     # the rest
     "not_authenticated": "Not signed in",

@@ -88,7 +88,7 @@ class SearchBackend(BaseFilterBackend):
         if not view.search_fields:
             return []
         schema = {"type": "string", "maxLength": LONGEST_SEARCH, "pattern": NO_NUL}
-        return [parameter("search", schema, "Only those whose name has each of these words.")]
+        return [parameter("search", schema, f"Only those whose {view.searched} has each of these words.")]
 
 
 class SortBackend(BaseFilterBackend):

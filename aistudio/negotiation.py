@@ -29,7 +29,7 @@ class ContentNegotiation(BaseContentNegotiation):
         """The renderer that `Accept` prefers; that of the body's media type where all are equally welcome."""
         spoken = media_type(request.content_type or "")
         offered = sorted(renderers, key=lambda renderer: renderer.media_type != spoken)
-        accepted = [MediaType(token) for token in request.headers.get("Accept", "*/*")[:LONGEST_ACCEPT].split(",")]
+        accepted = [MediaType(token) for token in (request.headers.get("Accept") or "*/*")[:LONGEST_ACCEPT].split(",")]
         ranked = []
         for renderer in offered:
             fitting = [item for item in accepted if self.fits(renderer.media_type, item)]

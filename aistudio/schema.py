@@ -303,7 +303,7 @@ class AutoSchema(SpectacularAutoSchema):
     def flat_attributes(self, direction: str) -> Schema:
         shape = self.shape
         properties = self.properties(self.serializer, direction)
-        properties |= {f"{name}_id": ID for name in shape.to_one}
+        properties |= {f"{name}_id": self.or_null(name, ID) for name in shape.to_one}
         if direction == "request":
             own = {flat for flat, name in shape.flat_names.items() if name in shape.to_many}
             properties |= {name: array(ID, maxItems=MAX_RELATED) for name in own}
@@ -315,6 +315,9 @@ class AutoSchema(SpectacularAutoSchema):
                 properties[name] = array(resource_object(obj(self.properties(related, direction))))
         hidden = getattr(self.serializer.Meta, "administrators_read", ())
         return obj(properties, required=tuple(name for name in properties if name not in hidden))
+
+    def or_null(self, name: str, schema: Schema) -> Schema:
+        return {**schema, "type": [schema["type"], "null"]} if self.serializer.fields[name].allow_null else schema
 
     def flat_resource(self) -> Schema:
         attributes = self.flat_attributes("response")
@@ -376,7 +379,7 @@ class AutoSchema(SpectacularAutoSchema):
 
     def relationships(self, shape: Shape) -> Schema:
         types = {name: self.serializer.included_serializers[name].shape().type for name in shape.relations}
-        one = {name: obj({"data": identifier(types[name])}, ("data",)) for name in shape.to_one}
+        one = {name: obj({"data": self.or_null(name, identifier(types[name]))}, ("data",)) for name in shape.to_one}
         many = {name: obj({"data": array(identifier(types[name]))}, ("data",)) for name in shape.to_many}
         return {**one, **many}
 

@@ -40,6 +40,7 @@ class ResourceView(GenericViewSet):
     queryset: Any = None
     filterset_class: Any = None
     search_fields: tuple[str, ...] = ()
+    searched = "name"  # where search looks, in words
     sort_fields: ClassVar[dict[str, str]] = {}
     without_query = False  # whether a representation is being made as if the request had no query
 
@@ -50,6 +51,11 @@ class ResourceView(GenericViewSet):
         if self.action and (request.method or "").lower() in self.http_method_names:  # else it is a 405
             self.check_parameters()
             self.check_include()
+
+    @property
+    def has_operation(self) -> bool:
+        """Whether what is asked is one of ours, and no OPTIONS or unknown method."""
+        return bool(self.action) and hasattr(self, self.action)
 
     @property
     def operation(self) -> Operation:

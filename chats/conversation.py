@@ -49,32 +49,39 @@ def ask(
     """Put a question after the newest of the session's branch. The same key again leads to the same answer."""
     with one_at_a_time(), writing():
         found = locked(user, session)
-        if idempotency_key and (known := asked_before(found, text, idempotency_key)):
-            return known
-        question = Message(
-            session=found, parent_id=found.leaf_id, role="user", text=text, idempotency_key=idempotency_key
-        )
-        return begin(found, question, worker)
+        question = Message(session=found, parent_id=found.leaf_id, role="user", text=text)
+        return asked_before(found, question, idempotency_key) or begin(found, question, worker, idempotency_key)
 
 
-def edit(*, user: User, session: UUID, message: int, text: str, worker: Callable[[], UUID]) -> Exchange:
+def edit(
+    *,
+    user: User,
+    session: UUID,
+    message: int,
+    text: str,
+    worker: Callable[[], UUID],
+    idempotency_key: str | None = None,
+) -> Exchange:
     """Put a question instead of another: a branch beside it."""
     with one_at_a_time(), writing():
         found = locked(user, session)
         before = found.messages.get(pk=message)
         if before.role != Message.Role.USER:
             raise Conflict("Only a question can be edited; regenerate makes another answer.")
-        return begin(found, Message(session=found, parent_id=before.parent_id, role="user", text=text), worker)
+        question = Message(session=found, parent_id=before.parent_id, role="user", text=text)
+        return asked_before(found, question, idempotency_key) or begin(found, question, worker, idempotency_key)
 
 
-def regenerate(*, user: User, session: UUID, message: int, worker: Callable[[], UUID]) -> Exchange:
+def regenerate(
+    *, user: User, session: UUID, message: int, worker: Callable[[], UUID], idempotency_key: str | None = None
+) -> Exchange:
     """Ask for another answer to a question, given itself or by one of its answers: a branch beside those."""
     with one_at_a_time(), writing():
         found = locked(user, session)
         given = found.messages.select_related("parent").get(pk=message)
         question = given if given.role == Message.Role.USER else given.parent
         assert question  # an answer has one
-        return begin(found, question, worker)
+        return asked_before(found, question, idempotency_key) or begin(found, question, worker, idempotency_key)
 
 
 @contextmanager
@@ -110,18 +117,21 @@ LLMS = Lookup(int, compose=lambda key: LLM.objects.filter(pk=key))
 SETTINGS = Lookup(int, compose=lambda key: LLMSettings.objects.filter(pk=key))
 
 
-def asked_before(session: Session, text: str, key: str) -> Exchange | None:
-    question = session.messages.filter(idempotency_key=key).first()
-    if question is None:
+def asked_before(session: Session, question: Message, key: str | None) -> Exchange | None:
+    """What was begun with this key: a question with its answer, or another answer to a question that there was."""
+    known = session.messages.select_related("parent").filter(idempotency_key=key).first() if key else None
+    if known is None:
         return None
-    if question.text != text:
-        raise Conflict("This Idempotency-Key came with another question before. Take a new one for each question.")
-    answer = question.children.order_by("sequence").first()
-    assert answer  # they are stored together
-    return Exchange(question, answer)
+    if known.role == Message.Role.USER and question.pk is None and known.text == question.text:
+        answer = known.children.order_by("sequence").first()
+        assert answer  # they are stored together
+        return Exchange(known, answer)
+    if known.role == Message.Role.ASSISTANT and known.parent_id == question.pk:
+        return Exchange(question, known)
+    raise Conflict("This Idempotency-Key came with another question before. Take a new one for each question.")
 
 
-def begin(session: Session, question: Message, worker: Callable[[], UUID]) -> Exchange:
+def begin(session: Session, question: Message, worker: Callable[[], UUID], key: str | None) -> Exchange:
     """Store the question, if it is new, and an empty answer that a worker of this id is about to fill."""
     if session.chat is None:
         raise Conflict("The chat of this session was deleted. It can be read, and takes no more questions.")
@@ -137,9 +147,10 @@ def begin(session: Session, question: Message, worker: Callable[[], UUID]) -> Ex
     except Uncallable as reason:
         raise Conflict(f"{reason} An administrator can change that.") from None
     except UnreadableSecret:
-        raise Conflict(f"The key of the LLM {llm} cannot be read. An administrator can set it anew.") from None
+        raise Conflict("The key of this chat's LLM cannot be read. An administrator can set it anew.") from None
     if question.pk is None:
         session.last_sequence += 1
+        question.idempotency_key, key = key, None
         question.sequence = session.last_sequence
         insert(question)
     session.last_sequence += 1
@@ -152,11 +163,14 @@ def begin(session: Session, question: Message, worker: Callable[[], UUID]) -> Ex
         model=model,
         input_tokens=prompts.tokens_of(turns),
         estimated=True,
+        idempotency_key=key,
     )
     insert(answer)
     insert(Run(session=session, message=answer, worker=worker(), lease_until=timezone.now() + LEASE))
     session.leaf = answer
-    session.name = session.name or title_of(question.text)
+    if not session.name:
+        first = session.messages.order_by("sequence").first() if question.parent_id else question
+        session.name = title_of((first or question).text)
     update([session], ("leaf", "last_sequence", "name", "name_folded", "updated_at"))
     return Exchange(question, answer, llm.vendor, call)
 

@@ -16,7 +16,7 @@ from django.db.models.functions import Collate, Lower
 from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django_filters import rest_framework as filters
-from rest_framework.exceptions import NotFound, PermissionDenied
+from rest_framework.exceptions import ErrorDetail, NotFound, PermissionDenied, ValidationError
 from rest_framework.generics import get_object_or_404
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
@@ -68,12 +68,22 @@ class Streaming(ResourceView):
     """A view some of whose actions can answer with events."""
 
     def get_renderers(self) -> list[Any]:
-        events = [EventStreamRenderer()] if self.action and self.operation.streams else []
+        events = [EventStreamRenderer()] if self.has_operation and self.operation.streams else []
         return [*super().get_renderers(), *events]
 
     @property
     def wants_events(self) -> bool:
         return bool(self.request.accepted_renderer.format == EventStreamRenderer.format)
+
+    def refuse_content(self) -> None:
+        """Where nothing is taken, nothing that is sent may be overlooked."""
+        if self.request._request.body.strip() in (b"", b"{}"):
+            return
+        document: Any = self.request.data
+        errors = dict(document.problems)
+        errors |= {name: ErrorDetail(f"{self.action} takes no {name}.", "unknown_attribute") for name in document}
+        if errors:
+            raise ValidationError(errors)
 
     def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
         chosen = getattr(request, "accepted_renderer", None)  # none, where no media type fits
@@ -94,6 +104,7 @@ class SessionViewSet(Streaming, ResourceViewSet):
     permission_classes = [SignedIn]
     filterset_class = SessionFilters
     search_fields = ("name_folded",)
+    searched = "name or messages"
     sort_fields: ClassVar[dict[str, str]] = {
         "name": "name_folded",
         "created_at": "created_at",
@@ -139,6 +150,7 @@ class SessionViewSet(Streaming, ResourceViewSet):
         status=HTTPStatus.ACCEPTED,
     )
     def stop(self, request: Request, pk: UUID) -> Response:
+        self.refuse_content()
         session = self.get_object()
         run = Run.objects.filter(session=session).first()
         if run is None or not conversation.request_stop(session=session):
@@ -195,7 +207,7 @@ class MessageViewSet(Streaming):
     lookup_value_converter = "int"
 
     def get_serializer_class(self) -> Any:
-        return QuestionSerializer if self.action and self.operation.takes == "resource" else MessageSerializer
+        return QuestionSerializer if self.request and self.request.method == "POST" else MessageSerializer
 
     def get_queryset(self) -> MessageQuerySet:
         return Message.objects.filter(session=self.session)
@@ -230,7 +242,7 @@ class MessageViewSet(Streaming):
         parameters=(KEY,),
     )
     def create(self, request: Request, session: UUID) -> HttpResponseBase:
-        return self.answer(conversation.ask, text=self.text, idempotency_key=self.idempotency_key)
+        return self.answer(conversation.ask, text=self.text)
 
     @operation(
         "Ask for another answer to a question",
@@ -239,8 +251,10 @@ class MessageViewSet(Streaming):
         method="post",
         status=HTTPStatus.CREATED,
         streams=True,
+        parameters=(KEY,),
     )
     def regenerate(self, request: Request, session: UUID, pk: int) -> HttpResponseBase:
+        self.refuse_content()
         return self.answer(conversation.regenerate, message=pk)
 
     @operation(
@@ -252,6 +266,7 @@ class MessageViewSet(Streaming):
         answers=MessageSerializer,
         status=HTTPStatus.CREATED,
         streams=True,
+        parameters=(KEY,),
     )
     def edit(self, request: Request, session: UUID, pk: int) -> HttpResponseBase:
         return self.answer(conversation.edit, message=pk, text=self.text)
@@ -274,7 +289,13 @@ class MessageViewSet(Streaming):
     def answer(self, verb: Callable[..., Exchange], **said: Any) -> HttpResponseBase:
         """Let the worker of this process answer, and show that: as it comes, or when it is whole."""
         try:
-            exchange = verb(user=self.user, session=self.kwargs["session"], worker=lambda: runs.current().id, **said)
+            exchange = verb(
+                user=self.user,
+                session=self.kwargs["session"],
+                worker=lambda: runs.current().id,
+                idempotency_key=self.idempotency_key,
+                **said,
+            )
         except (Session.DoesNotExist, Message.DoesNotExist):
             raise NotFound from None
         if exchange.call:
@@ -295,7 +316,8 @@ class MessageViewSet(Streaming):
         with Reader(feed) as reader:
             while not feed.ended:
                 await reader.woken()
-        serializer = MessageSerializer(feed.message, context=self.get_serializer_context())
+        # here no database can be asked, and need not be
+        serializer = MessageSerializer(feed.message, context={**self.get_serializer_context(), "as_it_is": True})
         renderer: Any = self.request.accepted_renderer
         yield renderer.render(serializer.data, renderer_context=self.get_renderer_context())
 

@@ -85,7 +85,10 @@ def is_place(answer: Message, place: int) -> bool:
 
     A worker that died, or one that is ahead of what is stored, may have sent more than there is now.
     """
-    if place in (QUESTION, ANSWER, DONE) or (place == ERROR and answer.error_code) or place == USAGE:
+    has_ended = answer.status != Message.Status.STREAMING
+    if place in (QUESTION, ANSWER):
         return True
+    if place in (USAGE, DONE) or (place == ERROR and answer.error_code):
+        return has_ended
     may_be_ahead = answer.status in (Message.Status.STREAMING, Message.Status.INTERRUPTED)
     return ANSWER < place < USAGE and (may_be_ahead or place - ANSWER <= len(answer.text))

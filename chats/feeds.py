@@ -37,6 +37,7 @@ class Feed:
     def cut_off(self) -> None:
         """There comes no more of it in this process."""
         self.cut = True
+        self.message.text = self.since(0)
         self.end()
 
     def lose(self) -> None:

@@ -85,8 +85,11 @@ class Run(Feed):
                 async for value in values:
                     self.take(value)
         except VendorError as error:
+            log.warning("The answer %s failed at %s %s: %s", message.pk, self.exchange.vendor, call.endpoint, error)
             if not message.finish_reason:
                 verdict = Verdict(Message.Status.FAILED, error.code, error.detail, error.retryable)
+        except OverflowError:
+            verdict = Verdict(Message.Status.FAILED, "too_long", TOO_LONG)
         except asyncio.CancelledError:
             verdict = self.verdict or INTERRUPTED
         except Exception:
@@ -102,12 +105,11 @@ class Run(Feed):
             if self.message.time_to_first_token_ms is None:
                 self.message.time_to_first_token_ms = self.elapsed_ms()
                 self.limit = settings.LLM_TOKEN_TIMEOUT
+            self.fresh.append(value.text[: LONGEST_ANSWER - self.length])
             self.length += len(value.text)
-            if self.length > LONGEST_ANSWER:
-                self.stop(Verdict(Message.Status.FAILED, "too_long", TOO_LONG))
-                return
-            self.fresh.append(value.text)
             self.wake()
+            if self.length > LONGEST_ANSWER:
+                raise OverflowError
         elif type(value) is Usage:
             self.count(value)
         elif type(value) is Finish:

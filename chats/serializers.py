@@ -12,6 +12,7 @@ from groups.serializers import GroupSummarySerializer
 from llms.serializers import LLMSerializer, LLMSettingsSerializer
 
 LONGEST_QUESTION = 200_000  # characters
+UTF_8 = "Kept byte for byte. A long one fits a body's 1 MiB as UTF-8, and may not as \\u escapes."
 
 
 class ChatSerializer(ResourceSerializer):
@@ -104,7 +105,9 @@ class RecordSerializer(PlainSerializer):
         wrapped = True
 
     def validate_chat_id(self, key: int | None) -> int:
-        if key is None or not Chat.objects.visible_to(self.user).filter(pk=key).exists():
+        if key is None:
+            raise ValidationError("A session needs a chat.", "null")
+        if not Chat.objects.visible_to(self.user).filter(pk=key).exists():
             raise ValidationError(f"There is no chat with the id {key}.", "does_not_exist")
         return key
 
@@ -131,7 +134,7 @@ class RecordSerializer(PlainSerializer):
 
 
 class QuestionSerializer(PlainSerializer):
-    text = CharField(trim_whitespace=False, min_length=1, max_length=LONGEST_QUESTION, help_text="Kept byte for byte.")
+    text = CharField(trim_whitespace=False, min_length=1, max_length=LONGEST_QUESTION, help_text=UTF_8)
 
     class Meta:
         resource_name = "messages"
@@ -190,7 +193,8 @@ class MessageSerializer(ResourceSerializer):
 
     def to_representation(self, instance: Message) -> dict[str, Any]:
         row = super().to_representation(instance)
-        if "text" in row and instance.status == Message.Status.STREAMING:  # at most one of a session
+        is_growing = instance.status == Message.Status.STREAMING and "as_it_is" not in self.context
+        if is_growing and "text" in row:  # at most one of a session
             row["text"] = arrived(instance.pk)
         return row
 

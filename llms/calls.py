@@ -24,12 +24,12 @@ class Uncallable(Exception):
 def model_of(llm: LLM, settings: LLMSettings) -> str:
     """The model that the settings name, else the LLM's own; Uncallable where it may not be called."""
     if not llm.active:
-        raise Uncallable(f"The LLM {llm} is not active.")
+        raise Uncallable("The LLM of this chat is not active.")
     model = settings.model_name or llm.default_model
     if not model:
-        raise Uncallable(f"Neither the settings nor the LLM {llm} name a model.")
+        raise Uncallable("Neither the settings of this chat nor its LLM name a model.")
     if llm.allowed_models and model not in llm.allowed_models:
-        raise Uncallable(f"The model {model} is none of those that the LLM {llm} allows.")
+        raise Uncallable(f"The model {model} is none of those that the LLM of this chat allows.")
     return model
 
 

@@ -200,24 +200,23 @@ def literal_address(host: str) -> Address | None:
 
 
 def connection_failure(error: Exception) -> VendorError:
-    """Why there was no answer at all."""
-    host = error.host if isinstance(error, aiohttp.ClientConnectorError) else "The vendor"
+    """Why there was no answer at all. Where the vendor is, is not everyone's to know who reads this."""
     match error:
         case aiohttp.ConnectionTimeoutError():
             return VendorError("timeout", "The vendor did not take the connection in time.")
         case aiohttp.ClientConnectorDNSError():
-            return VendorError("unreachable", f"The name {host} has no address.")
+            return VendorError("unreachable", "The name of the vendor's host has no address.")
         case aiohttp.ClientConnectorCertificateError():
-            return VendorError("unreachable", f"{host} has no certificate that is valid for it.", retryable=False)
+            return VendorError("unreachable", "The vendor has no certificate that is valid for it.", retryable=False)
         case aiohttp.ClientSSLError():
-            return VendorError("unreachable", f"{host} does not speak TLS as it should.", retryable=False)
+            return VendorError("unreachable", "The vendor does not speak TLS as it should.", retryable=False)
         case aiohttp.ClientHttpProxyError():
             return VendorError("unreachable", f"The proxy answered {error.status}.")
         case aiohttp.ClientResponseError():
             return VendorError("invalid_response", "What is at the endpoint does not speak HTTP.")
         case aiohttp.ClientConnectorError():
             reason = os.strerror(error.errno) if error.errno else "no connection"
-            return VendorError("unreachable", f"{host} cannot be reached: {reason}.")
+            return VendorError("unreachable", f"The vendor cannot be reached: {reason}.")
         case ValueError():  # aiohttp's InvalidURL too
             return VendorError("unreachable", "The endpoint is no URL that can be asked.", retryable=False)
     return VendorError("unreachable", "The vendor closed the connection before it answered.")

@@ -57,7 +57,7 @@ def test_records_and_sessions_are_the_same_rows(bob: Person, chat: Chat) -> None
     ("attributes", "code", "member"),
     [
         ({"chat_id": ...}, "required", "chat_id"),
-        ({"chat_id": None}, "does_not_exist", "chat_id"),
+        ({"chat_id": None}, "null", "chat_id"),
         ({"chat_id": 987}, "does_not_exist", "chat_id"),
         ({"chat_id": 2**63 - 1}, "does_not_exist", "chat_id"),
         ({"chat_id": "1"}, "invalid", "chat_id"),

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from django.test import Client
 
 from chats.events import DONE, IDS_PER_ANSWER
 from chats.models import Chat, Message, Session
@@ -677,3 +678,62 @@ def test_an_unknown_position_is_refused(bob: Person, session: Session, path: str
         assert bob.get(f"{path}/events", Last_Event_ID=position).status_code == 400, position
     assert bob.get(f"{path}/events?after={base}&after={base}").status_code == 400
     assert bob.get(f"{path}/events?since={base}").status_code == 400
+
+
+# what is not taken
+
+
+@pytest.mark.parametrize("path", ["", "/{session}", "/{session}/messages", "/{session}/events", "/{session}/stop"])
+def test_options_are_not_a_failure(bob: Person, path: str) -> None:
+    url = f"/sessions{path.format(session=uuid4())}"
+    assert bob.send("OPTIONS", url).status_code == 405
+    assert Client().options(f"/api/v1{url}").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("sent", "content_type", "status"),
+    [
+        ("junk", JSON, 400),
+        ("[]", JSON, 400),
+        ("x", "text/plain", 415),
+        (json.dumps(question("Another?")), JSON, 400),
+        ("{}", JSON, 201),
+        (json.dumps({"data": {"type": "messages"}}), JSON, 201),
+    ],
+)
+def test_regenerate_takes_nothing(talk: Talk, sent: str, content_type: str, status: int) -> None:
+    answer = talk.ask("/echo once")
+    headers = {"Content-Type": content_type}
+    again = talk.api.post(f"{talk.path}/messages/{answer['id']}/regenerate", content=sent, headers=headers)
+    assert again.status_code == status
+    assert [item["attributes"]["text"] for item in talk.messages("?branch=all")] == ["/echo once", "once"] + [
+        "once"
+    ] * (status == 201)
+
+
+def test_the_same_key_regenerates_and_edits_once(talk: Talk) -> None:
+    answer = talk.ask("/echo one")
+    key = {"Idempotency-Key": "again"}
+    path = f"{talk.path}/messages/{answer['id']}/regenerate"
+    first, second = (talk.api.post(path, headers=key).json()["id"] for _ in range(2))
+    assert first == second != answer["id"]
+    path = f"{talk.path}/messages/{answer['attributes']['parent_id']}/edit"
+    assert talk.api.post(path, headers=key, json=question("/echo two")).status_code == 409
+    key = {"Idempotency-Key": "edit"}
+    edits = [talk.api.post(path, headers=key, json=question("/echo two")).json()["id"] for _ in range(2)]
+    assert edits[0] == edits[1]
+    assert len(talk.messages("?branch=all")) == 5
+
+
+def test_a_name_that_is_cleared_is_made_of_the_first_question_again(talk: Talk) -> None:
+    talk.ask("/echo first")
+    assert talk.api.patch(talk.path, json={"data": {"attributes": {"name": ""}}}).status_code == 200
+    talk.ask("/echo second")
+    assert talk.api.get(talk.path).json()["attributes"]["name"] == "/echo first"
+
+
+def test_an_end_that_is_to_come_is_no_place_to_read_on_from(talk: Talk) -> None:
+    with talk.asking("/count 500"):
+        for place in (29_999_997, 29_999_999):
+            assert talk.api.get(f"{talk.path}/events?after={place}").status_code == 400
+        assert talk.api.post(f"{talk.path}/stop").status_code == 202

@@ -51,9 +51,9 @@ def test_which_events_an_answer_can_have_had(status: str, error_code: str) -> No
         ANSWER + 5: True,
         ANSWER + 6: ahead,
         ANSWER + LONGEST_ANSWER: ahead,
-        USAGE: True,
-        ERROR: bool(error_code),
-        DONE: True,
+        USAGE: status != "streaming",
+        ERROR: status != "streaming" and bool(error_code),
+        DONE: status != "streaming",
         IDS_PER_ANSWER: False,
     }
     assert {place: bool(is_place(answer, place)) for place in expected} == expected

@@ -210,6 +210,6 @@ def test_the_model_of_the_settings_else_that_of_the_llm(
 
 def test_a_key_that_cannot_be_read_is_a_conflict(session: Session) -> None:
     LLM.objects.update(api_key=Ciphertext("not what was encrypted"))
-    with pytest.raises(Conflict, match="House model"):
+    with pytest.raises(Conflict, match="cannot be read"):
         asked(session)
     assert not Run.objects.exists()

@@ -1,4 +1,4 @@
-"""An answer that is stopped before it is under way ends all the same."""
+"""An answer ends rightly where that is easily forgotten: stopped before it is under way, and too long at once."""
 
 import asyncio
 from time import monotonic
@@ -7,7 +7,7 @@ import pytest
 
 from chats.conversation import Exchange
 from chats.models import Message
-from chats.runs import Worker
+from chats.runs import Run, Worker
 from llms.vendors.base import Call, Turn
 
 
@@ -31,3 +31,13 @@ def test_it_ends(steps: int) -> None:
         return [run.message.status for run in worker.concluded]
 
     assert asyncio.run(stopped()) == ["stopped"]
+
+
+def test_more_than_is_kept_is_no_complete_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where all of it comes at once, and nothing after it."""
+    monkeypatch.setattr("chats.runs.LONGEST_ANSWER", 5)
+    answer = Message(pk=2, role="assistant", status="streaming")
+    call = Call("demo", (Turn("user", "/echo 0123456789"),), {}, "", "")
+    run = Run(Exchange(Message(pk=1, role="user"), answer, "demo", call), monotonic())
+    asyncio.run(run.answer(None))
+    assert (answer.status, answer.error_code, answer.text) == ("failed", "too_long", "01234")

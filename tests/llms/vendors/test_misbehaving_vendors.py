@@ -232,7 +232,7 @@ def test_nobody_at_the_port() -> None:
 def test_no_such_name() -> None:
     asked = ask(call("http://no-such-name.invalid/v1", "m"))
     assert asked.error
-    assert (asked.code, asked.error.detail) == ("unreachable", "The name no-such-name.invalid has no address.")
+    assert (asked.code, asked.error.detail) == ("unreachable", "The name of the vendor's host has no address.")
 
 
 def test_no_tls(vendor: VendorServer) -> None:
