@@ -16,6 +16,8 @@ from llms.models import LLM, LLMSettings
 from tests.chats.test_sessions import said
 from tests.people import Person, person
 
+CLIENT = Client()  # one for all: its first request loads the middleware, which takes longer than the request
+
 # what those get who are nobody: without a token, with a bad, expired or revoked one, deactivated
 UNKNOWN = ("nobody", "bad token", "expired token", "revoked token", "deactivated user")
 KNOWN = ("stranger", "member", "administrator")
@@ -147,9 +149,9 @@ def filled(value: Any, ids: dict[str, Any]) -> Any:
 def call(method: str, path: str, body: Any, authorization: str | None) -> int:
     headers = {} if authorization is None else {"Authorization": authorization}
     data = b"" if body is None else json.dumps(body).encode()
-    client = Client(raise_request_exception=True)
     kind = "application/json" if body is not None else ""
-    response = client.generic(method.upper(), f"/api/v1/{path}", data, content_type=kind, headers=headers)
+    CLIENT.cookies.clear()
+    response = CLIENT.generic(method.upper(), f"/api/v1/{path}", data, content_type=kind, headers=headers)
     return response.status_code
 
 
