@@ -1,13 +1,15 @@
-"""An answer ends rightly where that is easily forgotten: stopped before it is under way, and too long at once."""
+"""A run in its process: it ends rightly where that is easily forgotten, and shows signs of life."""
 
 import asyncio
+from contextlib import aclosing
 from time import monotonic
 
 import pytest
 
 from chats.conversation import Exchange
+from chats.events import ANSWER, follow
 from chats.models import Message
-from chats.runs import Run, Worker
+from chats.runs import Mirror, Run, Worker
 from llms.vendors.base import Call, Turn
 
 
@@ -31,6 +33,24 @@ def test_it_ends(steps: int) -> None:
         return [run.message.status for run in worker.concluded]
 
     assert asyncio.run(stopped()) == ["stopped"]
+
+
+def test_a_silent_stream_shows_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chats.runs.SIGN_OF_LIFE", 0)
+    answer = Message(pk=2, sequence=2, role="assistant", status="streaming")
+
+    async def read() -> list[bytes]:
+        worker = Worker()
+        mirror = worker.mirrors[answer.pk] = Mirror(answer)
+        async with aclosing(follow(lambda: mirror, None, ANSWER)) as events:
+            waiting = asyncio.ensure_future(anext(events))
+            await asyncio.sleep(0)
+            worker.show_signs_of_life()
+            first = await waiting
+            mirror.grow("Hi")
+            return [first, await anext(events)]
+
+    assert asyncio.run(read()) == [b":\n\n", b'id: 20000003\nevent: delta\ndata: {"text":"Hi"}\n\n']
 
 
 def test_more_than_is_kept_is_no_complete_answer(monkeypatch: pytest.MonkeyPatch) -> None:
