@@ -5,6 +5,7 @@ What a dialect cannot place is not dropped: it becomes an error that points at w
 
 import difflib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Collection
 from typing import Any, NamedTuple, NoReturn
 
@@ -130,7 +131,7 @@ def check_strings(value: Any, depth: int = 0) -> None:
             check_strings(item, depth + 1)
 
 
-class DialectParser(BaseParser):
+class DialectParser(BaseParser, ABC):
     """What both dialects share: `{"data": {"type", "attributes"}}` for the serializer of the view."""
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
@@ -162,17 +163,17 @@ class DialectParser(BaseParser):
     def check_members(self, body: dict[str, Any], items: list[Any], form: str) -> None:
         """Refuse members that identifiers do not have; JSON:API has a client's extra ones ignored."""
 
+    @abstractmethod
     def type_of(self, item: dict[str, Any], kind: str) -> Any:
         """The type that an identifier says it is of."""
-        raise NotImplementedError
 
+    @abstractmethod
     def pointers(self, shape: Shape) -> dict[str, str]:
         """Where each field of the serializer stands in a body."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, document: Document, body: dict[str, Any], shape: Shape, own_id: int | None) -> None:
         """Fill the document; `own_id` is the resource's when it exists already."""
-        raise NotImplementedError
 
 
 class FlatParser(DialectParser):

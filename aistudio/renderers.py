@@ -1,5 +1,6 @@
 """Answers: what a serializer made, written in one of two dialects."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import orjson
@@ -12,7 +13,7 @@ OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 API_ROOT = "/api/v1/"
 
 
-class DialectRenderer(BaseRenderer):
+class DialectRenderer(BaseRenderer, ABC):
     charset = None
     render_style = "text"
 
@@ -24,8 +25,9 @@ class DialectRenderer(BaseRenderer):
         document = self.document(data, serializer, context) if serializer else self.bare(data, context.get("view"))
         return orjson.dumps(document, option=OPTIONS)
 
+    @abstractmethod
     def document(self, data: Any, serializer: Any, context: dict[str, Any]) -> Any:
-        raise NotImplementedError
+        """What is written of what a serializer made."""
 
     def bare(self, data: Any, view: Any) -> Any:
         """What no serializer made: errors, and the identifiers of a relation."""

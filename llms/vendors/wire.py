@@ -1,6 +1,7 @@
 """What all wire formats share: a request over HTTP, and an answer that is read wherever its bytes are cut."""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -27,13 +28,14 @@ class Request(NamedTuple):
     ignored: tuple[str, ...]
 
 
-class Adapter:
+class Adapter(ABC):
     """Speaks one wire format over HTTP: its own say what is sent, and what reads the answer."""
 
     parser: ClassVar[type["Parser"]]
 
+    @abstractmethod
     def request(self, call: Call) -> Request:
-        raise NotImplementedError
+        """What is sent for this call."""
 
     def explained(self, error: VendorError) -> VendorError:
         """The error as this vendor means it, where it uses a status for something else."""
@@ -163,9 +165,9 @@ class Parser:
         except (ValueError, RecursionError):
             raise self._invalid() from None
 
+    @abstractmethod
     def _read(self, document: Any) -> None:
         """Do with a document what it says. What a vendor would not send may raise as it breaks."""
-        raise NotImplementedError
 
     # what a document can say
 
