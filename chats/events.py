@@ -27,11 +27,6 @@ class Position(NamedTuple):
     def of(cls, event_id: int) -> "Position":
         return cls(*divmod(event_id, IDS_PER_ANSWER))
 
-    @property
-    def offset(self) -> int:
-        """The characters of the answer that the client has."""
-        return max(0, min(self.place, USAGE) - ANSWER)
-
 
 async def follow(find: Callable[[], Feed], question: Message | None, place: int = -1) -> AsyncIterator[bytes]:
     """The events of an answer after a place, the ones there are and then the ones to come, until `done`.

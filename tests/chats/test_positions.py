@@ -10,26 +10,20 @@ from groups.models import Group, User
 
 
 @pytest.mark.parametrize(
-    ("event_id", "sequence", "place", "offset"),
+    ("event_id", "sequence", "place"),
     [
-        (0, 0, QUESTION, 0),
-        (2 * IDS_PER_ANSWER, 2, QUESTION, 0),
-        (2 * IDS_PER_ANSWER + ANSWER, 2, ANSWER, 0),
-        (2 * IDS_PER_ANSWER + ANSWER + 5, 2, ANSWER + 5, 5),
-        (3 * IDS_PER_ANSWER - 1, 2, DONE, LONGEST_ANSWER + 6),
-        (10**19 - 1, 10**12 - 1, DONE, LONGEST_ANSWER + 6),  # the largest that a client can send
+        (0, 0, QUESTION),
+        (2 * IDS_PER_ANSWER, 2, QUESTION),
+        (2 * IDS_PER_ANSWER + ANSWER, 2, ANSWER),
+        (2 * IDS_PER_ANSWER + ANSWER + 5, 2, ANSWER + 5),
+        (3 * IDS_PER_ANSWER - 1, 2, DONE),
+        (10**19 - 1, 10**12 - 1, DONE),  # the largest that a client can send
     ],
 )
-def test_an_id_is_a_sequence_number_and_a_place(event_id: int, sequence: int, place: int, offset: int) -> None:
+def test_an_id_is_a_sequence_number_and_a_place(event_id: int, sequence: int, place: int) -> None:
     position = Position.of(event_id)
     assert position == (sequence, place)
-    assert position.offset == offset
     assert sequence * IDS_PER_ANSWER + place == event_id
-
-
-def test_a_client_that_has_nothing_has_no_text() -> None:
-    assert Position(4).place < QUESTION
-    assert Position(4).offset == 0
 
 
 def test_the_places_of_an_answer_ascend() -> None:
