@@ -10,7 +10,7 @@ from threading import Lock
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from django.db import connection, models, transaction
+from django.db import DEFAULT_DB_ALIAS, connection, connections, models, transaction
 
 Model = TypeVar("Model", bound=models.Model)
 
@@ -51,7 +51,8 @@ class Lookup(Generic[Model]):
 
     def first(self, *keys: int | UUID) -> Model | None:
         model, statement, places, names, converters = self.composed
-        with connection.cursor() as cursor:
+        own = own_connection()
+        with own.cursor() as cursor:
             cursor.execute(statement, [adapted(keys[place]) for place in places])
             row = cursor.fetchone()
         if row is None:
@@ -59,8 +60,13 @@ class Lookup(Generic[Model]):
         values = list(row)
         for place, (convert, expression) in converters.items():
             for converter in convert:
-                values[place] = converter(values[place], expression, connection)
-        return model.from_db(connection.alias, names, values)
+                values[place] = converter(values[place], expression, own)
+        return model.from_db(own.alias, names, values)
+
+
+def own_connection() -> Any:
+    """This thread's connection. `connection` looks for it anew with each use, as often as there are fields."""
+    return connections[DEFAULT_DB_ALIAS]
 
 
 def adapted(key: int | UUID) -> Any:
@@ -73,26 +79,27 @@ def insert(instance: models.Model) -> None:
     Its SQL is composed once for each model.
     """
     statement, fields, sets_key = statement_of(type(instance))
-    values = [field.get_db_prep_save(field.pre_save(instance, True), connection) for field in fields]
-    with connection.cursor() as cursor:
+    own = own_connection()
+    values = [field.get_db_prep_save(field.pre_save(instance, True), own) for field in fields]
+    with own.cursor() as cursor:
         cursor.execute(statement, values)
         if sets_key:
             instance.pk = cursor.fetchone()[0]
-    instance._state.adding, instance._state.db = False, connection.alias
+    instance._state.adding, instance._state.db = False, own.alias
 
 
 def update(instances: Sequence[models.Model], names: tuple[str, ...]) -> None:
     """Store these fields of instances of one model."""
     meta: Any = type(instances[0])._meta
     fields = [meta.get_field(name) for name in names]
-    quote = connection.ops.quote_name
+    own = own_connection()
+    quote = own.ops.quote_name
     changes = ", ".join(f"{quote(field.column)} = %s" for field in fields)
     statement = f"UPDATE {quote(meta.db_table)} SET {changes} WHERE {quote(meta.pk.column)} = %s"  # noqa: S608
     rows = [
-        [*(field.get_db_prep_save(field.pre_save(item, False), connection) for field in fields), item.pk]
-        for item in instances
+        [*(field.get_db_prep_save(field.pre_save(item, False), own) for field in fields), item.pk] for item in instances
     ]
-    with connection.cursor() as cursor:
+    with own.cursor() as cursor:
         cursor.executemany(statement, rows)
 
 

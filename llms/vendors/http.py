@@ -55,6 +55,7 @@ class Client:
         self._refusal = refusal
         self._direct = session(connect_timeout, Resolver(refusal))
         self._proxied = session(connect_timeout, aiohttp.ThreadedResolver())
+        self._proxies = getproxies()  # as the process was started with
 
     async def close(self) -> None:
         await self._direct.close()
@@ -97,7 +98,7 @@ class Client:
         """The 2xx answer, or why there is none. Returned and not raised: what aiohttp raises has the headers in it."""
         try:
             target = URL(url)
-            proxy = proxy_of(target)
+            proxy = self._proxy_of(target)
             self._check(target.host or "")
             response = await (self._proxied if proxy else self._direct).post(
                 target, data=body, headers={**HEADERS, **headers}, proxy=proxy, allow_redirects=False
@@ -117,6 +118,12 @@ class Client:
             )
         finally:
             response.close()
+
+    def _proxy_of(self, url: URL) -> str | None:
+        proxy = self._proxies.get(url.scheme)
+        if not proxy or proxy_bypass(url.host or ""):
+            return None
+        return proxy if "://" in proxy else f"http://{proxy}"
 
     def _check(self, host: str) -> None:
         """aiohttp asks no resolver for an address."""
@@ -178,13 +185,6 @@ def session(connect_timeout: float, resolver: AbstractResolver) -> aiohttp.Clien
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(connect=connect_timeout),
     )
-
-
-def proxy_of(url: URL) -> str | None:
-    proxy = getproxies().get(url.scheme)
-    if not proxy or proxy_bypass(url.host or ""):
-        return None
-    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def literal_address(host: str) -> Address | None:
