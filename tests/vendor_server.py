@@ -1,10 +1,11 @@
 """A vendor on a real socket, that does what the model's name says, good or bad.
 
-It speaks as the path wants it: like Anthropic at /v1/messages, Google AI below /v1beta/models, Ollama at /api/chat, and
-like OpenAI anywhere else.
+It speaks as the path wants it: like Anthropic at /v1/messages, Google AI at :streamGenerateContent, Ollama at /api/chat,
+and like OpenAI anywhere else.
 
-`ok` streams ANSWER, `ok:any text` that text. An error status is a number, `429-once` is one that is gone at the next
-request, `429:60` has that Retry-After. The others are in BEHAVIOURS; no other model is known (404).
+`ok` streams ANSWER, `ok:any text` that text, `recorded:text` the bytes of that name in RECORDED. An error status is a
+number, `429-once` is one that is gone at the next request, `429:60` has that Retry-After. The others are in BEHAVIOURS;
+no other model is known (404).
 """
 
 import asyncio
@@ -15,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import unquote
 
@@ -22,6 +24,7 @@ import pytest
 
 ANSWER = "The quick brown fox jumps over the lazy dog."
 HALF = "The quick brown fox"  # what `stall`, `close` and `garbage` send before they do it
+RECORDED = Path(__file__).parent / "llms" / "vendors" / "recorded"
 PATIENCE = 600  # seconds that `hang` and `stall` last
 
 
@@ -127,6 +130,7 @@ def unused_port() -> int:
 class OpenAI:
     """How an answer looks on the wire: the bytes of its parts, in the order in which they come."""
 
+    vendor = "openai"
     content_type = "text/event-stream"
     garbage = b'data: {"choices": [{"del\x00\xff\n\n'
     last = b"data: [DONE]\n\n"
@@ -160,6 +164,7 @@ class OpenAI:
 
 
 class Anthropic:
+    vendor = "anthropic"
     content_type = "text/event-stream; charset=utf-8"
     garbage = b'event: content_block_delta\ndata: {"type": "content_block_del\x00\xff\n\n'
     last = b'event: message_stop\ndata: {"type": "message_stop"}\n\n'
@@ -194,6 +199,7 @@ class Anthropic:
 
 
 class GoogleAI:
+    vendor = "google_ai"
     content_type = "text/event-stream"
     garbage = b'data: {"candidates": [{"con\x00\xff\n\n'
     last = b""
@@ -230,6 +236,7 @@ class GoogleAI:
 
 
 class Ollama:
+    vendor = "ollama"
     content_type = "application/x-ndjson"
     garbage = b'{"message": {"con\x00\xff\n'
     last = b""
@@ -263,7 +270,7 @@ Wire = OpenAI | Anthropic | GoogleAI | Ollama
 def wire_of(target: str) -> Wire:
     if target.startswith("/v1/messages"):
         return Anthropic()
-    if target.startswith("/v1beta/models/"):
+    if ":streamGenerateContent" in target:  # below /v1beta, or /v1 as Google's own client has it
         return GoogleAI()
     return Ollama() if target.startswith("/api/chat") else OpenAI()
 
@@ -395,6 +402,18 @@ async def whole(connection: Connection, text: str, asked: dict[str, Any]) -> Non
     connection.answer_whole(200, body, "Content-Type: application/json")
 
 
+async def recorded(connection: Connection, name: str, asked: dict[str, Any]) -> None:
+    """What a vendor streamed once, or answered at once where it is not divided into events."""
+    [path] = (path for path in (RECORDED / connection.wire.vendor).glob(f"{name}.*") if path.suffix != ".json")
+    body = path.read_bytes()
+    if path.suffix == ".sse" and body.lstrip().startswith((b"{", b"[")):
+        connection.answer_whole(200, body, "Content-Type: application/json")
+        return
+    connection.begin()
+    connection.send(body)
+    connection.transport.write(b"0\r\n\r\n")
+
+
 async def error_in_stream(connection: Connection, argument: str, asked: dict[str, Any]) -> None:
     connection.begin()
     await connection.send_words(HALF, asked)
@@ -514,6 +533,7 @@ BEHAVIOURS: dict[str, Callable[[Connection, str, dict[str, Any]], Awaitable[None
     "slow": slow,
     "count": count,
     "whole": whole,
+    "recorded": recorded,
     "error-in-stream": error_in_stream,
     "hang": hang,
     "stall": stall,
