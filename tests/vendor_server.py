@@ -1,7 +1,7 @@
 """A vendor on a real socket, that does what the model's name says, good or bad.
 
-It speaks as the path wants it: like Anthropic at /v1/messages, Google AI at :streamGenerateContent, Ollama at /api/chat,
-and like OpenAI anywhere else.
+It speaks as the path wants it: like Anthropic at /v1/messages, Google AI at :streamGenerateContent, Ollama at
+/api/chat, and like OpenAI anywhere else.
 
 `ok` streams ANSWER, `ok:any text` that text, `recorded:text` the bytes of that name in RECORDED. An error status is a
 number, `429-once` is one that is gone at the next request, `429:60` has that Retry-After. The others are in BEHAVIOURS;
