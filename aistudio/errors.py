@@ -49,6 +49,7 @@ TITLES = {
     "precondition_failed": "Changed meanwhile",
     "payload_too_large": "Body too large",
     "unsupported_media_type": "Media type not supported",
+    "vendor_failed": "The vendor does not give it",
     "throttled": "Too many requests",
     "error": "Internal error",
     "unavailable": "Temporarily unavailable",
@@ -85,6 +86,13 @@ class Conflict(exceptions.APIException):
 class PreconditionFailed(exceptions.APIException):
     status_code = HTTPStatus.PRECONDITION_FAILED
     default_code = "precondition_failed"
+
+
+class VendorFailed(exceptions.APIException):
+    """What a vendor was to give, it did not: neither the request nor this server is at fault."""
+
+    status_code = HTTPStatus.FAILED_DEPENDENCY
+    default_code = "vendor_failed"
 
 
 class PayloadTooLarge(exceptions.APIException):

@@ -27,7 +27,8 @@ class Operation:
     """An action.
 
     `returns` many with paging, or all, or events alone; `relation` is the one whose identifiers it takes or returns;
-    `answers` is a serializer of the answer other than the view's; `streams` says that its answer can be had as events.
+    `answers` is a serializer of the answer other than the view's; `streams` says that its answer can be had as events;
+    `fails` are statuses beyond those that every operation can have.
     """
 
     summary: str
@@ -38,6 +39,7 @@ class Operation:
     relation: str = ""
     answers: Any = None
     streams: bool = False
+    fails: tuple[HTTPStatus, ...] = ()
 
 
 STANDARD = {

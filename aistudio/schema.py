@@ -258,7 +258,7 @@ class AutoSchema(SpectacularAutoSchema):
         codes += [413, 415] if self.operation.takes != "nothing" else []
         codes += [409] if self.method != "GET" else []
         codes += [412] if self.method.lower() in CONDITIONAL else []
-        return [HTTPStatus(code) for code in sorted(codes)]
+        return [HTTPStatus(code) for code in sorted({*codes, *self.operation.fails})]
 
     def error_content(self) -> Schema:
         error = obj({"detail": STRING, "title": STRING})

@@ -3,6 +3,9 @@
 It speaks as the path wants it: like Anthropic at /v1/messages, Google AI at :streamGenerateContent, Ollama at
 /api/chat, and like OpenAI anywhere else.
 
+Asked with GET where a wire format has its list of models, it gives `offers`, two a page where there are pages; a key
+with `wrong` in it is refused, and so is every path that does not begin with `only_below`.
+
 `ok` streams ANSWER, `ok:any text` that text, `recorded:text` the bytes of that name in RECORDED. An error status is a
 number, `429-once` is one that is gone at the next request, `429:60` has that Retry-After. The others are in BEHAVIOURS;
 no other model is known (404).
@@ -61,6 +64,8 @@ class VendorServer:
         self.closed_at: list[float] = []  # when connections ended, whoever ended them; by time.monotonic()
         self.cut_at: list[float] = []  # those that the client closed within an answer
         self.times_asked: Counter[str] = Counter()  # by model
+        self.offers = ["ok", "small", "large"]
+        self.only_below = ""
         self._loop = asyncio.new_event_loop()
         self._transports: set[asyncio.Transport] = set()
 
@@ -318,10 +323,42 @@ class Connection(asyncio.Protocol):
         request = Received(method, target, headers, body, time.monotonic())
         self.server.requests.append(request)
         self.wire = wire_of(target)
-        self.answering = asyncio.get_running_loop().create_task(self.answer(request.model, body))
+        work = self.list_models(request) if method == "GET" else self.answer(request.model, body)
+        self.answering = asyncio.get_running_loop().create_task(work)
+
+    async def list_models(self, request: Received) -> None:
+        path, _, query = request.target.partition("?")
+        start = int(query.rpartition("=")[2]) if "after_id" in query or "pageToken" in query else 0
+        end = start + 2
+        names, more = self.server.offers[start:end], end < len(self.server.offers)
+        documents: dict[str, Any] = {
+            "/api/tags": {"models": [{"name": name, "size": 1} for name in self.server.offers]},
+            "/v1beta/models": {
+                "models": [
+                    {"name": f"models/{name}", "supportedGenerationMethods": ["generateContent"]} for name in names
+                ]
+                + [{"name": "models/embedding", "supportedGenerationMethods": ["embedContent"]}],
+                **({"nextPageToken": str(end)} if more else {}),
+            },
+            "/v1/models": {"object": "list", "data": [{"id": name} for name in self.server.offers]},
+        }
+        if "anthropic-version" in request.headers:
+            listed = [{"id": name, "type": "model"} for name in names]
+            documents["/v1/models"] = {"data": listed, "has_more": more, "last_id": str(end)}
+        if "wrong" in request.key:
+            self.refuse(401, "")
+        elif path not in documents or not path.startswith(self.server.only_below):
+            self.refuse(404, "")
+        else:
+            self.answer_whole(200, json.dumps(documents[path]).encode(), "Content-Type: application/json")
 
     async def answer(self, model: str, body: dict[str, Any]) -> None:
         self.server.times_asked[model] += 1
+        if "wrong" in self.server.requests[-1].key or not self.server.requests[-1].target.startswith(
+            self.server.only_below
+        ):
+            self.refuse(401 if "wrong" in self.server.requests[-1].key else 404, "")
+            return
         name, _, argument = model.partition(":")
         if name.endswith("-once"):
             name = name.removesuffix("-once") if self.server.times_asked[model] == 1 else "ok"

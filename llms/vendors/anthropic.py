@@ -2,10 +2,11 @@
 
 import re
 from typing import Any
+from urllib.parse import quote
 
 from llms.vendors.base import Call, Usage, Vendor, VendorError
 from llms.vendors.http import failure, message_in
-from llms.vendors.wire import Adapter, Parser, Request, alternating, count, settings
+from llms.vendors.wire import Adapter, Page, Parser, Request, alternating, count, settings
 
 ENDPOINT = "https://api.anthropic.com"
 VERSION = "2023-06-01"
@@ -124,11 +125,22 @@ class Anthropic(Adapter):
         }
         if system:
             body["system"] = system
-        headers = {"anthropic-version": VERSION}
-        if call.api_key:
-            headers["x-api-key"] = call.api_key
-        endpoint = (call.endpoint or ENDPOINT).rstrip("/").removesuffix("/v1")
-        return Request(f"{endpoint}/v1/messages", headers, body | known, ignored)
+        return Request(f"{base(call.endpoint)}/messages", headers_with(call.api_key), body | known, ignored)
+
+    def list_request(self, endpoint: str, api_key: str, page: str) -> tuple[str, dict[str, str]]:
+        after = f"&after_id={quote(page, safe='')}" if page else ""
+        return f"{base(endpoint)}/models?limit=1000{after}", headers_with(api_key)
+
+    def page_in(self, document: Any) -> Page:
+        return Page([model["id"] for model in document["data"]], document.get("has_more") and document.get("last_id"))
+
+
+def base(endpoint: str) -> str:
+    return f"{(endpoint or ENDPOINT).rstrip('/').removesuffix('/v1')}/v1"
+
+
+def headers_with(api_key: str) -> dict[str, str]:
+    return {"anthropic-version": VERSION, **({"x-api-key": api_key} if api_key else {})}
 
 
 ADAPTER: Vendor = Anthropic()

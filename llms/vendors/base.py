@@ -88,6 +88,7 @@ CODES = {  # why a vendor gave no complete answer, and whether asking again can 
     "unsupported": False,  # there is no adapter
     "refused_address": False,  # the endpoint is where no LLM may be
     "unreachable": True,  # no connection, or it closed before any answer
+    "untrusted": False,  # no certificate that is valid for the endpoint
     "timeout": True,  # no connection in time, or the vendor says that it took too long
     "unauthorized": False,  # 401, 403
     "rate_limited": True,  # 429
@@ -103,17 +104,25 @@ class VendorError(Exception):
     """Why there is no complete answer. What was given before it stays valid.
 
     `code` is one of CODES, `detail` is for people and has neither the key nor any header; `retryable` is as in CODES
-    unless the case knows better. `retry_after` is how many seconds the vendor asks to be left alone, if it does.
+    unless the case knows better. `retry_after` is how many seconds the vendor asks to be left alone, if it does;
+    `status` is that of its HTTP answer, where it was the answer that failed.
     """
 
     def __init__(
-        self, code: str, detail: str, *, retryable: bool | None = None, retry_after: float | None = None
+        self,
+        code: str,
+        detail: str,
+        *,
+        retryable: bool | None = None,
+        retry_after: float | None = None,
+        status: int | None = None,
     ) -> None:
         super().__init__(code, detail)
         self.code = code
         self.detail = detail
         self.retryable = CODES[code] if retryable is None else retryable
         self.retry_after = retry_after
+        self.status = status
 
     def __str__(self) -> str:
         return f"{self.code}: {self.detail}"
@@ -128,4 +137,8 @@ class Vendor(Protocol):
         Read to its end, the connection serves the next call. Closing the generator earlier, or cancelling who reads it,
         closes the connection at once, and with it ends the vendor's work.
         """
+        ...
+
+    async def models(self, endpoint: str, api_key: str, http: "Client") -> tuple[str, ...]:
+        """The names of the models that the vendor lists for chats, none where it has no list; raises VendorError."""
         ...

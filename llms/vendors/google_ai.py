@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from llms.vendors.base import Call, Usage, Vendor, VendorError
 from llms.vendors.http import OWN_WORDS
-from llms.vendors.wire import Adapter, Parser, Request, alternating, count, settings
+from llms.vendors.wire import Adapter, Page, Parser, Request, alternating, count, settings
 
 ENDPOINT = "https://generativelanguage.googleapis.com"
 VERSION = "v1beta"  # where the endpoint names none
@@ -99,18 +99,36 @@ class GoogleAI(Adapter):
             body["systemInstruction"] = {"parts": [{"text": system}]}
         if known:
             body["generationConfig"] = known
-        endpoint = (call.endpoint or ENDPOINT).rstrip("/")
-        if not re.search(r"/v\d\w*$", endpoint):
-            endpoint = f"{endpoint}/{VERSION}"
         model = quote(call.model.removeprefix("models/"), safe="")
-        headers = {"x-goog-api-key": call.api_key} if call.api_key else {}
-        return Request(f"{endpoint}/models/{model}:streamGenerateContent?alt=sse", headers, body, ignored)
+        url = f"{base(call.endpoint)}/models/{model}:streamGenerateContent?alt=sse"
+        return Request(url, headers_with(call.api_key), body, ignored)
+
+    def list_request(self, endpoint: str, api_key: str, page: str) -> tuple[str, dict[str, str]]:
+        token = f"&pageToken={quote(page, safe='')}" if page else ""
+        return f"{base(endpoint)}/models?pageSize=1000{token}", headers_with(api_key)
+
+    def page_in(self, document: Any) -> Page:
+        chatting = [
+            model["name"].removeprefix("models/")
+            for model in document.get("models") or ()  # an empty page has none
+            if "generateContent" in model.get("supportedGenerationMethods", ("generateContent",))
+        ]
+        return Page(chatting, document.get("nextPageToken"))
 
     def explained(self, error: VendorError) -> VendorError:
         """A wrong key is a bad request to Google."""
         if error.code == "bad_request" and WRONG_KEY.search(error.detail):
             return VendorError("unauthorized", OWN_WORDS[401])
         return error
+
+
+def base(endpoint: str) -> str:
+    endpoint = (endpoint or ENDPOINT).rstrip("/")
+    return endpoint if re.search(r"/v\d\w*$", endpoint) else f"{endpoint}/{VERSION}"
+
+
+def headers_with(api_key: str) -> dict[str, str]:
+    return {"x-goog-api-key": api_key} if api_key else {}
 
 
 ADAPTER: Vendor = GoogleAI()

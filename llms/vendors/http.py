@@ -48,11 +48,12 @@ class Client:
 
     `refusal` says why an address must not be connected to. It is asked for every address that a name has, and for one
     that a URL spells out. Proxies (HTTPS_PROXY, HTTP_PROXY, NO_PROXY) are the operator's choice and not asked about; a
-    proxy resolves names by itself.
+    proxy resolves names by itself. Without `retries` each question is asked once.
     """
 
-    def __init__(self, *, refusal: Refusal, connect_timeout: float = 10.0) -> None:
+    def __init__(self, *, refusal: Refusal, connect_timeout: float = 10.0, retries: bool = True) -> None:
         self._refusal = refusal
+        self._pauses = BACKOFF if retries else ()
         self._direct = session(connect_timeout, Resolver(refusal))
         self._proxied = session(connect_timeout, aiohttp.ThreadedResolver())
         self._proxies = getproxies()  # as the process was started with
@@ -67,9 +68,22 @@ class Client:
 
         Leaving the block closes the connection, unless the answer was read to its end. `secret` is in no error.
         """
+        async with self._answer("POST", url, body, headers, secret) as answer:
+            yield answer
+
+    @asynccontextmanager
+    async def get(self, url: str, *, headers: Mapping[str, str], secret: str) -> AsyncIterator["Answer"]:
+        """As `post`, for what is only read."""
+        async with self._answer("GET", url, None, {"Accept": "application/json", **headers}, secret) as answer:
+            yield answer
+
+    @asynccontextmanager
+    async def _answer(
+        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], secret: str
+    ) -> AsyncIterator["Answer"]:
         if not (secret.isascii() and secret.isprintable()):
             raise VendorError("unauthorized", "The API key has characters that no header can carry.")
-        response = await self._ask(url, body, headers, secret)
+        response = await self._ask(method, url, body, headers, secret)
         try:
             if response.content_type == "text/html":
                 raise VendorError("invalid_response", "There is a web page at the endpoint, not an API.")
@@ -79,10 +93,12 @@ class Client:
         finally:
             response.close()  # nothing, when the connection went back to the pool
 
-    async def _ask(self, url: str, body: bytes, headers: Mapping[str, str], secret: str) -> aiohttp.ClientResponse:
-        pauses = list(BACKOFF)
+    async def _ask(
+        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], secret: str
+    ) -> aiohttp.ClientResponse:
+        pauses = list(self._pauses)
         while True:
-            answer = await self._attempt(url, body, headers, secret)
+            answer = await self._attempt(method, url, body, headers, secret)
             if isinstance(answer, aiohttp.ClientResponse):
                 return answer
             if answer.code not in ASKED_AGAIN or not answer.retryable or not pauses:
@@ -93,15 +109,15 @@ class Client:
             await asyncio.sleep(pause if answer.retry_after is None else answer.retry_after)
 
     async def _attempt(
-        self, url: str, body: bytes, headers: Mapping[str, str], secret: str
+        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], secret: str
     ) -> aiohttp.ClientResponse | VendorError:
         """The 2xx answer, or why there is none. Returned and not raised: what aiohttp raises has the headers in it."""
         try:
             target = URL(url)
             proxy = self._proxy_of(target)
             self._check(target.host or "")
-            response = await (self._proxied if proxy else self._direct).post(
-                target, data=body, headers={**HEADERS, **headers}, proxy=proxy, allow_redirects=False
+            response = await (self._proxied if proxy else self._direct).request(
+                method, target, data=body, headers={**HEADERS, **headers}, proxy=proxy, allow_redirects=False
             )
         except VendorError as error:
             return error
@@ -147,6 +163,15 @@ class Answer:
         if not rest:
             raise VendorError("incomplete", "The vendor closed the connection before the end of the answer.")
         return rest
+
+    async def whole(self, most: int) -> bytes:
+        """All of it; raises VendorError where that is more than `most` bytes."""
+        body = bytearray()
+        while chunk := await self.read():
+            body += chunk
+            if len(body) > most:
+                raise VendorError("invalid_response", f"The vendor sent more than {most:,} bytes at once.")
+        return bytes(body)
 
     async def end(self) -> None:
         """Wait a moment for the end, so that the connection can serve again."""
@@ -207,7 +232,7 @@ def connection_failure(error: Exception) -> VendorError:
         case aiohttp.ClientConnectorDNSError():
             return VendorError("unreachable", "The name of the vendor's host has no address.")
         case aiohttp.ClientConnectorCertificateError():
-            return VendorError("unreachable", "The vendor has no certificate that is valid for it.", retryable=False)
+            return VendorError("untrusted", "The vendor has no certificate that is valid for it.")
         case aiohttp.ClientSSLError():
             return VendorError("unreachable", "The vendor does not speak TLS as it should.", retryable=False)
         case aiohttp.ClientHttpProxyError():
@@ -225,11 +250,11 @@ def connection_failure(error: Exception) -> VendorError:
 def failure(status: int, words: str, *, secret: str, retry_after: float | None = None) -> VendorError:
     """What a status means. `words` are the vendor's own, and shown where they cannot have the secret."""
     if 300 <= status < 400:
-        return VendorError("redirected", "The vendor has moved; the endpoint must name where to.")
+        return VendorError("redirected", "The vendor has moved; the endpoint must name where to.", status=status)
     code = CODES_OF_STATUS.get(status) or ("vendor_error" if status >= 500 else "bad_request")
     said = shown(words, secret)
     detail = OWN_WORDS.get(status) or (f"The vendor answered {status}" + (f": {said}" if said else "."))
-    return VendorError(code, detail, retry_after=retry_after)
+    return VendorError(code, detail, retry_after=retry_after, status=status)
 
 
 def shown(words: str, secret: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from llms.vendors.base import Call, Usage, Vendor
 from llms.vendors.sse import LONGEST, too_long
-from llms.vendors.wire import Adapter, Parser, Request, count, settings
+from llms.vendors.wire import Adapter, Page, Parser, Request, count, settings
 
 ENDPOINT = "http://localhost:11434"
 NAMES = {
@@ -93,9 +93,21 @@ class Ollama(Adapter):
         }
         if known:
             body["options"] = known
-        headers = {"Authorization": f"Bearer {call.api_key}"} if call.api_key else {}
-        endpoint = re.sub(r"/(api|v1)$", "", (call.endpoint or ENDPOINT).rstrip("/"))
-        return Request(f"{endpoint}/api/chat", headers, body, ignored)
+        return Request(f"{base(call.endpoint)}/chat", headers_with(call.api_key), body, ignored)
+
+    def list_request(self, endpoint: str, api_key: str, page: str) -> tuple[str, dict[str, str]]:
+        return f"{base(endpoint)}/tags", headers_with(api_key)
+
+    def page_in(self, document: Any) -> Page:
+        return Page([model["name"] for model in document["models"] or ()])
+
+
+def base(endpoint: str) -> str:
+    return re.sub(r"/(api|v1)$", "", (endpoint or ENDPOINT).rstrip("/")) + "/api"
+
+
+def headers_with(api_key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {api_key}"} if api_key else {}
 
 
 ADAPTER: Vendor = Ollama()

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from llms.vendors.base import Call, Usage, Vendor, VendorError
-from llms.vendors.wire import Adapter, Parser, Request, count, settings
+from llms.vendors.http import Client
+from llms.vendors.wire import Adapter, Page, Parser, Request, count, settings
 
 ENDPOINT = "https://api.openai.com/v1"
 AZURE_VERSION = "2024-10-21"  # the last general one with a date; what is under /openai/v1 needs none
@@ -156,6 +157,22 @@ class OpenAI(Adapter):
         if dialect is AZURE:
             url, headers = azure_url(endpoint), {"api-key": call.api_key}
         return Request(url, headers if call.api_key else {}, body | known, ignored)
+
+    async def models(self, endpoint: str, api_key: str, http: Client) -> tuple[str, ...]:
+        if dialect_of(endpoint) is AZURE:
+            return ()  # it is called by names of deployments, and lists the models that could be deployed
+        return await super().models(endpoint, api_key, http)
+
+    def list_request(self, endpoint: str, api_key: str, page: str) -> tuple[str, dict[str, str]]:
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        return f"{(endpoint or ENDPOINT).rstrip('/')}/models", headers
+
+    def page_in(self, document: Any) -> Page:
+        listed = document if type(document) is list else document["data"]  # Together sends it bare
+        # Mistral says what a model can do
+        return Page(
+            [model["id"] for model in listed or () if (model.get("capabilities") or {}).get("completion_chat", True)]
+        )
 
 
 def dialect_of(endpoint: str) -> Dialect:

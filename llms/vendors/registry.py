@@ -39,6 +39,6 @@ def load() -> None:
     import_module("llms.vendors.http")
 
 
-def client(*, refusal: "Refusal", connect_timeout: float = 10.0) -> "Client":
+def client(*, refusal: "Refusal", connect_timeout: float = 10.0, retries: bool = True) -> "Client":
     """An HTTP client for the running event loop, which adapters share; to be closed with `await client.close()`."""
-    return import_module("llms.vendors.http").Client(refusal=refusal, connect_timeout=connect_timeout)
+    return import_module("llms.vendors.http").Client(refusal=refusal, connect_timeout=connect_timeout, retries=retries)

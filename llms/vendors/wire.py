@@ -12,6 +12,10 @@ from llms.vendors.http import Client, failure, message_in, shown
 from llms.vendors.sse import Events
 
 LONGEST_BODY = 16 * 2**20  # bytes of an answer that is not streamed
+LONGEST_LIST = 4 * 2**20  # bytes of one page of a list of models
+MOST_PAGES = 10
+MOST_MODELS = 1_000
+LONGEST_NAME = 200  # as long as a model's name can be stored
 LONGEST_REASON = 50
 LARGEST_COUNT = 2**31 - 1
 UNKNOWN = "\ufffd"  # stands for what is no character, and for NUL, which no database holds
@@ -28,6 +32,13 @@ class Request(NamedTuple):
     ignored: tuple[str, ...]
 
 
+class Page(NamedTuple):
+    """A part of a vendor's list of models, and the mark of the next; empty where this is the last."""
+
+    names: list[Any]
+    next: Any = ""
+
+
 class Adapter(ABC):
     """Speaks one wire format over HTTP: its own say what is sent, and what reads the answer."""
 
@@ -36,6 +47,14 @@ class Adapter(ABC):
     @abstractmethod
     def request(self, call: Call) -> Request:
         """What is sent for this call."""
+
+    @abstractmethod
+    def list_request(self, endpoint: str, api_key: str, page: str) -> tuple[str, dict[str, str]]:
+        """The URL and the headers that ask for the models from the mark of a page on, or from the first."""
+
+    @abstractmethod
+    def page_in(self, document: Any) -> Page:
+        """The models in a list. What a vendor would not send may raise as it breaks."""
 
     def explained(self, error: VendorError) -> VendorError:
         """The error as this vendor means it, where it uses a status for something else."""
@@ -57,6 +76,27 @@ class Adapter(ABC):
                     raise parser.error
         except VendorError as error:
             raise self.explained(error) from None
+
+    async def models(self, endpoint: str, api_key: str, http: Client) -> tuple[str, ...]:
+        names: set[str] = set()
+        page: Any = ""
+        try:
+            for _ in range(MOST_PAGES):
+                url, headers = self.list_request(endpoint, api_key, str(page))
+                async with http.get(url, headers=headers, secret=api_key) as answer:
+                    listed, page = self._page(await answer.whole(LONGEST_LIST))
+                names |= {shown(name, api_key) for name in listed if type(name) is str and len(name) <= LONGEST_NAME}
+                if not page:
+                    break
+        except VendorError as error:
+            raise self.explained(error) from None
+        return tuple(sorted(filter(None, names))[:MOST_MODELS])
+
+    def _page(self, body: bytes) -> Page:
+        try:
+            return self.page_in(orjson.loads(body))
+        except (AttributeError, LookupError, TypeError, ValueError):
+            raise VendorError("invalid_response", "The vendor sent something that is no list of models.") from None
 
 
 class Documents(Protocol):
