@@ -7,12 +7,14 @@ port=${1:-8091}
 folder=$(mktemp -d)
 trap 'kill "$server" 2>/dev/null || true; rm -rf "$folder"' EXIT
 export DATABASE_URL="sqlite:///$folder/fuzz.sqlite3" HTTPS=0 NO_PROXY='*'
+nowhere=http://127.0.0.1:9 # for the LLMs that the fuzzer makes: no vendor is ever asked
 python=$PWD/.venv/bin/python
 $python manage.py migrate --verbosity 0
 $python manage.py demo
 AISTUDIO_TOKEN=$($python manage.py create_token admin@example.com)
 export AISTUDIO_TOKEN
-$python manage.py runserver "$port" >"$folder/log" 2>&1 &
+HTTP_PROXY=$nowhere HTTPS_PROXY=$nowhere NO_PROXY='' LLM_PRIVATE_NETWORKS=0 \
+    $python manage.py runserver "$port" >"$folder/log" 2>&1 &
 server=$!
 until curl --silent --fail "http://localhost:$port/health" >/dev/null; do sleep 0.1; done
 config=$PWD/schemathesis.toml

@@ -112,6 +112,8 @@ class CheckSerializer(PlainSerializer):
 class ModelSerializer(PlainSerializer):
     """A model, by the name that the vendor lists it under."""
 
+    name = serializers.CharField(read_only=True)
+
     class Meta:
         resource_name = "models"
         path = ""

@@ -123,6 +123,7 @@ class LLMViewSet(ResourceViewSet):
         returns="all",
         answers=ModelSerializer,
         fails=(HTTPStatus.FAILED_DEPENDENCY,),
+        pagination_class=None,
     )
     def models(self, request: Any, pk: int) -> Response:
         try:
@@ -131,7 +132,7 @@ class LLMViewSet(ResourceViewSet):
             raise VendorFailed(error.detail) from None
         if not self.speaks_jsonapi:
             return Response({"data": list(names)})
-        return Response(ModelSerializer([SimpleNamespace(pk=name) for name in names], many=True).data)
+        return Response(ModelSerializer([SimpleNamespace(pk=name, name=name) for name in names], many=True).data)
 
 
 class LLMSettingsFilters(filters.FilterSet):

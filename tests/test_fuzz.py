@@ -18,7 +18,8 @@ SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """A server of its own, for the fuzzer deletes what it finds: its address and environment."""
-    variables = environment(tmp_path)
+    nowhere = f"http://127.0.0.1:{free_port()}"  # for what it makes of LLMs: no vendor is ever asked
+    variables = environment(tmp_path, HTTP_PROXY=nowhere, HTTPS_PROXY=nowhere, NO_PROXY="")
     manage(variables, "migrate", "--verbosity", "0")
     manage(variables, "demo")
     address = f"127.0.0.1:{free_port()}"

@@ -82,6 +82,8 @@ MATRIX: dict[tuple[str, str], tuple[Any, int, int, int]] = {
     ("get", "llms/max-privacy-score?max_score=50"): (None, 403, 403, 200),
     ("get", "llms/min-privacy-score?min_score=50"): (None, 403, 403, 200),
     ("get", "llms/privacy-score-range?min_score=0&max_score=50"): (None, 403, 403, 200),
+    ("post", "llms/{llm}/check"): (None, 403, 403, 200),
+    ("get", "llms/{llm}/models"): (None, 403, 403, 200),
     ("get", "llm-settings"): (None, 403, 403, 200),
     ("post", "llm-settings"): ({"data": {"attributes": {"model_name": "new"}}}, 403, 403, 201),
     ("get", "llm-settings/{settings}"): (None, 403, 403, 200),

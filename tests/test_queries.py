@@ -55,6 +55,7 @@ DETAILS = {
     ("users/me", JSON, "bob"): 3,  # user, groups
     ("users/{bob}", JSON_API, "alice"): 3,
     ("llms/{llm}", JSON, "alice"): 2,
+    ("llms/{llm}/models", JSON, "alice"): 2,
     ("llm-settings/{settings}", JSON, "alice"): 2,
     ("sessions/{session}", JSON, "bob"): 2,
     ("sessions/{session}?include=chat", JSON_API, "bob"): 3,  # session with chat, groups

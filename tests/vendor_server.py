@@ -4,7 +4,7 @@ It speaks as the path wants it: like Anthropic at /v1/messages, Google AI at :st
 /api/chat, and like OpenAI anywhere else.
 
 Asked with GET where a wire format has its list of models, it gives `offers`, two a page where there are pages; a key
-with `wrong` in it is refused, and so is every path that does not begin with `only_below`.
+with `wrong` in it is refused, and so is every path that is not in `paths`, where those are set.
 
 `ok` streams ANSWER, `ok:any text` that text, `recorded:text` the bytes of that name in RECORDED. An error status is a
 number, `429-once` is one that is gone at the next request, `429:60` has that Retry-After. The others are in BEHAVIOURS;
@@ -65,7 +65,7 @@ class VendorServer:
         self.cut_at: list[float] = []  # those that the client closed within an answer
         self.times_asked: Counter[str] = Counter()  # by model
         self.offers = ["ok", "small", "large"]
-        self.only_below = ""
+        self.paths: set[str] = set()
         self._loop = asyncio.new_event_loop()
         self._transports: set[asyncio.Transport] = set()
 
@@ -347,17 +347,16 @@ class Connection(asyncio.Protocol):
             documents["/v1/models"] = {"data": listed, "has_more": more, "last_id": str(end)}
         if "wrong" in request.key:
             self.refuse(401, "")
-        elif path not in documents or not path.startswith(self.server.only_below):
+        elif path not in documents or path not in (self.server.paths or documents):
             self.refuse(404, "")
         else:
             self.answer_whole(200, json.dumps(documents[path]).encode(), "Content-Type: application/json")
 
     async def answer(self, model: str, body: dict[str, Any]) -> None:
         self.server.times_asked[model] += 1
-        if "wrong" in self.server.requests[-1].key or not self.server.requests[-1].target.startswith(
-            self.server.only_below
-        ):
-            self.refuse(401 if "wrong" in self.server.requests[-1].key else 404, "")
+        asked = self.server.requests[-1]
+        if "wrong" in asked.key or (self.server.paths and asked.target not in self.server.paths):
+            self.refuse(401 if "wrong" in asked.key else 404, "")
             return
         name, _, argument = model.partition(":")
         if name.endswith("-once"):

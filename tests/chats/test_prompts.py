@@ -77,12 +77,15 @@ def test_tokens_are_estimated_by_bytes() -> None:
 @pytest.mark.parametrize(
     ("model", "max_tokens", "expected"),
     [
-        ("gpt-4", None, 8_192 - 4_096),
+        ("gpt-4", None, 8_192 // 2),
         ("gpt-4", 1_000, 8_192 - 1_000),
         ("gpt-4", 8_000, 8_192 // 2),
-        ("gpt-4o-mini-2024-07-18", None, 128_000 - 4_096),  # the longest prefix, not gpt-4
-        ("openai/gpt-4", None, 8_192 - 4_096),
-        ("claude-opus", 2_000, 198_000),
+        ("gpt-4o-mini-2024-07-18", None, 128_000 - 16_000),  # the longest prefix, not gpt-4
+        ("openai/gpt-4", 1_000, 8_192 - 1_000),
+        ("claude-opus-4-5", 2_000, 198_000),
+        ("claude-opus-4-6", 2_000, 998_000),
+        ("gpt-5.4-mini", 1_000, 399_000),
+        ("gpt-5.4", 50_000, 1_000_000),
         ("demo", None, None),
         ("my-gpt-4", None, None),
         ("", None, None),
