@@ -71,7 +71,7 @@ class ModelNames:
         except Unavailable:
             offers = {}
         options = [
-            (name, llm.name)
+            (name, llm.name if len(asked) > 1 else "")
             for llm in asked
             if not isinstance(offer := offers.get(llm.pk, ()), VendorError)
             for name in offer
