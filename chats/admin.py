@@ -24,7 +24,7 @@ class ChatAdmin(Admin):
     def get_fieldsets(self, request: HttpRequest, obj: Chat | None = None) -> Any:
         fieldsets = (
             (None, {"fields": ("name", "description")}),
-            ("Model", {"fields": ("llm", "llm_settings", "system_prompt")}),
+            ("Model", {"fields": ("llm", "llm_settings", "system_prompt", "llm_titles")}),
             ("Who may use it", {"fields": ("groups",)}),
         )
         return (*fieldsets, ("Dates", {"fields": ("created_at", "updated_at")})) if obj else fieldsets

@@ -41,6 +41,7 @@ class Exchange:
     answer: Message
     vendor: str = ""
     call: Call | None = None
+    wants_title: bool = False  # of the LLM, if its session has none yet
 
 
 def ask(
@@ -172,7 +173,7 @@ def begin(session: Session, question: Message, worker: Callable[[], UUID], key: 
         first = session.messages.order_by("sequence").first() if question.parent_id else question
         session.name = title_of((first or question).text)
     update([session], ("leaf", "last_sequence", "name", "name_folded", "updated_at"))
-    return Exchange(question, answer, llm.vendor, call)
+    return Exchange(question, answer, llm.vendor, call, session.chat.llm_titles)
 
 
 def history(leaf_id: int | None) -> list[Turn]:

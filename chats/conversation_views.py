@@ -33,7 +33,7 @@ from chats import conversation, runs
 from chats.conversation import Exchange
 from chats.events import DONE, Position, follow, is_place
 from chats.feeds import Reader
-from chats.models import Message, MessageQuerySet, Run, Session
+from chats.models import Message, MessageQuerySet, Run, Session, Title
 from chats.serializers import (
     MessageSerializer,
     QuestionSerializer,
@@ -135,11 +135,20 @@ class SessionViewSet(Streaming, ResourceViewSet):
 
     @operation("Sum up what the answers of a session took", detail=True, path="usage", answers=SessionUsageSerializer)
     def usage(self, request: Request, pk: UUID) -> Response:
-        answers = self.get_object().messages.filter(role=Message.Role.ASSISTANT)
-        sums = {name: Sum(name, default=0) for name in ("input_tokens", "output_tokens")}
-        guesses = Count("pk", filter=Q(estimated=True))
-        found = answers.aggregate(answers=Count("pk"), guesses=guesses, cached_tokens=Sum("cached_tokens"), **sums)
-        return self.answer_one(SimpleNamespace(**found, session=pk, estimated=found["guesses"] > 0))
+        session = self.get_object()
+        answers = took(session.messages.filter(role=Message.Role.ASSISTANT))
+        titles = took(Title.objects.filter(session=session))
+        cached = [each["cached_tokens"] for each in (answers, titles) if each["cached_tokens"] is not None]
+        sums = SimpleNamespace(
+            session=pk,
+            answers=answers["calls"],
+            titles=titles["calls"],
+            input_tokens=answers["input_tokens"] + titles["input_tokens"],
+            output_tokens=answers["output_tokens"] + titles["output_tokens"],
+            cached_tokens=sum(cached) if cached else None,
+            estimated=answers["guesses"] + titles["guesses"] > 0,
+        )
+        return self.answer_one(sums)
 
     @operation(
         "Stop the answer of a session",
@@ -338,6 +347,13 @@ class RecordViewSet(ResourceViewSet):
         if not self.user.is_admin:
             raise PermissionDenied(f"These are not yours; your own id is {self.user.pk}.")
         return self.answer_list(self.queryset.filter(user=user_id))
+
+
+def took(calls: QuerySet[Any]) -> dict[str, Any]:
+    """The sums of what these calls of vendors took."""
+    sums = {name: Sum(name, default=0) for name in ("input_tokens", "output_tokens")}
+    guesses = Count("pk", filter=Q(estimated=True))
+    return calls.aggregate(calls=Count("pk"), guesses=guesses, cached_tokens=Sum("cached_tokens"), **sums)
 
 
 def stream(answer: Message, question: Message | None, place: int = -1) -> EventStream:

@@ -11,6 +11,7 @@ from django.utils import timezone
 from aistudio.names import FoldedField
 from groups.models import Group, User
 from llms.models import LLM, LLMSettings
+from llms.vendors.base import Usage
 
 
 class ChatQuerySet(models.QuerySet["Chat"]):
@@ -32,6 +33,11 @@ class Chat(models.Model):
     llm = models.ForeignKey(LLM, on_delete=models.PROTECT, related_name="chats", verbose_name="LLM")
     llm_settings = models.ForeignKey(
         LLMSettings, on_delete=models.PROTECT, related_name="chats", verbose_name="LLM settings"
+    )
+    llm_titles = models.BooleanField(
+        "titles by the LLM",
+        default=False,
+        help_text="After its first answer a conversation gets its title from the LLM: one more call, counted in usage.",
     )
     groups = models.ManyToManyField(
         Group, related_name="chats", blank=True, help_text="Who may use it; only administrators, when empty."
@@ -111,7 +117,32 @@ BRANCH = """
 """
 
 
-class Message(models.Model):
+class Metered(models.Model):
+    """What a call of a vendor took. Each call is a row of a model of this kind, so that it can be accounted for."""
+
+    model = models.CharField(max_length=200, null=True)  # noqa: DJ001  (the API says null)
+    input_tokens = models.BigIntegerField(null=True)
+    output_tokens = models.BigIntegerField(null=True)
+    cached_tokens = models.BigIntegerField(null=True)
+    estimated = models.BooleanField(default=False, help_text="Whether a count is ours, for the vendor said none.")
+    latency_ms = models.BigIntegerField(null=True)
+    time_to_first_token_ms = models.BigIntegerField(null=True)
+
+    class Meta:
+        abstract = True
+
+    def count(self, usage: Usage) -> None:
+        """What the vendor counted is what is stored."""
+        if usage.input_tokens is not None:
+            self.input_tokens = usage.input_tokens
+        self.output_tokens, self.cached_tokens = usage.output_tokens, usage.cached_tokens
+        self.estimated = usage.input_tokens is None or usage.output_tokens is None
+
+
+USAGE = ("input_tokens", "output_tokens", "cached_tokens", "estimated", "latency_ms", "time_to_first_token_ms")
+
+
+class Message(Metered):
     """A question or an answer. Messages form a tree: regenerate and edit add to it, and nothing is lost."""
 
     class Role(models.TextChoices):
@@ -136,14 +167,7 @@ class Message(models.Model):
     error_code = models.CharField(max_length=50, blank=True)
     error_detail = models.TextField(blank=True)
     error_retryable = models.BooleanField(default=False)
-    model = models.CharField(max_length=200, null=True)  # noqa: DJ001
     ignored_settings = models.JSONField(default=list, help_text="Settings that the vendor does not know.")
-    input_tokens = models.BigIntegerField(null=True)
-    output_tokens = models.BigIntegerField(null=True)
-    cached_tokens = models.BigIntegerField(null=True)
-    estimated = models.BooleanField(default=False, help_text="Whether a count is ours, for the vendor said none.")
-    latency_ms = models.BigIntegerField(null=True)
-    time_to_first_token_ms = models.BigIntegerField(null=True)
     idempotency_key = models.CharField(max_length=200, null=True)  # noqa: DJ001  (empty ones would not be unique)
     created_at = models.DateTimeField("created", default=timezone.now)
 
@@ -177,7 +201,18 @@ class Message(models.Model):
         return {"code": self.error_code, "detail": self.error_detail, "retryable": self.error_retryable}
 
 
-USAGE = ("input_tokens", "output_tokens", "cached_tokens", "estimated", "latency_ms", "time_to_first_token_ms")
+class Title(Metered):
+    """That the LLM of a session was asked for its title, which happens once, and what it took.
+
+    It is stored before the call, so that no other worker makes it, and a call whose worker dies is not forgotten.
+    """
+
+    session = models.OneToOneField(Session, on_delete=models.CASCADE, primary_key=True, related_name="title")
+    error_code = models.CharField(max_length=50, blank=True, help_text="Why there is none of it.")
+    created_at = models.DateTimeField("created", default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"Title of session {self.session_id}"
 
 
 class Run(models.Model):

@@ -20,7 +20,7 @@ from django.conf import settings
 from django.db import DatabaseError, close_old_connections
 
 from aistudio.errors import Unavailable
-from chats import conversation, prompts
+from chats import conversation, prompts, titles
 from chats.conversation import Exchange
 from chats.events import LONGEST_ANSWER
 from chats.feeds import Feed
@@ -111,19 +111,12 @@ class Run(Feed):
             if self.length > LONGEST_ANSWER:
                 raise OverflowError
         elif type(value) is Usage:
-            self.count(value)
+            self.message.count(value)
         elif type(value) is Finish:
             self.message.finish_reason = value.reason
             self.limit = min(self.limit, USAGE_TIMEOUT)
         elif type(value) is Ignored:
             self.message.ignored_settings = list(value.settings)
-
-    def count(self, usage: Usage) -> None:
-        """What the vendor counted is what is stored."""
-        if usage.input_tokens is not None:
-            self.message.input_tokens = usage.input_tokens
-        self.message.output_tokens, self.message.cached_tokens = usage.output_tokens, usage.cached_tokens
-        self.message.estimated = usage.input_tokens is None or usage.output_tokens is None
 
     @property
     def is_growing(self) -> bool:
@@ -336,6 +329,8 @@ class Worker:
             del self.runs[run.message.pk]
             run.stored, run.fresh = run.message.text, []
             (run.end if run.message.pk in standing.own else run.lose)()
+            if run.exchange.wants_title and run.message.status == Message.Status.COMPLETE and not self.closing:
+                self.spawn(titles.make(run.exchange, self.http, self.in_database))
         if not self.runs:
             self.emptied.set()
         for message_id in self.runs.keys() & (begun - standing.own):

@@ -32,6 +32,7 @@ class ChatSerializer(ResourceSerializer):
             "name",
             "description",
             "system_prompt",
+            "llm_titles",
             "llm",
             "llm_settings",
             "groups",
@@ -204,6 +205,7 @@ class MessageSerializer(ResourceSerializer):
 
 class SessionUsageSerializer(PlainSerializer):
     answers = serializers.IntegerField(read_only=True)
+    titles = serializers.IntegerField(read_only=True, help_text="Calls for a title, which are in all sums.")
     input_tokens = serializers.IntegerField(read_only=True)
     output_tokens = serializers.IntegerField(read_only=True)
     cached_tokens = serializers.IntegerField(read_only=True, allow_null=True, help_text="null: no vendor said.")

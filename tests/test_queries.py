@@ -59,7 +59,7 @@ DETAILS = {
     ("llm-settings/{settings}", JSON, "alice"): 2,
     ("sessions/{session}", JSON, "bob"): 2,
     ("sessions/{session}?include=chat", JSON_API, "bob"): 3,  # session with chat, groups
-    ("sessions/{session}/usage", JSON, "bob"): 3,  # session, sums
+    ("sessions/{session}/usage", JSON, "bob"): 4,  # session, sums of answers, of titles
     ("sessions/{session}/messages/{answer}", JSON, "bob"): 3,  # session, message
     ("chat-history-records/{record}", JSON, "bob"): 2,
 }

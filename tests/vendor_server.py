@@ -358,6 +358,9 @@ class Connection(asyncio.Protocol):
         if "wrong" in asked.key or (self.server.paths and asked.target not in self.server.paths):
             self.refuse(401 if "wrong" in asked.key else 404, "")
             return
+        await self.behave(model, body)
+
+    async def behave(self, model: str, body: dict[str, Any]) -> None:
         name, _, argument = model.partition(":")
         if name.endswith("-once"):
             name = name.removesuffix("-once") if self.server.times_asked[model] == 1 else "ok"
@@ -418,6 +421,27 @@ async def echo(connection: Connection, argument: str, asked: dict[str, Any]) -> 
     """The last message of the user."""
     questions = [text for role, text in connection.wire.asked(asked) if role == "user"]
     await ok(connection, questions[-1], asked)
+
+
+async def titling(connection: Connection, behaviour: str, asked: dict[str, Any]) -> None:
+    """Behaves as `titling:slow:20` says when it is asked for a title, and well otherwise."""
+    if is_for_title(connection.wire.asked(asked)):
+        await connection.behave(behaviour, asked)
+    else:
+        await ok(connection, ANSWER, asked)
+
+
+def is_for_title(asked: list[tuple[str, str]]) -> bool:
+    return any("A title of two to six words" in text for _, text in asked)
+
+
+async def think(connection: Connection, text: str, asked: dict[str, Any]) -> None:
+    """Thinks before it answers, as models behind OpenAI's format do."""
+    connection.begin()
+    connection.send(connection.wire.event({"choices": [{"index": 0, "delta": {"reasoning_content": HALF}}]}))
+    await connection.send_words(text or ANSWER, asked)
+    connection.finish(9, asked)
+    await connection.end()
 
 
 async def slow(connection: Connection, words: str, asked: dict[str, Any]) -> None:
@@ -566,6 +590,8 @@ async def done_then_open(connection: Connection, argument: str, asked: dict[str,
 BEHAVIOURS: dict[str, Callable[[Connection, str, dict[str, Any]], Awaitable[None]]] = {
     "ok": ok,
     "echo": echo,
+    "titling": titling,
+    "think": think,
     "slow": slow,
     "count": count,
     "whole": whole,

@@ -592,7 +592,14 @@ def test_the_usage_of_a_session_sums_all_branches(bob: Person, session: Session,
     answers.update(input_tokens=5, output_tokens=2, cached_tokens=1)
     usage = bob.get(f"{path}/usage").json()
     assert (usage["type"], usage["id"]) == ("session-usages", str(session.uuid))
-    counted = {"answers": 3, "input_tokens": 15, "output_tokens": 6, "cached_tokens": 3, "estimated": False}
+    counted = {
+        "answers": 3,
+        "titles": 0,
+        "input_tokens": 15,
+        "output_tokens": 6,
+        "cached_tokens": 3,
+        "estimated": False,
+    }
     assert usage["attributes"] == counted
     answers.filter(pk=first.pk).update(estimated=True, cached_tokens=None)
     usage = bob.get(f"{path}/usage", Accept=JSON_API).json()["data"]
