@@ -435,6 +435,13 @@ def is_for_title(asked: list[tuple[str, str]]) -> bool:
     return any("A title of two to six words" in text for _, text in asked)
 
 
+async def patient(connection: Connection, times: str, asked: dict[str, Any]) -> None:
+    """Answers once the model has been asked so many times."""
+    while connection.server.times_asked[asked["model"]] < int(times):  # noqa: ASYNC110  (nobody tells when)
+        await asyncio.sleep(0.01)
+    await ok(connection, ANSWER, asked)
+
+
 async def think(connection: Connection, text: str, asked: dict[str, Any]) -> None:
     """Thinks before it answers, as models behind OpenAI's format do."""
     connection.begin()
@@ -591,6 +598,7 @@ BEHAVIOURS: dict[str, Callable[[Connection, str, dict[str, Any]], Awaitable[None
     "ok": ok,
     "echo": echo,
     "titling": titling,
+    "patient": patient,
     "think": think,
     "slow": slow,
     "count": count,

@@ -37,6 +37,7 @@ REPLIES = {  # of an LLM that was asked for a title, and what becomes of them
 }
 TITLES = {'ok:## **Title: "Foxes and dogs"**': "Foxes and dogs", "think:Foxes": "Foxes"}  # by the vendor's behaviour
 NO_TITLES = ("count:200", "401", "error-in-stream")  # the first is too much for a title, and cut off
+LATE = "patient:3"  # a title that comes when the model is asked once more
 on_sqlite = pytest.mark.parametrize("studio", ["sqlite"], indirect=True)
 
 
@@ -92,11 +93,10 @@ def world(studio: Studio) -> Iterator[World]:
 
 
 def test_who_asks_on_at_once_waits_for_nothing_and_all_is_counted(world: World) -> None:
-    model = "titling:slow:10"  # half a second
+    model = "titling:patient:03"  # LATE by another name
     session = world.session(model, settings={"temperature": 0.5, "stop_words": ["o"]})
     for server in (0, 1):
         world.ask(session, f"{QUESTION} " * 1_000, server)
-    assert not world.is_counted(session)
     until(lambda: world.is_counted(session))
 
     [asked] = world.asked_for_titles(model)
@@ -108,8 +108,8 @@ def test_who_asks_on_at_once_waits_for_nothing_and_all_is_counted(world: World) 
     usage = world.usage(session)
     assert usage["answers"] == len(answers) == 2
     assert usage["input_tokens"] == len(text.split()) + sum(answer["input_tokens"] for answer in answers)
-    assert usage["output_tokens"] == 10 + sum(answer["output_tokens"] for answer in answers)
-    assert world.name(session) == " ".join(map(str, range(1, 11)))
+    assert usage["output_tokens"] == len(ANSWER.split()) + sum(answer["output_tokens"] for answer in answers)
+    assert world.name(session) == ANSWER
 
 
 @on_sqlite
@@ -117,14 +117,15 @@ def test_a_title_is_what_the_llm_says_else_that_of_the_text(world: World) -> Non
     failures = world.studio.log.count("got no title")
     off, named = world.session("titling:ok:off", llm_titles=False), world.session("titling:ok:named")
     world.rename(named)
-    sessions = {behaviour: world.session(f"titling:{behaviour}") for behaviour in (*TITLES, *NO_TITLES, "slow:6")}
+    sessions = {behaviour: world.session(f"titling:{behaviour}") for behaviour in (*TITLES, *NO_TITLES, LATE)}
     for session in (off, named, *sessions.values()):
         assert world.ask(session)["attributes"]["text"] == ANSWER
-    world.rename(sessions["slow:6"])  # meanwhile
+    world.rename(sessions[LATE])
+    world.ask(sessions[LATE])
     until(lambda: world.studio.log.count("got no title") == failures + len(NO_TITLES))
-    until(lambda: all(world.is_counted(sessions[behaviour]) for behaviour in (*TITLES, "slow:6")))
+    until(lambda: all(world.is_counted(sessions[behaviour]) for behaviour in (*TITLES, LATE)))
 
-    expected = {**TITLES, **dict.fromkeys(NO_TITLES, OWN), "slow:6": "Mine"}
+    expected = {**TITLES, **dict.fromkeys(NO_TITLES, OWN), LATE: "Mine"}
     assert {behaviour: world.name(session) for behaviour, session in sessions.items()} == expected
     assert (world.name(off), world.name(named)) == (OWN, "Mine")
     for behaviour, session in sessions.items():
@@ -154,7 +155,7 @@ def test_a_server_that_is_stopped_does_not_wait_for_a_title(world: World) -> Non
         until(lambda: world.asked_for_titles("titling:stall"))
         begun = time.monotonic()
         server.stop()
-        assert time.monotonic() - begun < 4
+        assert time.monotonic() - begun < 8
     usage = world.usage(session)
     assert (usage["titles"], usage["estimated"], world.name(session)) == (1, True, OWN)
     assert usage["output_tokens"] > len(ANSWER.split())  # what had arrived is estimated
