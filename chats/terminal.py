@@ -1,0 +1,486 @@
+"""Talking in a terminal: what `manage.py chat` asks, follows, and shows.
+
+The answers are made by a Worker of this process, in a thread with an event loop of its own, as a server makes them; the
+main thread reads the keyboard and shows what comes. No control character of a text or a name reaches a terminal.
+"""
+
+import asyncio
+import logging
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any, TextIO
+
+from django.core.management.base import CommandError
+from django.db import close_old_connections
+from django.db.models import QuerySet
+from rest_framework.exceptions import APIException
+from rich.console import Console
+from rich.text import Text
+
+from aistudio.names import fold
+from chats import conversation, runs
+from chats.access import situation
+from chats.conversation import Exchange
+from chats.feeds import Reader
+from chats.models import Chat, Message, Session
+from chats.runs import Worker
+from chats.screen import INTERVAL, Growing, Plain, clean, silent_keys, typed
+from chats.serializers import QuestionSerializer
+from groups.models import User
+
+try:
+    import readline
+except ImportError:  # a Python without it: lines are typed, and cannot be edited
+    readline = None  # type: ignore[assignment]
+
+EXCHANGES = 2  # that are shown of a conversation which is resumed
+MOST_CHATS = 50  # that are listed
+FAILED, INTERRUPTED_BY_KEY = 1, 130  # exit statuses
+
+COMMANDS = {
+    "/retry": "ask for another answer to the last question",
+    "/stop": "stop the answer, as Ctrl-C does, also one that is made elsewhere",
+    "/new": "begin a new conversation",
+    "/chats": "list the chats; with a name or number, go to that one",
+    "/help": "show this",
+    "/quit": "leave, as Ctrl-D does",
+}
+MORE_HELP = "All else is a question. A line that ends with \\ goes on in the next one."
+
+
+def refused(reason: str, status: int = FAILED) -> CommandError:
+    return CommandError(clean(reason), returncode=status)
+
+
+class CleanFormatter(logging.Formatter):
+    """A log that a person reads between other lines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return clean(super().format(record))
+
+
+# the process
+
+
+@contextmanager
+def answering() -> Iterator[Worker]:
+    """A worker that answers in this process; what it still makes at the end is kept, as interrupted."""
+    begun: Future[tuple[Worker, asyncio.Event]] = Future()
+
+    async def live() -> None:
+        async with Worker() as worker:
+            leave = asyncio.Event()
+            begun.set_result((worker, leave))
+            await leave.wait()
+
+    thread = Thread(target=lambda: asyncio.run(live()), name="answers")
+    thread.start()
+    worker, leave = begun.result()
+    try:
+        yield worker
+    finally:
+        worker.loop.call_soon_threadsafe(worker.hurry)
+        worker.loop.call_soon_threadsafe(leave.set)
+        thread.join()
+
+
+@contextmanager
+def interruptible(stop: Callable[[], None]) -> Iterator[None]:
+    """Within it Ctrl-C calls `stop`, wherever the program is, and raises nothing."""
+    before = signal.signal(signal.SIGINT, lambda *_: stop())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def leave_on_signals() -> None:
+    """Let the end of a terminal or a machine be an orderly one, that loses nothing."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda sent, _: sys.exit(128 + sent))
+
+
+# who, and where
+
+
+def chats_of(user: User) -> QuerySet[Chat]:
+    return Chat.objects.visible_to(user).order_by("name_folded", "pk")
+
+
+def listing(user: User) -> str:
+    """The chats that a user may use, each with its number; raises CommandError where there is none."""
+    chats = list(chats_of(user)[: MOST_CHATS + 1])
+    if not chats:
+        raise refused(situation(user))
+    more = "\n     …  and more; name one." if len(chats) > MOST_CHATS else ""
+    return clean("\n".join(f"{chat.pk:>6}  {' '.join(clean(chat.name).split())}" for chat in chats[:MOST_CHATS]) + more)
+
+
+def find_chat(user: User, wanted: str) -> Chat:
+    """The chat with this name or number among those of the user; raises CommandError."""
+    chats = chats_of(user)
+    found = list(chats.filter(name_folded=fold(wanted))[:MOST_CHATS])
+    if not found and wanted.isascii() and wanted.isdecimal() and len(wanted) < 19:
+        found = list(chats.filter(pk=int(wanted)))
+    if not found:
+        raise refused(
+            f"There is no chat {wanted!r} that {user} may use; manage.py explain_access says why one may not."
+            f" {situation(user)}"
+        )
+    if len(found) > 1:
+        numbers = ", ".join(str(chat.pk) for chat in found)
+        raise refused(f"Several chats are named {wanted!r}; take one by its number: {numbers}.")
+    return found[0]
+
+
+def last_session(user: User, chat: Chat) -> Session | None:
+    """The conversation that the user had last in this chat, without those put away."""
+    return Session.objects.visible_to(user).filter(chat=chat, archived=False).first()
+
+
+class Talk:
+    """A user in a chat: every verb is the API's, with the rights that the user has at that moment."""
+
+    def __init__(self, user: User, chat: Chat, worker: Worker) -> None:
+        self.user, self.chat, self.worker = user, chat, worker
+        self.session: Session | None = None  # the first question makes one
+
+    def asking_user(self) -> User:
+        """The user as they are now; raises CommandError."""
+        user = User.objects.filter(pk=self.user.pk, is_active=True).first()
+        if user is None:
+            raise refused(f"{self.user} may not sign in any more.")
+        return user
+
+    def ask(self, text: str) -> Message:
+        """Put a question; returns the answer that is being made. Raises CommandError, and nothing is stored then."""
+        if not_utf_8(text):
+            raise refused("The question is not UTF-8.")
+        serializer = QuestionSerializer(data={"text": text})
+        if not serializer.is_valid():
+            raise refused(" ".join(map(str, serializer.errors["text"])))
+        if self.session:
+            return self.begin(conversation.ask, self.session, text=text)
+        user = self.asking_user()
+        if not Chat.objects.visible_to(user).filter(pk=self.chat.pk).exists():
+            raise self.closed()
+        session = Session.objects.create(user=user, chat=self.chat)
+        try:
+            answer = self.begin(conversation.ask, session, text=text)
+        except CommandError:
+            session.delete()
+            raise
+        self.session = session
+        return answer
+
+    def retry(self) -> Message:
+        """Ask for another answer to the last question; returns it. Raises CommandError."""
+        newest = self.newest()
+        if self.session is None or newest is None:
+            raise refused("There is no question yet.")
+        return self.begin(conversation.regenerate, self.session, message=newest.pk)
+
+    def begin(self, verb: Callable[..., Exchange], session: Session, **said: Any) -> Message:
+        try:
+            exchange = verb(user=self.asking_user(), session=session.uuid, worker=lambda: runs.current().id, **said)
+        except (Session.DoesNotExist, Message.DoesNotExist):
+            raise self.closed() from None
+        except APIException as reason:  # a Conflict: the answer before is not whole, the LLM is switched off
+            raise refused(str(reason.detail)) from None
+        self.worker.begin(exchange)
+        return exchange.answer
+
+    def closed(self) -> CommandError:
+        return refused(f"{self.chat} is not open to {self.user} any more.")
+
+    def stop(self) -> None:
+        """Stop what is being answered in this conversation, here or elsewhere; raises CommandError if nothing is."""
+        if self.session is None or not conversation.request_stop(session=self.session):
+            raise refused("Nothing is being answered in this conversation.")
+        newest = self.newest()
+        if newest:
+            runs.stop(newest.pk)
+
+    def newest(self) -> Message | None:
+        """The answer that the next question comes after."""
+        session = self.session and Session.objects.visible_to(self.asking_user()).filter(pk=self.session.pk)
+        found = session and session.select_related("leaf").first()
+        return found.leaf if found else None
+
+    def last_messages(self) -> list[Message]:
+        newest = self.newest()
+        if newest is None:
+            return []
+        return [*Message.objects.branch(newest.pk).order_by("-sequence")[: 2 * EXCHANGES]][::-1]
+
+    def follow(self, answer: Message, view: "Growing | Plain", events: "Events") -> Message:
+        """Show an answer until it has ended, and stop it when the events say so; returns it as it has ended."""
+        future = asyncio.run_coroutine_threadsafe(self.read(answer, events.queue.put), self.worker.loop)
+        future.add_done_callback(lambda _: events.queue.put(None))
+        is_stopped = False
+        while not (future.done() and events.queue.empty()):
+            if text := events.next():
+                view.add(text)
+            if events.stop and not is_stopped:
+                is_stopped = True
+                conversation.request_stop(session=answer.session)
+                runs.stop(answer.pk)
+            view.refresh()
+        view.end()
+        return future.result()
+
+    async def read(self, answer: Message, put: Callable[[str], None]) -> Message:
+        """In the worker's loop: hand on what comes of an answer."""
+        feed = self.worker.feed(answer)
+        offset = 0
+        with Reader(feed) as reader:
+            while True:
+                if text := feed.since(offset):
+                    offset += len(text)
+                    put(text)
+                elif feed.ended:
+                    return feed.message
+                else:
+                    await reader.woken()
+
+
+class Events:
+    """What happens while an answer comes: its text, and the wish to stop it."""
+
+    def __init__(self, keyboard: int | None = None) -> None:
+        self.queue: SimpleQueue[str | None] = SimpleQueue()
+        self.stop = False
+        self.keyboard = keyboard
+        self.ahead: list[str] = []  # lines that were typed meanwhile, and are questions for later
+
+    def interrupt(self) -> None:
+        self.stop = True
+        self.queue.put(None)
+
+    def next(self) -> str | None:
+        """The text that has come, after a while if none has."""
+        if self.keyboard is not None:
+            for line in typed(self.keyboard):
+                if line.strip() == "/stop":
+                    self.stop = True
+                else:
+                    self.ahead.append(line)
+        try:
+            return self.queue.get(timeout=INTERVAL)
+        except Empty:
+            return None
+
+
+def ending(answer: Message) -> str:
+    """What is to be said of an answer that is not whole, or ""."""
+    if answer.status == Message.Status.STOPPED:
+        return "Stopped."
+    if answer.status == Message.Status.COMPLETE:
+        reason = answer.finish_reason
+        return "" if reason in (None, "stop") else f"The LLM ended here: {reason}."
+    return clean(f"{answer.get_status_display()}: {answer.error_detail}")
+
+
+def not_utf_8(text: str) -> bool:
+    """Whether some of what was read could not be decoded, and stands in the text as lone surrogates."""
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
+# the two ways to talk
+
+
+def talk_once(talk: Talk, text: str, output: TextIO) -> None:
+    """Ask, and write the answer as plain text; raises CommandError where it is not whole."""
+    events = Events()
+    with interruptible(events.interrupt):
+        answer = talk.ask(text)
+        try:
+            answer = talk.follow(answer, Plain(output), events)
+        except BrokenPipeError:  # nobody reads on, as behind `head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())  # where the rest goes when Python ends
+            talk.stop()
+            raise refused("Nobody reads the answer, so it was stopped.") from None
+    if answer.status != Message.Status.COMPLETE:
+        raise refused(ending(answer), INTERRUPTED_BY_KEY if events.stop else FAILED)
+
+
+class Dialogue:
+    """A person at a terminal."""
+
+    def __init__(self, user: User, worker: Worker) -> None:
+        self.user, self.worker = user, worker
+        self.console = Console(highlight=False, markup=False, emoji=False)
+        self.keyboard = sys.stdin.fileno()
+        self.ahead: list[str] = []
+        self.talk: Talk
+
+    def say(self, text: str, style: str = "") -> None:
+        self.console.print(Text(clean(text), style))
+
+    def view(self) -> Growing | Plain:
+        return Plain(self.console.file) if self.console.is_dumb_terminal else Growing(self.console)
+
+    def run(self, chat: Chat | None, resume: bool) -> None:
+        """Until the person leaves."""
+        try:
+            self.enter(chat or self.chosen(), resume)
+            while True:
+                close_old_connections()  # a person thinks for longer than a connection may live
+                try:
+                    self.obey(self.line())
+                except CommandError as reason:
+                    self.say(str(reason), "red")
+        except (EOFError, KeyboardInterrupt):  # at the prompt
+            self.console.line()
+
+    def chosen(self) -> Chat:
+        """The chat that the person names, or the only one."""
+        chats = chats_of(self.user)[:2]
+        if len(chats) == 1:
+            return chats[0]
+        self.say(listing(self.user))
+        while True:
+            try:
+                if wanted := input("Chat (name or number): ").strip():
+                    return find_chat(self.user, wanted)
+            except CommandError as reason:
+                self.say(str(reason), "red")
+
+    def enter(self, chat: Chat, resume: bool) -> None:
+        """Begin to talk in a chat: where the last conversation ended, and there is what was said."""
+        self.talk = Talk(self.user, chat, self.worker)
+        self.talk.session = last_session(self.user, chat) if resume else None
+        self.console.print(Text.assemble((clean(chat.name), "bold"), ("   /help lists the commands", "dim")))
+        messages = self.talk.last_messages()
+        if self.talk.session and messages:
+            self.say(f"“{self.talk.session.name}” goes on; /new begins another.", "dim")
+            for message in messages:
+                self.show(message)
+
+    def show(self, message: Message) -> None:
+        """What was said before. The answer that is just being made elsewhere is followed."""
+        if message.role == Message.Role.USER:
+            if readline:
+                readline.add_history(clean(message.text))
+            self.say(f"> {message.text}", "bold")
+        elif message.status == Message.Status.STREAMING:
+            self.follow(lambda: message)
+        else:
+            view = self.view()
+            view.add(message.text)
+            self.console.line()
+            view.end()
+            self.after(message)
+
+    def after(self, answer: Message) -> None:
+        if said := ending(answer):
+            self.say(said, "yellow")
+        self.console.line()
+
+    def line(self) -> str:
+        """What the person says: a line, with those that it announces, or one that was typed ahead."""
+        if self.ahead:
+            line = self.ahead.pop(0)
+            self.say(f"> {line}")
+            return line
+        line = input("> ")
+        while line.endswith("\\"):
+            line = f"{line[:-1]}\n{input('… ')}"
+        return line
+
+    def obey(self, line: str) -> None:
+        word, _, rest = line.strip().partition(" ")
+        if not word:
+            return
+        if word in COMMANDS:
+            if rest and word != "/chats":
+                raise refused(f"{word} stands alone in its line.")
+            getattr(self, word[1:])(*[rest.strip()] if rest else [])
+        elif re.fullmatch(r"/[a-z]*", line):
+            raise refused(f"There is no command {line}; /help lists them. With a space before it, it is a question.")
+        else:
+            self.follow(lambda: self.talk.ask(line))
+
+    def follow(self, begin: Callable[[], Message]) -> None:
+        events = Events(self.keyboard)
+        with interruptible(events.interrupt), silent_keys(self.keyboard):
+            answer = begin()
+            self.console.line()
+            answer = self.talk.follow(answer, self.view(), events)
+            self.after(answer)
+        self.ahead += events.ahead
+
+    # the commands
+
+    def retry(self) -> None:
+        self.follow(self.talk.retry)
+
+    def stop(self) -> None:
+        self.talk.stop()
+        self.say("It is being stopped.")
+
+    def new(self) -> None:
+        self.talk.session = None
+        self.say("A new conversation begins with the next question.")
+
+    def chats(self, wanted: str = "") -> None:
+        user = self.talk.asking_user()
+        if wanted:
+            self.enter(find_chat(user, wanted), resume=True)
+        else:
+            self.say(listing(user))
+
+    def help(self) -> None:
+        for command, purpose in COMMANDS.items():
+            self.say(f"{command:<8} {purpose}")
+        self.say(MORE_HELP)
+
+    def quit(self) -> None:
+        raise EOFError
+
+
+def run(user: User, wanted: str | None, *, resume: bool | None) -> None:
+    """Talk as this user, in the chat of this name or number: at a terminal, or once if one end of it is a pipe or file.
+
+    Unless `resume` says otherwise, a terminal goes on with the last conversation and a pipe begins one. Raises
+    CommandError, with the exit status, for what cannot be and for an answer that is not whole.
+    """
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(CleanFormatter("{levelname} {name} {message}", style="{"))
+    logging.disable(logging.WARNING)  # what is wrong with an answer is said with it
+    leave_on_signals()
+    sys.stdin.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    chat = None if wanted is None else find_chat(user, wanted)
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        with answering() as worker:
+            Dialogue(user, worker).run(chat, resume is not False)
+        return
+    chat = chat or only_chat(user)
+    text = question(sys.stdin)
+    with answering() as worker:
+        talk = Talk(user, chat, worker)
+        talk.session = last_session(user, chat) if resume else None
+        talk_once(talk, text, sys.stdout)
+
+
+def only_chat(user: User) -> Chat:
+    chats = chats_of(user)[:2]
+    if len(chats) != 1:
+        raise refused(f"Name one of these chats, or its number:\n{listing(user)}")
+    return chats[0]
+
+
+def question(source: TextIO) -> str:
+    """All that there is to read, without the line feed that ends a file; raises CommandError if that is nothing."""
+    text = source.read().removesuffix("\n")
+    if not text.strip():
+        raise refused("There is no question: it is read from standard input.")
+    return text
