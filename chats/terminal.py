@@ -43,6 +43,7 @@ except ImportError:  # a Python without it: lines are typed, and cannot be edite
 EXCHANGES = 2  # that are shown of a conversation which is resumed
 MOST_CHATS = 50  # that are listed
 FAILED, INTERRUPTED_BY_KEY = 1, 130  # exit statuses
+ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 
 COMMANDS = {
     "/retry": "ask for another answer to the last question",
@@ -82,10 +83,10 @@ def answering() -> Iterator[Worker]:
 
     thread = Thread(target=lambda: asyncio.run(live()), name="answers")
     thread.start()
-    worker, leave = begun.result()
     try:
-        yield worker
+        yield begun.result()[0]
     finally:
+        worker, leave = begun.result()
         worker.loop.call_soon_threadsafe(worker.hurry)
         worker.loop.call_soon_threadsafe(leave.set)
         thread.join()
@@ -103,8 +104,14 @@ def interruptible(stop: Callable[[], None]) -> Iterator[None]:
 
 def leave_on_signals() -> None:
     """Let the end of a terminal or a machine be an orderly one, that loses nothing."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda sent, _: sys.exit(128 + sent))
+
+    def leave(sent: int, frame: object) -> None:
+        for number in ENDINGS:
+            signal.signal(number, signal.SIG_IGN)  # a second one would break off what the first began
+        sys.exit(128 + sent)
+
+    for number in ENDINGS:
+        signal.signal(number, leave)
 
 
 # who, and where

@@ -115,10 +115,15 @@ class Terminal:
         self.screen.feed(sent)
         return True
 
-    def end(self) -> int:
-        """Its exit status, once it has ended."""
+    def end(self, key: str = "") -> int:
+        """Its exit status, once it has ended; by this key, if any, which Python's `input` misses as it begins."""
+        deadline = time.monotonic() + 20
+        pressed = 0.0
         while self.read():
-            pass
+            assert time.monotonic() < deadline, self.screen.text
+            if key and time.monotonic() > pressed + 1:
+                pressed = time.monotonic()
+                self.type(key)
         return self.process.wait(10)
 
 

@@ -177,8 +177,7 @@ def test_a_dialogue(studio: Studio) -> None:
         studio.call("PATCH", f"/chats/{chat}", {"group_ids": []})
         assert f"{name} is not open to" in terminal.say("Hello")
         assert terminal.say(f"/chats {other}").count(HARMLESS) == 3  # the chat's name, the question, the answer
-        terminal.type("\x03")
-        assert terminal.end() == 0
+        assert terminal.end("\x03") == 0
 
 
 def test_an_answer_grows_as_it_is_shown_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
