@@ -1,15 +1,17 @@
 """The map of the house."""
 
 from django.contrib import admin
+from django.contrib.auth.views import LogoutView
 from django.db import connection
 from django.http import HttpRequest, JsonResponse
 from django.urls import include, path
 from django.views.decorators.cache import cache_page
-from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from aistudio.api import router
 from aistudio.schema import DESCRIPTION
+from chats.home import home
+from groups.pages import SignIn, profile
 
 
 def health(request: HttpRequest) -> JsonResponse:
@@ -23,7 +25,10 @@ HOUR = 3600  # seconds
 description = SpectacularAPIView.as_view(custom_settings={"DESCRIPTION": DESCRIPTION})
 
 urlpatterns = [
-    path("", RedirectView.as_view(url="/api/v1/docs")),
+    path("", home, name="home"),
+    path("sign-in", SignIn.as_view(), name="sign-in"),
+    path("sign-out", LogoutView.as_view(), name="sign-out"),
+    path("profile", profile, name="profile"),
     path("health", health),
     path("admin/", admin.site.urls),
     path("api/v1/schema", cache_page(HOUR)(description), name="schema"),
