@@ -22,6 +22,8 @@ from aistudio.errors import error_object  # noqa: E402  (Django is set up above)
 from aistudio.handler import Handler  # noqa: E402
 from chats import runs  # noqa: E402
 from groups import token_use  # noqa: E402
+from groups.models import User  # noqa: E402
+from groups.people import first_run_code  # noqa: E402
 
 Scope = Any
 Receive = Callable[[], Awaitable[Any]]
@@ -102,6 +104,7 @@ async def lifespan(receive: Receive, send: Send) -> None:
     gc.freeze()  # what was loaded stays: looking through it again and again would make every request wait
     async with runs.Worker():
         task = asyncio.create_task(write_token_use())
+        await in_database(say_first_run_code)
         await send({"type": "lifespan.startup.complete"})
         await receive()
     task.cancel()
@@ -109,6 +112,14 @@ async def lifespan(receive: Receive, send: Send) -> None:
         await task
     await store_token_use()
     await send({"type": "lifespan.shutdown.complete"})
+
+
+def say_first_run_code() -> None:
+    with suppress(DatabaseError):  # not migrated yet
+        if not User.objects.exists():
+            log.warning(
+                "There is no user yet. The page /first-run makes the administrator; its code: %s", first_run_code()
+            )
 
 
 async def write_token_use() -> None:

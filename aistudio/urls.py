@@ -11,7 +11,8 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from aistudio.api import router
 from aistudio.schema import DESCRIPTION
 from chats.home import home
-from groups.pages import SignIn, profile
+from chats.sidebar import conversations
+from groups.pages import ChangePassword, SignIn, first_run, profile, revoke_token
 
 
 def health(request: HttpRequest) -> JsonResponse:
@@ -26,9 +27,13 @@ description = SpectacularAPIView.as_view(custom_settings={"DESCRIPTION": DESCRIP
 
 urlpatterns = [
     path("", home, name="home"),
+    path("conversations", conversations, name="conversations"),
+    path("first-run", first_run, name="first-run"),
     path("sign-in", SignIn.as_view(), name="sign-in"),
     path("sign-out", LogoutView.as_view(), name="sign-out"),
     path("profile", profile, name="profile"),
+    path("profile/password", ChangePassword.as_view(), name="password"),
+    path("profile/tokens/<int:pk>/revoke", revoke_token, name="revoke-token"),
     path("health", health),
     path("admin/", admin.site.urls),
     path("api/v1/schema", cache_page(HOUR)(description), name="schema"),

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from django.utils.translation import gettext as _
+
 from chats.models import Chat
 from groups.models import Group, User
 
@@ -61,6 +63,16 @@ def situation(user: User) -> str:
     if not groups:
         return "They belong to no group at all, so there is no chat for them; add them to a group."
     return f"No chat is open to their groups, {listed(groups)}; add one of these to a chat."
+
+
+def why_nothing(user: User) -> str:
+    """To someone who may use no chat: why that is so."""
+    if user.is_admin:
+        return _("There is no chat yet.")
+    groups = [str(group) for group in Group.objects.filter(members=user)]
+    if not groups:
+        return _("Chats are open to groups of people, and you belong to no group yet.")
+    return _("Chats are open to groups of people, and none is open to yours: %(groups)s.") % {"groups": listed(groups)}
 
 
 def listed(names: list[str]) -> str:

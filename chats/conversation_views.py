@@ -1,18 +1,14 @@
 """Sessions and messages: what people and programs talk with."""
 
 import re
-import unicodedata
 from collections.abc import AsyncIterator, Callable
-from functools import cached_property, reduce
+from functools import cached_property
 from http import HTTPStatus
-from operator import or_
 from types import SimpleNamespace
 from typing import Any, ClassVar
 from uuid import UUID
 
-from django.db import connection
-from django.db.models import Count, Exists, OuterRef, Prefetch, Q, QuerySet, Sum
-from django.db.models.functions import Collate, Lower
+from django.db.models import Count, Prefetch, Q, QuerySet, Sum
 from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django_filters import rest_framework as filters
@@ -34,6 +30,7 @@ from chats.conversation import Exchange
 from chats.events import DONE, Position, follow, is_place
 from chats.feeds import Reader
 from chats.models import Message, MessageQuerySet, Run, Session, Title
+from chats.search import said
 from chats.serializers import (
     MessageSerializer,
     QuestionSerializer,
@@ -121,14 +118,7 @@ class SessionViewSet(Streaming, ResourceViewSet):
         return [Prefetch("chat__groups", groups, to_attr=shown("groups"))] if "chat" in self.include else []
 
     def search_elsewhere(self, word: str) -> Q:
-        """In the texts, which are not kept folded, without regard to case in any script."""
-        forms = {unicodedata.normalize(form, word) for form in ("NFC", "NFD")}
-        if connection.vendor == "sqlite":  # whose LIKE knows only ASCII; its regular expressions are Python's
-            texts = Message.objects.filter(reduce(or_, (Q(text__iregex=re.escape(form)) for form in forms)))
-        else:  # whatever the locale of the database is
-            lower = Message.objects.annotate(lower=Lower(Collate("text", "und-x-icu")))
-            texts = lower.filter(reduce(or_, (Q(lower__contains=form.lower()) for form in forms)))
-        return Q(Exists(texts.filter(session=OuterRef("pk"))))
+        return said(word)
 
     def save(self, serializer: Any) -> None:
         serializer.save(**({} if serializer.instance else {"user": self.user}))

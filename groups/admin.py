@@ -24,31 +24,18 @@ from unfold.decorators import action, display
 from unfold.forms import AdminPasswordChangeForm, AuthenticationForm, UserCreationForm
 
 from aistudio.admin_pages import LINK, Admin, chats_link, count_of, link, links
+from groups.forms import SlowToGuess
 from groups.models import ApiToken, Group, User
-from groups.people import LastAdministrator, TooManyAttempts, an_administrator_remains, sign_in
+from groups.people import LastAdministrator, an_administrator_remains
 
 admin.site.unregister(UnusedGroup)  # access is by our groups; administrators need no finer permissions
 
 
-class SignInForm(AuthenticationForm):
-    """Passwords are as slow to guess here as at the API's sign-in."""
-
+class AdminSignInForm(SlowToGuess, AuthenticationForm):
     error_messages = {"invalid_login": "This is not the e-mail and password of an active administrator."}
 
-    def clean(self) -> Any:
-        email, password = self.cleaned_data.get("username"), self.cleaned_data.get("password")
-        if email and password:
-            try:
-                self.user_cache = sign_in(request=self.request, email=email, password=password)
-            except TooManyAttempts as error:
-                raise ValidationError(str(error)) from None
-            if self.user_cache is None:
-                raise self.get_invalid_login_error()
-            self.confirm_login_allowed(self.user_cache)
-        return self.cleaned_data
 
-
-admin.site.login_form = SignInForm
+admin.site.login_form = AdminSignInForm
 
 
 class TokenState:

@@ -1,27 +1,95 @@
 """What people fill in on their way in, and about themselves."""
 
+from datetime import timedelta
 from typing import Any
 
-from django.contrib.auth.forms import AuthenticationForm
+from django import forms
+from django.contrib.auth.forms import AuthenticationForm, BaseUserCreationForm, PasswordChangeForm
 from django.core.exceptions import ValidationError
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare
 from django.utils.translation import gettext_lazy as _
 
-from groups.people import TooManyAttempts, sign_in
+from groups.models import ApiToken, User
+from groups.people import TooManyAttempts, first_run_code, sign_in
+
+LIFETIMES = [("30", _("30 days")), ("90", _("90 days")), ("365", _("a year")), ("", _("no end"))]
 
 
-class SignInForm(AuthenticationForm):
-    """E-mail and password; they are as slow to guess as at the API's sign-in."""
+def checked(request: HttpRequest | None, email: str, password: str) -> User | None:
+    """Who has this password; as slow to guess as at the API's sign-in."""
+    assert request
+    try:
+        return sign_in(request=request, email=email, password=password)
+    except TooManyAttempts as error:
+        raise ValidationError(str(error)) from None
 
-    error_messages = {"invalid_login": _("The e-mail or the password is wrong, or the user is not active.")}
+
+class SlowToGuess(AuthenticationForm):
+    """Signs in as the API does."""
 
     def clean(self) -> Any:
         email, password = self.cleaned_data.get("username"), self.cleaned_data.get("password")
         if email and password:
-            try:
-                self.user_cache = sign_in(request=self.request, email=email, password=password)  # type: ignore[arg-type]
-            except TooManyAttempts as error:
-                raise ValidationError(str(error)) from None
+            self.user_cache = checked(self.request, email, password)
             if self.user_cache is None:
                 raise self.get_invalid_login_error()
             self.confirm_login_allowed(self.user_cache)
         return self.cleaned_data
+
+
+class SignInForm(SlowToGuess):
+    error_messages = {"invalid_login": _("The e-mail or the password is wrong, or the user is not active.")}
+
+
+class FirstRunForm(BaseUserCreationForm):
+    """The first administrator, made by whoever can read what the server printed."""
+
+    code = forms.CharField(
+        label=_("Code"),
+        help_text=_("The server printed it when it started."),
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+    )
+    field_order = ("code", "email", "name", "password1", "password2")
+
+    class Meta:
+        model = User
+        fields = ("email", "name")
+
+    def clean_code(self) -> str:
+        code: str = self.cleaned_data["code"].strip().lower()
+        if not constant_time_compare(code, first_run_code()):
+            raise ValidationError(_("This is not the code. Look for “first-run” in what the server printed."))
+        return code
+
+
+class NewPasswordForm(PasswordChangeForm):
+    def __init__(self, user: User, *args: Any, request: HttpRequest, **options: Any) -> None:
+        super().__init__(user, *args, **options)
+        self.request = request
+
+    def clean_old_password(self) -> str:
+        """Who found a browser open may not find out the password either."""
+        password: str = self.cleaned_data["old_password"]
+        if checked(self.request, self.user.email, password) is None:
+            raise ValidationError(self.error_messages["password_incorrect"], code="password_incorrect")
+        return password
+
+
+class TokenForm(forms.Form):
+    """A token to be issued."""
+
+    name = forms.CharField(
+        label=_("Name"),
+        max_length=ApiToken._meta.get_field("name").max_length,
+        help_text=_("What will use it, so that you can tell what stops when you revoke it."),
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+    lifetime = forms.ChoiceField(label=_("Valid for"), choices=LIFETIMES, initial="90", required=False)
+
+    def issue(self, user: User) -> tuple[ApiToken, str]:
+        """The token that was asked for, and its key."""
+        days = self.cleaned_data["lifetime"]
+        expires_at = timezone.now() + timedelta(days=int(days)) if days else None
+        return ApiToken.issue(user, name=self.cleaned_data["name"], expires_at=expires_at)

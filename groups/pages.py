@@ -1,19 +1,91 @@
 """The pages of a person: the way in and out, and what is theirs."""
 
-from django.contrib.auth.decorators import login_required
-from django.contrib.auth.views import LoginView
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from typing import Any
 
-from groups.forms import SignInForm
+from django.contrib import messages
+from django.contrib.auth import login
+from django.contrib.auth.views import LoginView, PasswordChangeView
+from django.contrib.messages.views import SuccessMessageMixin
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse_lazy
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_POST
+
+from aistudio.pages import page
+from groups.forms import FirstRunForm, NewPasswordForm, SignInForm, TokenForm
+from groups.models import User
+from groups.people import NotTheFirst, make_first_administrator
 
 
 class SignIn(LoginView):
+    """The way in; to the page that `next` names, if it is one of this server."""
+
     template_name = "groups/sign_in.html"
     authentication_form = SignInForm
     redirect_authenticated_user = True
 
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if not User.objects.exists():
+            return redirect("first-run")
+        return super().dispatch(request, *args, **kwargs)
 
-@login_required
+
+@never_cache
+@sensitive_post_parameters()
+def first_run(request: HttpRequest) -> HttpResponse:
+    """Make the administrator of a new house; gone as soon as there is any user."""
+    if User.objects.exists():
+        return redirect("sign-in")
+    form = FirstRunForm(request.POST or None)
+    if form.is_valid():
+        user = form.save(commit=False)
+        try:
+            make_first_administrator(user=user)
+        except NotTheFirst as error:
+            messages.error(request, str(error))
+            return redirect("sign-in")
+        login(request, user)
+        return redirect("home")
+    return render(request, "groups/first_run.html", {"form": form})
+
+
+class ChangePassword(SuccessMessageMixin, PasswordChangeView):
+    template_name = "groups/password.html"
+    form_class = NewPasswordForm
+    success_url = reverse_lazy("profile")
+    success_message = gettext_lazy("Your password is changed. Other browsers are signed out.")
+
+    def get_form_kwargs(self) -> dict[str, Any]:
+        return {**super().get_form_kwargs(), "request": self.request}
+
+
+@page
 def profile(request: HttpRequest) -> HttpResponse:
-    return render(request, "groups/profile.html")
+    """Who one is, and one's tokens. A new token's key is in the answer that issues it, and nowhere else."""
+    user = request.user
+    assert isinstance(user, User)
+    form, issued = TokenForm(request.POST or None), None
+    if form.is_valid():
+        issued, form = form.issue(user), TokenForm()
+    tokens = user.tokens.filter(revoked_at=None)
+    context = {"form": form, "issued": issued, "tokens": tokens, "groups": user.groups.all(), "now": timezone.now()}
+    response = render(request, "groups/profile.html", context)
+    if issued:
+        response["Cache-Control"] = "no-store"
+    return response
+
+
+@page
+@require_POST
+def revoke_token(request: HttpRequest, pk: int) -> HttpResponse:
+    assert isinstance(request.user, User)
+    token = get_object_or_404(request.user.tokens.filter(revoked_at=None), pk=pk)
+    token.revoke()
+    messages.success(request, _("%(name)s is revoked.") % {"name": token.name})
+    return redirect("profile")

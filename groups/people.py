@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from textwrap import wrap
 
 from django.contrib.auth import authenticate
 from django.core.cache import cache
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.crypto import salted_hmac
 
 from aistudio.names import fold
 from groups.models import ApiToken, User, digest
@@ -15,10 +17,15 @@ from groups.models import ApiToken, User, digest
 API_KEY_NAME = "api-key"
 FAILED_SIGN_INS = 10  # of one account from one address
 SIGN_IN_WINDOW = 15 * 60  # seconds
+CODE_LENGTH = 20  # hexadecimal digits: 80 bits, which nobody guesses
 
 
 class LastAdministrator(Exception):
     """The change would leave nobody who administers."""
+
+
+class NotTheFirst(Exception):
+    """There is a user already, so nobody becomes the first administrator any more."""
 
 
 class TooManyAttempts(Exception):
@@ -42,6 +49,28 @@ def active_administrators() -> QuerySet[User]:
 def lock_administrators() -> int:
     """Keep who administers until the end of the transaction; returns how many there are."""
     return len(active_administrators().select_for_update(no_key=True))
+
+
+def first_run_code() -> str:
+    """What whoever makes the first administrator must have read where the server was started.
+
+    It is made of the server's own secret, so that all its processes know the same. Once there is a user, it opens
+    nothing.
+    """
+    code = salted_hmac("groups.first_run", "", algorithm="sha256").hexdigest()[:CODE_LENGTH]
+    return "-".join(wrap(code, 4))
+
+
+@transaction.atomic
+def make_first_administrator(*, user: User) -> None:
+    """Store the first user there is, who administers; raises NotTheFirst, of many at once for all but one."""
+    if connection.vendor == "postgresql":  # SQLite lets one transaction at a time write
+        with connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE groups_user IN SHARE ROW EXCLUSIVE MODE")
+    if User.objects.exists():
+        raise NotTheFirst("There is an administrator already. Sign in, or ask them.")
+    user.is_admin = True
+    user.save()
 
 
 @transaction.atomic

@@ -1,0 +1,32 @@
+/* What all pages with the sidebar do: say the time zone, keep the drawer's focus inside, mark where one is. */
+
+const YEAR = 31536000;
+const remember = (name, value) => {
+  document.cookie = `${name}=${value}; path=/; max-age=${YEAR}; samesite=lax${location.protocol === "https:" ? "; secure" : ""}`;
+};
+remember("timezone", Intl.DateTimeFormat().resolvedOptions().timeZone);
+
+const drawer = document.getElementById("sidebar");
+drawer.addEventListener("toggle", (event) => {
+  if (event.target !== drawer) return;
+  document.querySelector(".content").inert = event.newState === "open";
+});
+
+for (const choice of document.querySelectorAll('input[name="theme"]')) {
+  choice.checked = choice.value === document.documentElement.dataset.theme;
+  choice.addEventListener("change", () => {
+    document.documentElement.dataset.theme = choice.value;
+    remember("theme", choice.value);
+  });
+}
+
+for (const button of document.querySelectorAll("button[data-copies]")) {
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(document.getElementById(button.dataset.copies).textContent);
+    button.textContent = button.dataset.copied;
+  });
+}
+
+for (const button of document.querySelectorAll("button[data-opens]")) {
+  button.addEventListener("click", () => document.getElementById(button.dataset.opens).showModal());
+}

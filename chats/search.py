@@ -1,0 +1,31 @@
+"""Where words are looked for in conversations: in their names, and in what was said."""
+
+import re
+import unicodedata
+from functools import reduce
+from operator import or_
+
+from django.db import connection
+from django.db.models import Exists, OuterRef, Q
+from django.db.models.functions import Collate, Lower
+
+from aistudio.names import fold
+from chats.models import Message, SessionQuerySet
+
+
+def having(sessions: SessionQuerySet, words: str) -> SessionQuerySet:
+    """Those whose name or texts have each of these words."""
+    for word in words.split():
+        sessions = sessions.filter(Q(name_folded__contains=fold(word)) | said(word))
+    return sessions
+
+
+def said(word: str) -> Q:
+    """The sessions in whose texts a word stands; these are not kept folded, and case is of no account in any script."""
+    forms = {unicodedata.normalize(form, word) for form in ("NFC", "NFD")}
+    if connection.vendor == "sqlite":  # whose LIKE knows only ASCII; its regular expressions are Python's
+        texts = Message.objects.filter(reduce(or_, (Q(text__iregex=re.escape(form)) for form in forms)))
+    else:  # whatever the locale of the database is
+        lower = Message.objects.annotate(lower=Lower(Collate("text", "und-x-icu")))
+        texts = lower.filter(reduce(or_, (Q(lower__contains=form.lower()) for form in forms)))
+    return Q(Exists(texts.filter(session=OuterRef("pk"))))
