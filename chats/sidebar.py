@@ -23,7 +23,7 @@ from chats.models import Chat, Session
 from chats.search import having
 from groups.models import User
 
-CHATS = 7  # the home page has all
+CHATS = 5  # the home page has all
 CONVERSATIONS = 30  # that are shown at once
 FIELDS = ("uuid", "name", "pinned", "archived", "updated_at")
 

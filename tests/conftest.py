@@ -11,8 +11,8 @@ from groups.models import Group
 from llms.models import LLM, LLMSettings
 from tests.people import Person, person
 
-# the fixtures `live`, `postgres`, `vendor`, `studio`
-pytest_plugins = ["tests.live", "tests.postgres", "tests.vendor_server", "tests.talking"]
+# the fixtures `live`, `browser`, `postgres`, `vendor`, `studio`
+pytest_plugins = ["tests.live", "tests.browser", "tests.postgres", "tests.vendor_server", "tests.talking"]
 
 
 CANARY = "canary"  # is part of every secret that tests store

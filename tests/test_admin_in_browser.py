@@ -1,6 +1,5 @@
 """The admin as an administrator meets it: a real browser at the real server."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,53 +8,18 @@ import httpx
 import pytest
 
 from aistudio.management.commands.demo import EMAIL, GROUP, NAME
+from tests.browser import Watched, needs_chromium, playwright, watched_page
 from tests.live import Live, environment
 
-playwright = pytest.importorskip("playwright.sync_api")
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-OPTIONS = (
-    "--no-sandbox",  # which root cannot have
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 PASSWORD = environment(Path())["DEMO_PASSWORD"]
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed.")
-
-
-class Watched:
-    """A page, and what it did that an admin page should not."""
-
-    def __init__(self, page: Any, server: str) -> None:
-        self.page = page
-        self.complaints: list[str] = []
-        page.on("request", lambda request: self.check(request.url, server))
-        page.on("console", self.read)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-
-    def read(self, message: Any) -> None:
-        unasked = message.location["url"].endswith("/favicon.ico")  # the browser's own idea
-        if message.type == "error" and not unasked:
-            self.complaints.append(message.text)
-
-    def check(self, address: str, server: str) -> None:
-        if not address.startswith((f"{server}/", "data:")):
-            self.complaints.append(f"It asked {address}")
+pytestmark = needs_chromium
 
 
 @pytest.fixture
-def watched(live: Live) -> Iterator[Watched]:
-    playwright.expect.set_options(timeout=30_000)  # milliseconds, as for actions: other tests may be at work beside it
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=list(OPTIONS))
-        watched = Watched(browser.new_page(base_url=live.url, viewport={"width": 1280, "height": 800}), live.url)
-        yield watched
-        browser.close()
+def watched(live: Live, browser: Any) -> Iterator[Watched]:
+    with watched_page(browser, live.url) as page:
+        yield page
 
 
 def choose(page: Any, field: str, typed: str, name: str) -> None:

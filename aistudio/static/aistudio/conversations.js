@@ -16,7 +16,7 @@ const CHANGES = { pin: { pinned: true }, unpin: { pinned: false }, archive: { ar
 let asked; // the newest question for the list: an older one's answer is of no use
 let chosen; // whose menu is open
 
-const seen = new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && more(), { root: list, rootMargin: "200px" });
+const seen = new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && more(), { root: section.closest(".sidebar-scroll"), rootMargin: "200px" });
 
 function show() {
   for (const row of document.querySelectorAll(".sidebar a.row")) {
