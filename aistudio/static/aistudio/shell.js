@@ -27,6 +27,9 @@ for (const button of document.querySelectorAll("button[data-copies]")) {
   });
 }
 
-for (const button of document.querySelectorAll("button[data-opens]")) {
-  button.addEventListener("click", () => document.getElementById(button.dataset.opens).showModal());
-}
+// Cancel is no submit button: it would be what Enter in a field presses
+document.addEventListener("click", ({ target }) => {
+  const opens = target.closest("[data-opens]");
+  if (opens) document.getElementById(opens.dataset.opens).showModal();
+  else if (target.closest("[data-closes]")) target.closest("dialog").close();
+});
