@@ -65,14 +65,9 @@ function say() {
 }
 
 async function change(work, after) {
-  try {
-    await work;
-    failure.hidden = true;
-    await after?.();
-  } catch (error) {
-    fail(error.message);
-  }
+  const failed = await work.then(after).then(() => null, (error) => error);
   await reload();
+  if (failed) fail(failed instanceof TypeError ? "" : failed.message); // the browser's own words are of no help
 }
 
 let typed;

@@ -1,4 +1,4 @@
-/* What all pages with the sidebar do: say the time zone, keep the drawer's focus inside, mark where one is. */
+/* What all pages with the sidebar do: say the time zone, open the drawer and dialogs, take a choice of colours. */
 
 const YEAR = 31536000;
 const remember = (name, value) => {
@@ -6,10 +6,13 @@ const remember = (name, value) => {
 };
 remember("timezone", Intl.DateTimeFormat().resolvedOptions().timeZone);
 
+// The drawer of a phone: what is behind it is out of reach while it is open.
 const drawer = document.getElementById("sidebar");
+const content = document.querySelector(".content");
 drawer.addEventListener("toggle", (event) => {
   if (event.target !== drawer) return;
-  document.querySelector(".content").inert = event.newState === "open";
+  content.inert = event.newState === "open";
+  (content.inert ? drawer : content).querySelector("[popovertarget=sidebar]").focus();
 });
 
 for (const choice of document.querySelectorAll('input[name="theme"]')) {
