@@ -36,3 +36,9 @@ def test_nothing_is_inline(file: Path) -> None:
     text = file.read_text()
     assert not re.search(r"<style|\sstyle=|\son[a-z]+=|javascript:", text)
     assert all("src=" in tag for tag in re.findall(r"<script[^>]*>", text))
+
+
+def test_the_pages_are_light() -> None:
+    files = [file for folder in ("aistudio", "chats") for file in (ROOT / folder / "static").rglob("*.*s")]
+    assert {file.suffix for file in files} == {".js", ".css"}
+    assert sum(file.stat().st_size for file in files) < 60_000  # bytes, before compression

@@ -137,6 +137,7 @@ function ask_first(act, uuid, name) {
 const rename = (uuid, name) =>
   change(api("PATCH", `/sessions/${uuid}`, { name }), () => {
     for (const shown of document.querySelectorAll(`[data-name-of="${uuid}"]`)) shown.textContent = name.trim();
+    if (location.pathname === `/sessions/${uuid}`) document.title = `${name.trim()} · AI Studio`;
   });
 
 const remove = (uuid) =>
