@@ -150,7 +150,7 @@ def test_the_profile_and_the_keyboard(watched: Watched, dora: Dora) -> None:
     page.get_by_role("link", name="Dora").click()
     expect(page.get_by_text(dora.group)).to_be_visible()
     expect(page.get_by_role("link", name="Dora")).to_have_attribute("aria-current", "page")
-    page.get_by_label("Name", exact=True).fill("Nightly export")
+    page.get_by_label("Name", exact=True).fill("Evening report")
     page.get_by_role("button", name="Create a token").click()
     key = page.locator("#key").inner_text()
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -159,14 +159,14 @@ def test_the_profile_and_the_keyboard(watched: Watched, dora: Dora) -> None:
     assert page.evaluate("navigator.clipboard.readText()") == key
     assert dora.send("GET", "users/me", key)["attributes"]["email"] == dora.email
     assert not watched.barriers()
-    page.get_by_role("button", name="Revoke Nightly export").press("Enter")
+    page.get_by_role("button", name="Revoke Evening report").press("Enter")
     expect(page.get_by_role("dialog").get_by_role("button", name="Cancel")).to_be_focused()
     assert not watched.barriers()
     page.keyboard.press("Escape")
-    expect(page.get_by_role("button", name="Revoke Nightly export")).to_be_focused()
-    page.get_by_role("button", name="Revoke Nightly export").click()
+    expect(page.get_by_role("button", name="Revoke Evening report")).to_be_focused()
+    page.get_by_role("button", name="Revoke Evening report").click()
     page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
-    expect(page.get_by_text("Nightly export is revoked.")).to_be_visible()
+    expect(page.get_by_text("Evening report is revoked.")).to_be_visible()
 
     page.emulate_media(color_scheme="light")
     background = "getComputedStyle(document.body).backgroundColor"

@@ -7,7 +7,7 @@ import pytest
 from django.template.base import Lexer, TokenType
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = {"AI Studio", "· AI Studio", "with-sidebar", "bare"}  # the same in every language, and no words
+NAMES = {"AI Studio", "· AI Studio", "ms", "with-sidebar", "bare"}  # the same in every language, and no words
 OURS = sorted(
     file
     for folder in ("aistudio", "groups", "chats")
