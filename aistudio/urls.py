@@ -34,6 +34,7 @@ urlpatterns = [
     path("profile", profile, name="profile"),
     path("profile/password", ChangePassword.as_view(), name="password"),
     path("profile/tokens/<int:pk>/revoke", revoke_token, name="revoke-token"),
+    path("", include("chats.urls")),
     path("health", health),
     path("admin/", admin.site.urls),
     path("api/v1/schema", cache_page(HOUR)(description), name="schema"),

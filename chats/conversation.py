@@ -85,6 +85,15 @@ def regenerate(
         return asked_before(found, question, idempotency_key) or begin(found, question, worker, idempotency_key)
 
 
+def switch(*, user: User, session: UUID, message: int) -> None:
+    """Go on in the branch of this message: from the newest answer that comes after it. Raises DoesNotExist."""
+    with writing():
+        found = locked(user, session)
+        after = found.messages.below(found.messages.get(pk=message).pk)
+        found.leaf = after.filter(role=Message.Role.ASSISTANT).order_by("sequence").last()
+        found.save(update_fields=["leaf"])
+
+
 @contextmanager
 def one_at_a_time() -> Iterator[None]:
     """A session whose answer is being made takes no other question: the database sees to it."""

@@ -168,30 +168,10 @@ class SessionViewSet(Streaming, ResourceViewSet):
         ),
     )
     def events(self, request: Request, pk: UUID) -> HttpResponseBase:
-        answers = self.get_object().messages.filter(role=Message.Role.ASSISTANT).select_related("parent")
-        answer, place = answers.order_by("sequence").last(), -1
-        if position := self.position():
-            answer, place = answers.filter(sequence=position.sequence).first(), position.place
-            if answer is None or not is_place(answer, place):
-                raise InvalidParameter("after", "There is no event with this id in this session.")
-            if place == DONE:
-                answer, place = answers.filter(sequence__gt=answer.sequence).order_by("sequence").first(), -1
+        answer, place = followed(self.get_object(), request)
         if answer is None:
             return Response(status=HTTPStatus.NO_CONTENT)
         return stream(answer, answer.parent, place)
-
-    def position(self) -> Position | None:
-        """The later of the two places that a browser names: where it began, and where it lost the connection."""
-        given = {name: self.request.query_params.get(name) for name in ("after",)}
-        given["Last-Event-ID"] = self.request.headers.get("Last-Event-ID")
-        ids = []
-        for name, text in given.items():
-            if text is None or (name != "after" and not text):
-                continue
-            if not (text.isascii() and text.isdigit() and len(text) < 20):
-                raise InvalidParameter(name, f"{name} must be the id of an event.")
-            ids.append(int(text))
-        return Position.of(max(ids)) if ids else None
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
         if self.action == "events":
@@ -348,3 +328,33 @@ def took(calls: QuerySet[Any]) -> dict[str, Any]:
 
 def stream(answer: Message, question: Message | None, place: int = -1) -> EventStream:
     return EventStream(follow(lambda: runs.current().feed(answer), question, place))
+
+
+def followed(session: Session, request: Any) -> tuple[Message | None, int]:
+    """The answer that a request for events is to read on, and after which place; None where nothing (more) comes.
+
+    Raises InvalidParameter where it names no event of this session.
+    """
+    answers = session.messages.filter(role=Message.Role.ASSISTANT).select_related("parent")
+    position = asked_position(request)
+    if position is None:
+        return answers.order_by("sequence").last(), -1
+    answer = answers.filter(sequence=position.sequence).first()
+    if answer is None or not is_place(answer, position.place):
+        raise InvalidParameter("after", "There is no event with this id in this session.")
+    if position.place == DONE:
+        return answers.filter(sequence__gt=answer.sequence).order_by("sequence").first(), -1
+    return answer, position.place
+
+
+def asked_position(request: Any) -> Position | None:
+    """The later of the two places that a browser names: where it began, and where it lost the connection."""
+    given = {"after": request.GET.get("after"), "Last-Event-ID": request.headers.get("Last-Event-ID")}
+    ids = []
+    for name, text in given.items():
+        if text is None or (name != "after" and not text):
+            continue
+        if not (text.isascii() and text.isdigit() and len(text) < 20):
+            raise InvalidParameter(name, f"{name} must be the id of an event.")
+        ids.append(int(text))
+    return Position.of(max(ids)) if ids else None

@@ -75,6 +75,11 @@ def endings(answer: Message) -> Iterator[tuple[int, str, Any]]:
     yield DONE, "done", {"id": str(answer.pk), "status": answer.status, "finish_reason": answer.finish_reason}
 
 
+def id_after(answer: Message, characters: int) -> int:
+    """The id of the event that brought an answer to so many characters."""
+    return answer.sequence * IDS_PER_ANSWER + ANSWER + characters
+
+
 def is_place(answer: Message, place: int) -> bool:
     """Whether an event with this place can have been sent.
 

@@ -107,6 +107,10 @@ class MessageQuerySet(models.QuerySet["Message"]):
         """The messages from the first one to this leaf."""
         return self.filter(pk__in=RawSQL(BRANCH, (leaf_id,)))  # noqa: S611  (it has no text of anyone's)
 
+    def below(self, message_id: int) -> Self:
+        """A message and all that was said after it, in whatever branch."""
+        return self.filter(pk__in=RawSQL(BELOW, (message_id,)))  # noqa: S611
+
 
 BRANCH = """
     WITH RECURSIVE branch(id, parent_id) AS (
@@ -114,6 +118,13 @@ BRANCH = """
         UNION ALL
         SELECT m.id, m.parent_id FROM chats_message m JOIN branch ON m.id = branch.parent_id
     ) SELECT id FROM branch
+"""
+BELOW = """
+    WITH RECURSIVE below(id) AS (
+        SELECT id FROM chats_message WHERE id = %s
+        UNION ALL
+        SELECT m.id FROM chats_message m JOIN below ON m.parent_id = below.id
+    ) SELECT id FROM below
 """
 
 

@@ -1,0 +1,102 @@
+// The messages as they stand in the page. What the server sends again unchanged stays as it is, with its selection.
+
+import { text } from "./server.js";
+
+const log = document.getElementById("log");
+const sources = new WeakMap(); // of what the server sent: the HTML, before anything was added to it
+
+export const articles = () => [...log.querySelectorAll("article")];
+export const article = (id) => document.getElementById(`message-${id}`);
+export const textOf = (message) => message.querySelector(".text");
+
+function parsed(html) {
+  const template = document.createElement("template");
+  template.innerHTML = html;
+  return template.content;
+}
+
+/** Remember what was sent, and add what only a script can do. */
+function adopt(element) {
+  for (const part of [element, ...element.querySelectorAll(".block, [data-part]")]) sources.set(part, part.outerHTML);
+  for (const code of element.querySelectorAll("pre")) {
+    const button = document.createElement("button");
+    Object.assign(button, { type: "button", className: "quiet copy-code", textContent: text("copy-code") });
+    code.before(button);
+  }
+  for (const time of element.querySelectorAll("time")) time.textContent = new Date(time.dateTime).toLocaleString();
+  for (const length of element.querySelectorAll("[data-ms]")) {
+    const seconds = length.dataset.ms / 1000;
+    const options = { style: "unit", unit: "second", maximumFractionDigits: seconds < 10 ? 2 : 0 };
+    length.textContent = seconds.toLocaleString(document.documentElement.lang, options);
+  }
+  return element;
+}
+
+/** Show the newest messages as the server has them; older ones that were loaded stay. Returns what else it says. */
+export function show(html) {
+  const page = parsed(html).querySelector(".messages");
+  const fresh = [...page.querySelectorAll("article")];
+  const loaded = articles();
+  const first = fresh.length ? loaded.findIndex((each) => each.id === fresh[0].id) : -1;
+  const earlier = first > 0 ? loaded.slice(0, first) : [];
+  const known = new Map(loaded.map((each) => [each.id, each]));
+  const focused = document.activeElement?.closest?.("#log") && document.activeElement;
+  const shown = fresh.map((each) => {
+    const old = known.get(each.id);
+    return old ? updated(old, each) : adopt(each);
+  });
+  const wanted = [...earlier, ...shown];
+  for (const old of loaded) if (!wanted.includes(old)) old.remove();
+  wanted.forEach((each, index) => {
+    if (log.children[index] !== each) log.insertBefore(each, log.children[index] ?? null);
+  });
+  for (const rest of [...log.children].slice(wanted.length)) rest.remove();
+  if (focused && !focused.isConnected) document.getElementById("message").focus({ preventScroll: true });
+  return earlier.length ? { ...page.dataset, earlier: undefined } : { ...page.dataset };
+}
+
+/** Make what stands there what was sent now, part by part. */
+function updated(old, fresh) {
+  const grows = old.dataset.status === "streaming" && fresh.dataset.status === "streaming";
+  if (grows || sources.get(old) === fresh.outerHTML) return old; // its stream is ahead of what was sent
+  sources.set(old, fresh.outerHTML);
+  Object.assign(old.dataset, { status: fresh.dataset.status });
+  if (old.classList.contains("assistant")) {
+    const blocks = [...textOf(fresh).children].map((block) => block.outerHTML);
+    const shown = [...textOf(old).children];
+    blocks.forEach((html, index) => {
+      if (sources.get(shown[index]) === html) return;
+      const block = adopt(parsed(html).firstElementChild);
+      shown[index] ? shown[index].replaceWith(block) : textOf(old).append(block);
+    });
+    for (const rest of shown.slice(blocks.length)) rest.remove();
+  }
+  const parts = fresh.querySelectorAll("[data-part]");
+  old.querySelectorAll("[data-part]").forEach((part, index) => {
+    if (sources.get(part) !== parts[index].outerHTML) part.replaceWith(adopt(parts[index]));
+  });
+  return old;
+}
+
+/** Put earlier messages before those that are there; returns the id before which there are still others. */
+export function prepend(html) {
+  const page = parsed(html).querySelector(".messages");
+  log.prepend(...[...page.querySelectorAll("article")].map(adopt));
+  return page.dataset.earlier;
+}
+
+/** From the block `first` on, an answer has these blocks now. */
+export function grow(message, { first, blocks }) {
+  const place = textOf(message);
+  for (const block of [...place.children].slice(first)) block.remove();
+  for (const html of blocks) place.append(adopt(parsed(html).firstElementChild));
+}
+
+/** What the page came with. */
+export function begin() {
+  const page = log.querySelector(".messages");
+  if (!page) return {};
+  const came = articles().map(adopt);
+  log.replaceChildren(...came);
+  return { ...page.dataset };
+}

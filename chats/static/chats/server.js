@@ -1,0 +1,42 @@
+// What is asked of the server, and what its refusals mean to people.
+
+const texts = document.getElementById("texts").content;
+
+/** A text of the page, in the language of the page. */
+export const text = (name) => texts.querySelector(`[data-name="${name}"]`).textContent;
+
+export class Refusal extends Error {
+  /** `status` is 0 where the server could not be reached. */
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** The answer to a request; throws a Refusal. */
+export async function call(method, path, { attributes, headers } = {}) {
+  const token = document.querySelector('meta[name="csrf-token"]').content;
+  const options = { method, cache: "no-store", headers: { "X-CSRFToken": token, ...headers } };
+  if (attributes) {
+    options.body = JSON.stringify({ data: { attributes } });
+    options.headers["Content-Type"] = "application/json";
+  }
+  let response;
+  try {
+    response = await fetch(path, options);
+  } catch {
+    throw new Refusal(0, text("offline"));
+  }
+  if (response.ok || response.status === 304) return response;
+  throw new Refusal(response.status, await reason(response));
+}
+
+async function reason(response) {
+  const known = { 401: "signed-out", 403: "stale", 404: "closed" }[response.status];
+  if (known) return text(known);
+  try {
+    return (await response.json()).errors[0].detail;
+  } catch {
+    return text("failed");
+  }
+}

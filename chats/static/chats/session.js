@@ -1,0 +1,241 @@
+// A conversation: what the server has is what is shown. It answers whether this page is there or not.
+
+import * as composer from "./composer.js";
+import * as log from "./log.js";
+import * as scroll from "./scroll.js";
+import { Refusal, call, text } from "./server.js";
+
+const talk = document.getElementById("talk");
+const status = document.getElementById("status");
+const trouble = document.getElementById("trouble");
+const earlierButton = document.getElementById("earlier");
+const PAUSE = 3000; // milliseconds between two looks for what happened elsewhere
+const LONGEST_READING = 20_000; // characters that are read aloud
+
+let session = talk.dataset.session;
+let earlier = "";
+let answering = ""; // the id of the answer that is being made
+let stream = null; // the EventSource of `answering`
+let tag = ""; // the ETag of the session when it was last looked at
+
+const api = (path = "") => `/api/v1/sessions/${session}${path}`;
+const page = (path) => `/sessions/${session}${path}`;
+
+/** Say what is wrong, and what can be done; nothing, when nothing is. */
+function say(error) {
+  trouble.hidden = !error;
+  if (!error) return;
+  if (!(error instanceof Refusal)) throw error;
+  trouble.firstElementChild.textContent = error.message;
+  const link = trouble.querySelector("a");
+  link.hidden = error.status !== 401;
+  link.href = `${link.pathname}?next=${encodeURIComponent(location.pathname)}`;
+}
+
+/** Do it, and say so where it was refused; returns whether it was done. */
+async function attempt(deed) {
+  try {
+    await deed();
+    say(null);
+    return true;
+  } catch (error) {
+    say(error);
+    return false;
+  }
+}
+
+// what the server has
+
+async function refresh() {
+  const response = await call("GET", page("/messages"));
+  take(log.show(await response.text()));
+}
+
+function take({ earlier: before, answering: id, name, closed }) {
+  if (before !== undefined) earlier = before;
+  earlierButton.hidden = !earlier;
+  answering = id ?? "";
+  if (name) {
+    document.title = document.title.replace(document.getElementById("title").textContent, name);
+    document.getElementById("title").textContent = name;
+  }
+  talk.toggleAttribute("data-closed", closed !== undefined);
+  talk.toggleAttribute("data-answering", Boolean(answering));
+  composer.show({ answering: Boolean(answering), closed: closed !== undefined });
+  follow();
+}
+
+function follow() {
+  const message = answering && log.article(answering);
+  if (stream && stream.id === answering) return;
+  stream?.close();
+  stream = null;
+  if (!message || message.dataset.status !== "streaming") return;
+  const id = answering;
+  stream = new EventSource(page(`/events?after=${message.dataset.event}`));
+  stream.id = id;
+  status.textContent = text("answering");
+  stream.addEventListener("blocks", ({ data }) => log.grow(message, JSON.parse(data)));
+  stream.addEventListener("done", async () => {
+    unfollow();
+    await attempt(refresh);
+    read(id);
+  });
+  stream.addEventListener("error", () => {
+    if (stream?.readyState === EventSource.CLOSED) unfollow(); // it is looked after by `look`
+  });
+}
+
+function unfollow() {
+  stream?.close();
+  stream = null;
+}
+
+/** Let a screen reader say the answer, once. */
+function read(id) {
+  const message = log.article(id);
+  if (!message) return;
+  const outcome = message.querySelector(".outcome")?.innerText ?? "";
+  status.textContent = `${log.textOf(message).innerText.slice(0, LONGEST_READING)} ${outcome}`;
+}
+
+/** Learn what happened elsewhere: another tab, another device, an administrator. */
+async function look() {
+  if (!session || document.hidden) return;
+  if (stream?.readyState === EventSource.OPEN) return;
+  try {
+    const response = await call("GET", api(), { headers: tag ? { "If-None-Match": tag } : {} });
+    tag = response.headers.get("ETag") ?? tag;
+    if (response.status !== 304 || answering) await refresh();
+    if (trouble.dataset.from === "look") say(null);
+    delete trouble.dataset.from;
+  } catch (error) {
+    trouble.dataset.from = "look";
+    say(error);
+  }
+}
+
+async function keepLooking() {
+  for (;;) {
+    await new Promise((resolve) => setTimeout(resolve, PAUSE));
+    await look();
+  }
+}
+
+// what people do
+
+async function ask(question, key, edited) {
+  const isNew = !session;
+  return attempt(async () => {
+    if (isNew) session = (await (await call("POST", "/api/v1/sessions", { attributes: { chat_id: Number(talk.dataset.chat) } })).json()).id;
+    try {
+      await answered(edited ? `/messages/${edited}/edit` : "/messages", { attributes: { text: question } }, key);
+    } catch (error) {
+      if (isNew && error.status) await abandon();
+      throw error;
+    }
+    if (isNew) moveIn();
+    await refresh();
+    scroll.toEnd();
+  });
+}
+
+/** Ask for an answer; it is read from its own stream, for that can be taken up again. */
+async function answered(path, options, key) {
+  const headers = { Accept: "text/event-stream", ...(key && { "Idempotency-Key": key }) };
+  const response = await call("POST", api(`${path}`), { ...options, headers });
+  response.body?.cancel().catch(() => {});
+}
+
+/** A conversation that its first question was refused in is none. */
+async function abandon() {
+  await call("DELETE", api()).catch(() => {});
+  session = "";
+}
+
+/** The conversation has begun: the page becomes its page. */
+function moveIn() {
+  history.replaceState(null, "", page(""));
+  talk.dataset.session = session;
+  composer.move(draftPlace());
+  document.getElementById("beginning")?.remove();
+  document.getElementById("export-button").hidden = false;
+  for (const link of document.querySelectorAll("[data-export]")) link.href = page(`/export.${link.dataset.export}`);
+  document.dispatchEvent(new CustomEvent("conversation-begun", { detail: { session } }));
+}
+
+const draftPlace = () => `draft:${talk.dataset.user}:${session || `chat-${talk.dataset.chat}`}`;
+
+const halt = () => attempt(async () => {
+  try {
+    await call("POST", api("/stop"));
+  } catch (error) {
+    if (error.status !== 409) throw error; // it has ended meanwhile
+    await refresh();
+  }
+});
+
+const verbs = {
+  regenerate: (message) => attempt(async () => {
+    await answered(`/messages/${message.dataset.id}/regenerate`, {});
+    await refresh();
+    scroll.toEnd();
+  }),
+  switch: (message, button) => attempt(async () => {
+    await call("POST", page(`/messages/${button.dataset.to}/switch`));
+    await refresh();
+    const same = `[data-verb="switch"][aria-label="${button.getAttribute("aria-label")}"]`;
+    const group = log.article(button.dataset.to);
+    (group?.querySelector(`${same}:enabled`) ?? group?.querySelector('[data-verb="switch"]:enabled'))?.focus();
+  }),
+  edit: (message) => composer.edit(message.dataset.id, log.textOf(message).textContent),
+  copy: (message, button) => attempt(async () => {
+    const source = call("GET", api(`/messages/${message.dataset.id}`)).then((response) => response.json());
+    await copy(source.then((found) => found.attributes.text), button);
+  }),
+};
+
+/** Copy a promised text; browsers allow it only while they still know of the click. */
+async function copy(promise, button) {
+  try {
+    const blob = promise.then((copied) => new Blob([copied], { type: "text/plain" }));
+    await navigator.clipboard.write([new ClipboardItem({ "text/plain": blob })]);
+  } catch {
+    const area = document.createElement("textarea"); // where there is no HTTPS, and so no clipboard
+    area.value = await promise;
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+    button.focus();
+  }
+  status.textContent = text("copied");
+  button.classList.add("done");
+  setTimeout(() => button.classList.remove("done"), 1500);
+}
+
+talk.addEventListener("click", ({ target }) => {
+  const button = target.closest("button");
+  if (button?.classList.contains("copy-code")) copy(Promise.resolve(button.nextElementSibling.textContent), button);
+  else if (button?.dataset.verb) verbs[button.dataset.verb](button.closest("article"), button);
+});
+
+let loading = false;
+scroll.loadEarlier(async () => {
+  if (loading || !earlier) return;
+  loading = true;
+  await attempt(async () => {
+    const html = await (await call("GET", page(`/messages?before=${earlier}`))).text();
+    scroll.keepingPlace(() => { earlier = log.prepend(html); });
+    earlierButton.hidden = !earlier;
+  });
+  loading = false;
+});
+
+composer.begin({ ask, halt });
+composer.open(draftPlace());
+take(log.begin());
+scroll.toEnd();
+document.addEventListener("visibilitychange", look);
+addEventListener("online", look);
+keepLooking();
