@@ -212,23 +212,38 @@ def formula(state: StateInline, silent: bool) -> bool:
 
 
 def formula_block(state: StateBlock, line: int, end: int, silent: bool) -> bool:
-    """Maths on lines of its own, which are not to be taken for lists and the like."""
-    begin = state.bMarks[line] + state.tShift[line]
-    close = FORMULA_ENDS.get(state.src[begin : begin + 2])
-    if close is None or state.is_code_block(line):
+    """Maths on lines of its own, which are not to be taken for lists and the like; a blank line ends it, too.
+
+    As with code, its first line alone says what it is: a growing text must not turn out to have been something else.
+    """
+    if state.is_code_block(line):
         return False
-    for last in range(line, min(end, line + MOST_LINES_OF_FORMULA)):
-        text = state.src[state.bMarks[last] + state.tShift[last] : state.eMarks[last]].rstrip()
-        if not text:
-            return False
-        if text.endswith(close) and (last > line or len(text) > len(close) + 1):
-            if not silent:
-                token = state.push("formula_block", "", 0)
-                token.content = state.getLines(line, last + 1, state.blkIndent, False).strip()
-                token.map = [line, last + 1]
-                state.line = last + 1
-            return True
-    return False
+    first = line_at(state, line)
+    begin, close = first[:2], FORMULA_ENDS.get(first[:2])
+    if close is None or (first != begin and not (first.endswith(close) and len(first) > len(begin + close))):
+        return False
+    if silent:
+        return True
+    last = line
+    while not is_end(state, line, last, close) and last + 1 < min(end, line + MOST_LINES_OF_FORMULA):
+        if not line_at(state, last + 1):
+            break
+        last += 1
+    written = state.getLines(line, last + 1, state.blkIndent, False).strip()
+    token = state.push("formula_block", "", 0)
+    token.content = written.removeprefix(begin).removesuffix(close).strip("\n")
+    token.map = [line, last + 1]
+    state.line = last + 1
+    return True
+
+
+def line_at(state: StateBlock, line: int) -> str:
+    return state.src[state.bMarks[line] + state.tShift[line] : state.eMarks[line]].rstrip()
+
+
+def is_end(state: StateBlock, first: int, line: int, close: str) -> bool:
+    text = line_at(state, line)
+    return text.endswith(close) and (line > first or len(text) > len(close))
 
 
 def show_formula(tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:

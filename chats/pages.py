@@ -9,7 +9,6 @@ from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
-from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
@@ -19,6 +18,7 @@ from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_POST
 
 from aistudio.errors import InvalidParameter, Unavailable
+from aistudio.pages import page
 from aistudio.renderers import FlatRenderer
 from aistudio.streams import EventStream
 from chats import conversation, runs
@@ -28,7 +28,7 @@ from chats.serializers import LONGEST_QUESTION, MessageSerializer, SessionSerial
 from chats.shown import follow_blocks, page_of
 from groups.models import Group
 
-View = Callable[..., HttpResponseBase]
+View = Callable[..., Any]
 
 
 def for_scripts(view: View) -> View:
@@ -38,9 +38,7 @@ def for_scripts(view: View) -> View:
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if not request.user.is_authenticated:
             return HttpResponse(status=HTTPStatus.UNAUTHORIZED)
-        response = view(request, *args, **kwargs)
-        response["Cache-Control"] = "private, no-cache"
-        return response
+        return page(view)(request, *args, **kwargs)
 
     return guarded
 
@@ -52,7 +50,7 @@ def own(request: HttpRequest, session: UUID) -> Session:
 
 
 @require_GET
-@login_required
+@page
 def chat(request: HttpRequest, pk: int) -> HttpResponse:
     """A conversation in this chat that is yet to begin."""
     user: Any = request.user
@@ -62,7 +60,7 @@ def chat(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @require_GET
-@login_required
+@page
 def session(request: HttpRequest, uuid: UUID) -> HttpResponse:
     found = own(request, uuid)
     context = {
@@ -83,10 +81,10 @@ def messages(request: HttpRequest, uuid: UUID) -> HttpResponse:
     if before is not None and not (before.isascii() and before.isdigit() and len(before) < 19):
         raise Http404
     try:
-        page = page_of(found, before=None if before is None else int(before))
+        shown = page_of(found, before=None if before is None else int(before))
     except Message.DoesNotExist:
         raise Http404 from None
-    return render(request, "chats/messages.html", {"session": found, **state_of(found), "page": page})
+    return render(request, "chats/messages.html", {"session": found, **state_of(found), "page": shown})
 
 
 def state_of(session: Session) -> dict[str, Any]:
@@ -122,7 +120,7 @@ def switch(request: HttpRequest, uuid: UUID, pk: int) -> HttpResponse:
 
 
 @require_GET
-@login_required
+@page
 def export_markdown(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """The current branch as Markdown."""
     found = own(request, uuid)
@@ -137,7 +135,7 @@ def export_markdown(request: HttpRequest, uuid: UUID) -> HttpResponse:
 
 
 @require_GET
-@login_required
+@page
 def export_json(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """The session and all its messages, whatever their branch, as the API writes them."""
     found = own(request, uuid)

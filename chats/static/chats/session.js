@@ -55,9 +55,11 @@ function take({ earlier: before, answering: id, name, closed }) {
   if (before !== undefined) earlier = before;
   earlierButton.hidden = !earlier;
   answering = id ?? "";
-  if (name) {
-    document.title = document.title.replace(document.getElementById("title").textContent, name);
-    document.getElementById("title").textContent = name;
+  const title = document.getElementById("title");
+  if (name && name !== title.textContent) {
+    document.title = document.title.replace(title.textContent, name);
+    title.textContent = name;
+    listAnew();
   }
   talk.toggleAttribute("data-closed", closed !== undefined);
   talk.toggleAttribute("data-answering", Boolean(answering));
@@ -137,13 +139,17 @@ async function ask(question, key, edited) {
     if (isNew) moveIn();
     await refresh();
     scroll.toEnd();
+    listAnew();
   });
 }
+
+/** The sidebar's list has it first now, or by another name. */
+const listAnew = () => document.dispatchEvent(new Event("conversations-changed"));
 
 /** Ask for an answer; it is read from its own stream, for that can be taken up again. */
 async function answered(path, options, key) {
   const headers = { Accept: "text/event-stream", ...(key && { "Idempotency-Key": key }) };
-  const response = await call("POST", api(`${path}`), { ...options, headers });
+  const response = await call("POST", api(path), { ...options, headers });
   response.body?.cancel().catch(() => {});
 }
 
@@ -161,7 +167,8 @@ function moveIn() {
   document.getElementById("beginning")?.remove();
   document.getElementById("export-button").hidden = false;
   for (const link of document.querySelectorAll("[data-export]")) link.href = page(`/export.${link.dataset.export}`);
-  document.dispatchEvent(new CustomEvent("conversation-begun", { detail: { session } }));
+  document.getElementById("title").dataset.nameOf = session;
+  document.getElementById("room").hidden = false;
 }
 
 const draftPlace = () => `draft:${talk.dataset.user}:${session || `chat-${talk.dataset.chat}`}`;
@@ -180,6 +187,7 @@ const verbs = {
     await answered(`/messages/${message.dataset.id}/regenerate`, {});
     await refresh();
     scroll.toEnd();
+    listAnew();
   }),
   switch: (message, button) => attempt(async () => {
     await call("POST", page(`/messages/${button.dataset.to}/switch`));

@@ -1,0 +1,182 @@
+"""Markdown of whoever it comes from, as HTML that can be shown."""
+
+import re
+import time
+from html.parser import HTMLParser
+
+import pytest
+
+from chats import markdown
+from chats.markdown import LONGEST_MARKDOWN, Growing, render
+
+HOSTILE = {
+    "script": "<script>alert(1)</script>",
+    "script in a cell": "|a|\n|-|\n|<script>alert(1)</script>|",
+    "handler": '<img src=x onerror="alert(1)"> <b onclick=alert(1)>b</b>',
+    "iframe": '<iframe src="https://evil.example"></iframe><object data="https://evil.example"></object>',
+    "svg": "<svg onload=alert(1)><a xlink:href='javascript:alert(1)'><text>x</text></a></svg>",
+    "style": "<style>@import url(https://evil.example/x.css)</style><p style='background:url(https://evil.example)'>",
+    "form": "<form action=https://evil.example><input name=q><button>Sign in</button></form>",
+    "meta": '<meta http-equiv=refresh content="0;url=https://evil.example"><base href=https://evil.example>',
+    "broken": "</div></article><div <p '\"><<<script</script x=\"",
+    "comment": "<!-- --!><script>alert(1)</script> -->",
+    "javascript link": "[x](javascript:alert(1)) [y](JaVaScRiPt:alert(1)) [z](\tjava\nscript:alert(1))",
+    "encoded link": "[x](javascript&#58;alert(1)) [y](&#106;avascript:alert(1)) <javascript:alert(1)>",
+    "data link": "[x](data:text/html;base64,PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pg==) [y](vbscript:x) [z](file:///etc/passwd)",
+    "own link": "[sign out](/sign-out) [x](//evil.example) [y](#main) [z](?q=1)",
+    "reference": "[x]\n\n[x]: javascript:alert(1)",
+    "image": "![i](https://evil.example/pixel.png) ![j](data:image/svg+xml;base64,PHN2Zz4=) ![k](javascript:alert(1))",
+    "image in link": '[![i](https://evil.example/i.png "t")](https://example.com "\\" onmouseover=alert(1) x=\\"")',
+    "quotes": '[x](https://example.com/"onmouseover=alert(1)) ![" onerror="alert(1)](https://example.com)',
+    "language": '```"><script>alert(1)</script>\ncode\n```\n\n```python onload=alert(1)\nx = "</code></pre><script>"\n```',
+    "formula": "$<script>alert(1)</script>$ and\n\n$$\n<img src=x onerror=alert(1)>\n$$",
+    "line break": "<br onclick=alert(1)> <br/ ><br\n>",
+    "characters": "\0 \u202e evil \u2028 \U0001f4a9 &#0; &#xd83d; &NotAnEntity; &lt;script&gt;",
+}
+ALLOWED = {
+    **dict.fromkeys(("p", "code", "span", "th", "td"), {"class"}),
+    **dict.fromkeys("br hr h3 h4 h5 h6 blockquote ul li strong em s table thead tbody tr".split(), set()),
+    "a": {"href", "title", "target", "rel"},
+    "div": {"class", "tabindex"},
+    "pre": {"tabindex"},
+    "ol": {"start"},
+}
+SOME = """Term
+----
+A *word* and `code`, [a link](https://example.com/a_b?x=1&y=2), https://example.com/bare, ~~gone~~.
+Next line<br>after
+
+- one
+
+- two
+  - nested
+
+    more of it
+
+1. first
+para lazily
+> quote
+- list
+--
+
+| a | b |
+|:--|--:|
+| 1 | 2 |
+
+```python
+def due(days: int) -> "date":
+
+    return days
+```
+
+    indented
+
+end of \\(x_1*y*z\\) and $5 to $10 and $a_b*c*d$
+
+$$
+- a
+= b
+$$
+***
+# Last
+"""
+LONG = {
+    "list": "- a\n",
+    "table": "|a|b|\n|-|-|\n" + "|1|2|\n" * 100,
+    "brackets": "[",
+    "images": "![",
+    "emphasis": "*a **b _c ",
+    "backticks": "`a``b```c",
+    "quotes": ">",
+    "quoted lines": "> a\n",
+    "references": "[a]: http://x\n",
+    "formulas": "$$a\n",
+    "dollars": "$a ",
+    "links": "https://a.",
+    "tags": "<a ",
+    "one word": "x",
+}
+
+
+class Tags(HTMLParser):
+    """Every tag of a text must be one that may be shown."""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert {name for name, _ in attrs} <= ALLOWED[tag], (tag, attrs)
+        if address := dict(attrs).get("href"):
+            assert re.match(r"(https?://|mailto:)", address)
+            assert dict(attrs)["rel"] == "noopener noreferrer nofollow"
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_nothing_that_acts_is_let_through(text: str) -> None:
+    for block in render(text):
+        Tags().feed(block)
+    for block in Growing().grow(text[:-3]).blocks:
+        Tags().feed(block)
+
+
+def test_it_says_what_was_written() -> None:
+    html = "".join(render(SOME))
+    for part in (
+        "<h4>Term</h4>",
+        "<em>word</em>",
+        '<a href="https://example.com/a_b?x=1&amp;y=2" target="_blank" rel="noopener noreferrer nofollow">a link</a>',
+        'href="https://example.com/bare"',
+        "<s>gone</s>",
+        "Next line<br>",
+        '<td class="right">2</td>',
+        '<span class="language">python</span>',
+        '<span class="k">def</span>',
+        '<span class="math">\\(x_1*y*z\\)</span> and $5 to $10 and <span class="math">$a_b*c*d$</span>',
+        '<div class="math" tabindex="0">- a\n= b</div>',
+    ):
+        assert part in html
+    assert '<a href="https://example.com/i.png" ' in "".join(render("![what it shows](https://example.com/i.png)"))
+
+
+@pytest.mark.parametrize("step", [1, 2, 5, 17, 1000])
+def test_a_growing_text_ends_as_one_that_is_whole(step: int) -> None:
+    growing, blocks, seen = Growing(), [], []
+    for start in range(0, len(SOME), step):
+        change = growing.grow(SOME[start : start + step])
+        seen.append(change.first)
+        blocks[change.first :] = change.blocks
+    assert blocks == render(SOME)
+    assert seen == sorted(seen)
+    assert step > 5 or max(seen) > 10  # what is finished stays
+
+
+def test_where_a_text_stands_does_not_depend_on_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that one can read on after any number of characters."""
+    monkeypatch.setattr(markdown, "LONGEST_MARKDOWN", 1_000)
+    monkeypatch.setattr(markdown, "PLAIN_PIECE", 200)
+    text = SOME + "x" * 500 + "\n" + "word " * 200
+    assert len(SOME) < 1_000 < len(text) - 400
+    for end in (0, 10, 100, 333, len(SOME), len(SOME) + 10, len(text) - 200, len(text)):
+        at_once, in_steps = Growing(), Growing()
+        at_once.grow(text[:end])
+        for start in range(0, end, 13):
+            in_steps.grow(text[start : min(end, start + 13)])
+        assert vars(at_once) == vars(in_steps)
+
+
+@pytest.mark.parametrize("unit", LONG.values(), ids=LONG)
+def test_no_text_takes_long(unit: str) -> None:
+    began = time.process_time()
+    blocks = render(unit * (6_000 // len(unit)))
+    assert time.process_time() - began < 5
+    assert blocks or unit.startswith("[a]:")
+
+
+def test_what_is_very_long_is_shown_as_it_is() -> None:
+    text = "Lorem *ipsum* dolor.\n\n" * 10_000
+    began = time.process_time()
+    blocks = render(text)
+    assert time.process_time() - began < 10
+    plain = [block for block in blocks if 'class="plain"' in block]
+    assert "<em>" in blocks[0]
+    assert sum(map(len, plain)) > len(text) - LONGEST_MARKDOWN - 10
+    code = "".join(render("```python\n" + "x = 1  # comment\n" * 5_000 + "```"))
+    assert code.count("x = 1  # comment") == 5_000
+
