@@ -98,7 +98,9 @@ function read(id) {
   const message = log.article(id);
   if (!message) return;
   const outcome = message.querySelector(".outcome")?.innerText ?? "";
-  status.textContent = `${log.textOf(message).innerText.slice(0, LONGEST_READING)} ${outcome}`;
+  const heard = `${log.textOf(message).innerText.slice(0, LONGEST_READING)} ${outcome}`;
+  status.textContent = heard;
+  setTimeout(() => { if (status.textContent === heard) status.textContent = ""; }, 5000); // or it is met a second time
 }
 
 /** Learn what happened elsewhere: another tab, another device, an administrator. */
