@@ -95,6 +95,7 @@ class Growing:
         self.length = 0  # characters of those
         self.open = ""  # the text of the last one, and of what is not known to be another yet
         self.is_plain = False
+        self.level = 2  # of the last heading of those that are finished; that of the message comes before
 
     def grow(self, more: str) -> Change:
         """Add to the text. Links to definitions that come later are only found by `render`."""
@@ -112,17 +113,16 @@ class Growing:
         if self.is_plain:
             room = self.open.rfind("\n", 0, room) + 1 or room
         text = self.open[:room]
-        env: dict[str, Any] = {"colours": MOST_COLOURED}
+        env: dict[str, Any] = {"colours": MOST_COLOURED, "level": self.level}
         groups = list(top_level(MARKDOWN.parse(text, env)))
-        blocks = [safe(MARKDOWN.renderer.render(group, MARKDOWN.options, env)) for group in groups]
-        if self.is_plain:
-            self.finish(len(blocks), room)
-        elif len(groups) > 1:
-            lines = [0, *(found.end() for found in NEWLINE.finditer(text))]
-            starts = [line_of(group) for group in groups]
-            # one whose first line is not whole may yet turn out to belong to the one before
-            index = len(groups) - (1 if starts[-1] + 1 < len(lines) else 2)
-            self.finish(index, lines[starts[index]])
+        blocks, levels = [], []
+        for group in groups:
+            blocks.append(safe(MARKDOWN.renderer.render(group, MARKDOWN.options, env)))
+            levels.append(env["level"])
+        count, characters = (len(groups), room) if self.is_plain else finished(groups, text)
+        if count:
+            self.level = levels[count - 1]
+        self.finish(count, characters)
         return blocks
 
     def grow_plain(self) -> list[str]:
@@ -167,6 +167,17 @@ def top_level(tokens: list[Token]) -> Iterator[list[Token]]:
         if token.level == 0 and token.nesting <= 0:
             yield group
             group = []
+
+
+def finished(groups: list[list[Token]], text: str) -> tuple[int, int]:
+    """How many of these stay as they are, whatever comes after the text, and how many characters that is."""
+    if len(groups) < 2:
+        return 0, 0
+    lines = [0, *(found.end() for found in NEWLINE.finditer(text))]
+    starts = [line_of(group) for group in groups]
+    # one whose first line is not whole may yet turn out to belong to the one before
+    count = len(groups) - (1 if starts[-1] + 1 < len(lines) else 2)
+    return count, lines[starts[count]] if count else 0
 
 
 def line_of(group: list[Token]) -> int:
@@ -282,8 +293,10 @@ def show_link(tokens: Sequence[Token], index: int, options: Any, env: Any) -> st
 
 
 def show_heading(tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
-    """Below those of the page."""
-    tokens[index].tag = f"h{min(6, int(tokens[index].tag[1]) + 2)}"
+    """Below those of the page, and no level left out: many answers begin with the second or third."""
+    if tokens[index].nesting == 1:
+        env["level"] = min(6, int(tokens[index].tag[1]) + 2, env["level"] + 1)
+    tokens[index].tag = f"h{env['level']}"
     return MARKDOWN.renderer.renderToken(tokens, index, options, env)
 
 

@@ -18,7 +18,7 @@ from chats.feeds import Feed, Reader
 from chats.models import Message, Session
 
 MOST_MESSAGES = 30  # of a page
-MOST_CHARACTERS = 100_000  # of the messages of a page, unless one alone has more
+MOST_CHARACTERS = 100_000  # of the messages of a page, unless the newest question and its answer have more
 PACE = 0.2  # seconds between two looks of an answer that grows
 SLOWEST_PACE = 1.5
 SHARE = 5  # it takes this many times as long to wait as it took to render
@@ -61,7 +61,7 @@ def page_of(session: Session, *, before: int | None = None) -> Page:
     room, keys = MOST_CHARACTERS, []
     for key, length in lengths[:MOST_MESSAGES]:
         room -= length
-        if keys and room < 0:
+        if len(keys) > 1 and room < 0:
             break
         keys.append(key)
     messages = [shown(message) for message in Message.objects.filter(pk__in=keys).order_by("sequence")]

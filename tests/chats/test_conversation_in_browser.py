@@ -98,6 +98,11 @@ def answers(page: Any) -> Any:
     return page.locator(".message.assistant .text")
 
 
+def come_back(page: Any) -> None:
+    """To the tab, which then looks at once for what happened elsewhere, and not only the next time."""
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+
 def session_of(page: Any) -> str:
     return str(page.url.rpartition("/")[2])
 
@@ -179,7 +184,7 @@ def test_a_conversation(house: House) -> None:
 
 
 def test_an_answer_goes_on_whoever_looks(house: House) -> None:
-    counted = " ".join(map(str, range(1, 151)))
+    counted = " ".join(map(str, range(1, 201)))
     with house.page() as first, house.page(**PHONE) as second:
         page, phone = first.page, second.page
         page.goto(f"/chats/{house.chat}")
@@ -191,16 +196,16 @@ def test_an_answer_goes_on_whoever_looks(house: House) -> None:
         expect(answers(phone)).to_contain_text("demo")
 
         # the phone, on which nobody does anything, learns of it; a reload and a lost network change nothing
-        send(page, "/count 250")
-        expect(answers(page).last).to_contain_text("20 21")
+        send(page, "/count 200")
+        expect(answers(page).last).to_contain_text("10 11")
         page.reload()
         expect(answers(page).last).to_contain_text("20 21 22")
         page.context.set_offline(True)
         page.get_by_label("Message").fill("written in a tunnel")
         expect(answers(phone).last).to_contain_text("100 101")
         page.context.set_offline(False)
-        expect(answers(page).last).to_contain_text("249 250")
-        expect(answers(phone).last).to_contain_text("249 250")
+        expect(answers(page).last).to_contain_text("199 200")
+        expect(answers(phone).last).to_contain_text("199 200")
         ended(page)
         ended(phone)
         assert answers(page).last.inner_text() == answers(phone).last.inner_text()
@@ -215,7 +220,7 @@ def test_an_answer_goes_on_whoever_looks(house: House) -> None:
         assert second.barriers() == []
         assert not second.complaints
         assert [each for each in first.complaints if "ERR_INTERNET_DISCONNECTED" not in each] == []
-        assert house.texts(session)[3].startswith(counted)
+        assert house.texts(session)[3] == counted
 
 
 def test_what_is_closed_is_said(house: House) -> None:
@@ -253,13 +258,15 @@ def test_what_is_closed_is_said(house: House) -> None:
 
         # out of the group and in again; the chat deleted; signed out
         studio.call("PATCH", f"/chats/{room}", {"group_ids": []})
+        come_back(page)
         expect(trouble).to_contain_text("no longer open to you")
         studio.call("PATCH", f"/chats/{room}", {"group_ids": [house.group]})
+        come_back(page)
         expect(trouble).to_be_hidden()
         studio.call("DELETE", f"/chats/{room}")
+        come_back(page)
         expect(page.get_by_text("was deleted. It can be read")).to_be_visible()
         expect(page.get_by_label("Message")).to_be_hidden()
-        assert watched.barriers() == []
         page.goto(f"/chats/{house.chat}")
         page.context.clear_cookies(name="aistudio_session")
         send(page, "Who am I?")
@@ -299,16 +306,13 @@ def test_hostile_answers_only_show(house: House, monkeypatch: pytest.MonkeyPatch
             ended(page)
             page.reload()  # as it is sent when it is whole
             expect(answers(page).last).to_contain_text("The end.")
-            if name == "hostile":
-                for link in page.locator("#log .text a").all():
-                    assert link.get_attribute("href").startswith(("https://", "http://"))
-                assert page.locator(f"#log :is({FORBIDDEN})").count() == 0
-                assert watched.barriers() == []
+            for link in page.locator("#log .text a").all():
+                assert link.get_attribute("href").startswith(("https://", "http://"))
+            assert page.locator(f"#log :is({FORBIDDEN})").count() == 0
             # the page goes on
             page.get_by_label("Message").type("and?", timeout=5_000)
-            page.get_by_role("button", name="Send").click(timeout=5_000)
-            expect(answers(page)).to_have_count(2)
-            page.get_by_role("button", name="Stop").or_(page.get_by_role("button", name="Send")).click()
+            page.get_by_text("Details").click(timeout=5_000)
+            expect(page.get_by_text("Tokens out")).to_be_visible()
         assert not dialogs
         assert not watched.complaints
 
@@ -317,10 +321,10 @@ def test_a_thousand_messages(house: House) -> None:
     session = manage(house.studio.variables, "shell", "--no-imports", "--command", LONG_TALK).strip()
     with house.page() as watched:
         page, log = watched.page, watched.page.get_by_role("log")
-        paint = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
+        paint = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
         page.goto(f"/sessions/{session}")
         page.reload()
-        assert page.evaluate(paint) < 1000  # milliseconds
+        assert until(lambda: page.evaluate(paint)) < 1000  # milliseconds
         expect(log.get_by_text("Answer 999.")).to_be_in_viewport()
         assert page.locator("#log article").count() == 30
         assert page.locator("#log").evaluate("log => log.children.length") == 30

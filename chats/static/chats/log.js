@@ -37,8 +37,8 @@ export function show(html) {
   const page = parsed(html).querySelector(".messages");
   const fresh = [...page.querySelectorAll("article")];
   const loaded = articles();
-  const first = fresh.length ? loaded.findIndex((each) => each.id === fresh[0].id) : -1;
-  const earlier = first > 0 ? loaded.slice(0, first) : [];
+  const before = loaded.findIndex((each) => each.dataset.id === fresh[0]?.dataset.parent);
+  const earlier = loaded.slice(0, before + 1); // what came before a message never changes
   const known = new Map(loaded.map((each) => [each.id, each]));
   const focused = document.activeElement?.closest?.("#log") && document.activeElement;
   const shown = fresh.map((each) => {
