@@ -117,7 +117,7 @@ class Growing:
         groups = list(top_level(MARKDOWN.parse(text, env)))
         blocks, levels = [], []
         for group in groups:
-            blocks.append(safe(MARKDOWN.renderer.render(group, MARKDOWN.options, env)))
+            blocks.append(safe(RENDERER.render(group, MARKDOWN.options, env)))
             levels.append(env["level"])
         count, characters = (len(groups), room) if self.is_plain else finished(groups, text)
         if count:
@@ -289,7 +289,7 @@ def show_image(tokens: Sequence[Token], index: int, options: Any, env: Any) -> s
 
 def show_link(tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
     tokens[index].attrSet("target", "_blank")
-    return MARKDOWN.renderer.renderToken(tokens, index, options, env)
+    return RENDERER.renderToken(tokens, index, options, env)
 
 
 def show_heading(tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
@@ -297,7 +297,7 @@ def show_heading(tokens: Sequence[Token], index: int, options: Any, env: Any) ->
     if tokens[index].nesting == 1:
         env["level"] = min(6, int(tokens[index].tag[1]) + 2, env["level"] + 1)
     tokens[index].tag = f"h{env['level']}"
-    return MARKDOWN.renderer.renderToken(tokens, index, options, env)
+    return RENDERER.renderToken(tokens, index, options, env)
 
 
 def show_cell(tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
@@ -305,7 +305,7 @@ def show_cell(tokens: Sequence[Token], index: int, options: Any, env: Any) -> st
     token = tokens[index]
     if found := ALIGNMENT.match(str(token.attrs.pop("style", ""))):
         token.attrSet("class", found[1])
-    return MARKDOWN.renderer.renderToken(tokens, index, options, env)
+    return RENDERER.renderToken(tokens, index, options, env)
 
 
 def between(html: str, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
@@ -335,9 +335,11 @@ def made() -> MarkdownIt:
         **dict.fromkeys(("heading_open", "heading_close"), show_heading),
         **dict.fromkeys(("th_open", "td_open"), show_cell),
     }
+    renderer: Any = markdown.renderer
     for name, rule in rules.items():
-        markdown.renderer.rules[name] = rule  # type: ignore[index]
+        renderer.rules[name] = rule
     return markdown
 
 
 MARKDOWN = made()
+RENDERER: Any = MARKDOWN.renderer

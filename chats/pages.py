@@ -12,7 +12,6 @@ from uuid import UUID
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
-from django.template.defaultfilters import slugify
 from django.utils.http import content_disposition_header
 from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_POST
@@ -150,6 +149,6 @@ def file_of(session: Session, content: str | bytes, ending: str, media_type: str
     """A file to keep, named as the session is."""
     name = " ".join(session.name.replace("/", "-").replace("\\", "-").split())[:80].strip(" .…")
     response = HttpResponse(content, content_type=media_type)
-    response["Content-Disposition"] = content_disposition_header(True, f"{name or slugify(session.uuid)}.{ending}")
+    response["Content-Disposition"] = str(content_disposition_header(True, f"{name or session.uuid}.{ending}"))
     response["Cache-Control"] = "private, no-store"
     return response

@@ -58,7 +58,8 @@ def page_of(session: Session, *, before: int | None = None) -> Page:
     last = session.leaf_id if before is None else session.messages.get(pk=before).parent_id
     branch = Message.objects.branch(last).order_by("-sequence")
     lengths = list(branch.annotate(length=Length("text")).values_list("pk", "length")[: MOST_MESSAGES + 1])
-    room, keys = MOST_CHARACTERS, []
+    room = MOST_CHARACTERS
+    keys: list[int] = []
     for key, length in lengths[:MOST_MESSAGES]:
         room -= length
         if len(keys) > 1 and room < 0:
@@ -95,7 +96,7 @@ def number_branches(session: Session, messages: list[Shown]) -> None:
 
 
 async def follow_blocks(find: Callable[[], Feed], place: int) -> AsyncIterator[bytes]:
-    """An answer after a place as it grows: events `blocks`, each of which says from which block on there are others now.
+    """An answer after a place as it grows: events `blocks`, each with the index of the first that is another now.
 
     Then, unless it goes on elsewhere, `done`. `find` is called in the event loop, where feeds are.
     """

@@ -16,13 +16,16 @@ from tests.vendor_server import Connection, VendorServer
 
 PASSWORD = "a long phrase of bob"
 CODE = "```python\ndef due(days: int) -> int:\n    return days + 1\n```"
-MARKDOWN = f"/echo ## Terms\n\nWithin **thirty days**.\n\n|Item|Days|\n|-|-:|\n|Box|30|\n\n1. a\n2. b\n\n{CODE}\n\n$a_1*b_2$"
+TABLE = "|Item|Days|\n|-|-:|\n|Box|30|"
+MARKDOWN = f"/echo ## Terms\n\nWithin **thirty days**.\n\n{TABLE}\n\n1. a\n2. b\n\n{CODE}\n\n$a_1*b_2$"
 LONG_TALK = """
 from chats.models import Chat, Message, Session
 from groups.models import User
-session = Session.objects.create(user=User.objects.get(email="bob@example.com"), chat=Chat.objects.first(), name="Long")
+bob = User.objects.get(email="bob@example.com")
+session = Session.objects.create(user=bob, chat=Chat.objects.first(), name="Long")
 for number in range(1, 1001, 2):
-    question = Message.objects.create(session=session, parent=session.leaf, sequence=number, role="user", text=f"Q{number}")
+    question = Message.objects.create(
+        session=session, parent=session.leaf, sequence=number, role="user", text=f"Q{number}")
     text = f"Answer **{number}**.\\n\\n- one\\n- two\\n\\n```python\\nx = {number}\\n```"
     session.leaf = Message.objects.create(
         session=session, parent=question, sequence=number + 1, role="assistant", text=text, latency_ms=10)

@@ -14,7 +14,6 @@ from groups.models import Group
 from tests.chats.test_sessions import said
 from tests.people import Person
 
-
 NOBODY = Client()  # its handler serves all: to load the middleware takes longer than a request
 
 

@@ -18,7 +18,7 @@ HOSTILE = {
     "style": "<style>@import url(https://evil.example/x.css)</style><p style='background:url(https://evil.example)'>",
     "form": "<form action=https://evil.example><input name=q><button>Sign in</button></form>",
     "meta": '<meta http-equiv=refresh content="0;url=https://evil.example"><base href=https://evil.example>',
-    "broken": "</div></article><div <p '\"><<<script</script x=\"",
+    "broken": '</div></article><div <p \'"><<<script</script x="',
     "comment": "<!-- --!><script>alert(1)</script> -->",
     "javascript link": "[x](javascript:alert(1)) [y](JaVaScRiPt:alert(1)) [z](\tjava\nscript:alert(1))",
     "encoded link": "[x](javascript&#58;alert(1)) [y](&#106;avascript:alert(1)) <javascript:alert(1)>",
@@ -28,14 +28,15 @@ HOSTILE = {
     "image": "![i](https://evil.example/pixel.png) ![j](data:image/svg+xml;base64,PHN2Zz4=) ![k](javascript:alert(1))",
     "image in link": '[![i](https://evil.example/i.png "t")](https://example.com "\\" onmouseover=alert(1) x=\\"")',
     "quotes": '[x](https://example.com/"onmouseover=alert(1)) ![" onerror="alert(1)](https://example.com)',
-    "language": '```"><script>alert(1)</script>\ncode\n```\n\n```python onload=alert(1)\nx = "</code></pre><script>"\n```',
+    "language": '```"><script>alert(1)</script>\ncode\n```\n\n```py onload=alert(1)\n"</code></pre><script>"\n```',
     "formula": "$<script>alert(1)</script>$ and\n\n$$\n<img src=x onerror=alert(1)>\n$$",
     "line break": "<br onclick=alert(1)> <br/ ><br\n>",
     "characters": "\0 \u202e evil \u2028 \U0001f4a9 &#0; &#xd83d; &NotAnEntity; &lt;script&gt;",
 }
 ALLOWED = {
-    **dict.fromkeys(("p", "code", "span", "th", "td"), {"class"}),
-    **dict.fromkeys("br hr h3 h4 h5 h6 blockquote ul li strong em s table thead tbody tr".split(), set()),
+    **{name: {"class"} for name in ("p", "code", "span", "th", "td")},
+    **{name: set() for name in ("br", "hr", "h3", "h4", "h5", "h6", "blockquote", "ul", "li", "strong", "em", "s")},
+    **{name: set() for name in ("table", "thead", "tbody", "tr")},
     "a": {"href", "title", "target", "rel"},
     "div": {"class", "tabindex"},
     "pre": {"tabindex"},
@@ -179,4 +180,3 @@ def test_what_is_very_long_is_shown_as_it_is() -> None:
     assert sum(map(len, plain)) > len(text) - LONGEST_MARKDOWN - 10
     code = "".join(render("```python\n" + "x = 1  # comment\n" * 5_000 + "```"))
     assert code.count("x = 1  # comment") == 5_000
-
