@@ -183,7 +183,7 @@ TIME_ZONE = "UTC"
 
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True  # the packages' files are served from where they are: there is no collecting step
-WHITENOISE_MAX_AGE = 3600
+WHITENOISE_MAX_AGE = 0  # browsers ask each time whether a file has changed: a page's modules must be of one version
 
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SECURE_REDIRECT_EXEMPT = [r"^health$"]  # a probe speaks to the process, not to the proxy
