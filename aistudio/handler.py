@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
+from time import perf_counter
 from typing import Any
 
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
@@ -17,6 +18,8 @@ from django.core import signals
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.urls import set_script_prefix
+
+from aistudio.watch import current_request
 
 LAST_WORDS_TIMEOUT = 5  # seconds
 THREADS = 8  # as many as PostgreSQL's pool has connections
@@ -27,13 +30,17 @@ class Handler(ASGIHandler):
         self.on_stop = on_stop  # lets what streams come to its end
         self.idle = [ThreadPoolExecutor(1, f"request-{number}") for number in range(THREADS)]
         self.free = asyncio.Semaphore(THREADS)
+        self.streams = 0  # that are open
         super().__init__()
 
     def load_middleware(self, is_async: bool = False) -> None:
         super().load_middleware(is_async=False)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        begun = perf_counter()
         async with self.free:
+            if seen := current_request.get():
+                seen.waited = perf_counter() - begun
             worker = self.idle.pop()  # the one that was busy last, whose connection is the likeliest to be open
             try:
                 async with ThreadSensitiveContext(executor=worker):
@@ -41,7 +48,11 @@ class Handler(ASGIHandler):
             finally:
                 self.idle.append(worker)
         if response is not None:
-            await self.stream(scope, response, receive, send)
+            self.streams += 1
+            try:
+                await self.stream(scope, response, receive, send)
+            finally:
+                self.streams -= 1
 
     async def handle(self, scope: Any, receive: Any, send: Any) -> Any:
         """Answer in a thread; returns a response that is still to be streamed, without one."""
@@ -65,6 +76,9 @@ class Handler(ASGIHandler):
         request, refusal = self.create_request(scope, body)
         response: Any = self.get_response(request) if request else refusal
         response._handler_class = self.__class__
+        if seen := current_request.get():
+            seen.status = response.status_code
+            response.setdefault("X-Request-ID", seen.id)  # a refusal did not pass the middleware
         body.close()
         if not response.streaming or response.is_async:
             response.close()

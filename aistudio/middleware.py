@@ -1,11 +1,13 @@
 """What surrounds every request."""
 
 import logging
-import uuid
 from collections.abc import Callable
 from contextvars import ContextVar
 
 from django.http import HttpRequest, HttpResponse
+from django.utils.functional import SimpleLazyObject
+
+from aistudio.watch import SeenRequest, current_request, valid_id
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
@@ -13,15 +15,28 @@ current_request_id: ContextVar[str] = ContextVar("current_request_id", default="
 
 
 def request_id(get_response: GetResponse) -> GetResponse:
-    """Give each request an id that its answer (`X-Request-ID`) and its log lines carry."""
+    """Give each request an id, its caller's if it has one, that its answer (`X-Request-ID`) and its log lines carry."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        current_request_id.set(uuid.uuid4().hex)
+        seen = current_request.get()
+        current_request_id.set(seen.id if seen else valid_id(request.headers.get("X-Request-ID")))
         response = get_response(request)
         response["X-Request-ID"] = current_request_id.get()
+        if seen:
+            note(seen, request)
         return response
 
     return middleware
+
+
+def note(seen: SeenRequest, request: HttpRequest) -> None:
+    """Which URL it was, and who asked, if that had to be found out: it asks no database."""
+    if request.resolver_match:
+        seen.route = f"/{request.resolver_match.route}"
+    user = request.__dict__.get("user")
+    if isinstance(user, SimpleLazyObject):
+        user = request.__dict__.get("_cached_user")
+    seen.user_id = user.pk if user else None
 
 
 # Our own pages run and show only what this server sends as a file; `frame-ancestors` and the rest keep others out.

@@ -11,15 +11,17 @@ import uuid
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import Any, TypeVar
 
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections
 
 from aistudio.errors import Unavailable
+from aistudio.middleware import current_request_id
+from aistudio.watch import SeenCall, SeenRequest, current_request, watchers
 from chats import conversation, prompts, titles
 from chats.conversation import Exchange
 from chats.events import LONGEST_ANSWER
@@ -40,6 +42,7 @@ LEASE_RENEWAL = 4  # seconds
 SWEEP = 5  # seconds
 SIGN_OF_LIFE = 15  # seconds
 STORING_TIMEOUT = 10  # seconds that the last words have at shutdown
+STALLED = 30  # seconds without a beat, which is longer than a database makes one wait
 LAST_WORDS = 0.1  # seconds that those who read along have to be told
 USAGE_TIMEOUT = 5  # seconds that a vendor has for its counts after the last word
 REVOKED = "The chat is no longer open to you, so the answer was ended."
@@ -66,7 +69,7 @@ INTERRUPTED = Verdict(Message.Status.INTERRUPTED, "interrupted", SHUTDOWN, retry
 class Run(Feed):
     """One answer that is being made here."""
 
-    def __init__(self, exchange: Exchange, begun: float) -> None:
+    def __init__(self, exchange: Exchange, begun: float, request: SeenRequest | None = None) -> None:
         super().__init__(exchange.answer)
         self.exchange = exchange
         self.begun = self.progress = begun
@@ -74,6 +77,7 @@ class Run(Feed):
         self.limit: float = settings.LLM_FIRST_TOKEN_TIMEOUT
         self.verdict: Verdict | None = None
         self.task: asyncio.Task[None]
+        self.seen = seen(exchange, request)
 
     async def answer(self, http: Any) -> None:
         """Ask the vendor, and take in what it says; cancelled by `stop`."""
@@ -81,11 +85,13 @@ class Run(Feed):
         assert call
         verdict = COMPLETE
         try:
+            for watcher in watchers:
+                watcher.call_begins(self.seen)
+            call = replace(call, headers=self.seen.headers)
             async with aclosing(adapter(self.exchange.vendor).stream(call, http)) as values:
                 async for value in values:
                     self.take(value)
         except VendorError as error:
-            log.warning("The answer %s failed at %s %s: %s", message.pk, self.exchange.vendor, call.endpoint, error)
             if not message.finish_reason:
                 verdict = Verdict(Message.Status.FAILED, error.code, error.detail, error.retryable)
         except OverflowError:
@@ -139,6 +145,12 @@ class Run(Feed):
                 detail = f"The vendor said nothing for {self.limit:g} seconds."
                 self.stop(Verdict(Message.Status.FAILED, "timeout", detail, retryable=True))
 
+    def kept_since(self, moment: float) -> float:
+        """When the oldest of it came that is not stored, if everything up to that moment is."""
+        message = self.message
+        waited = message.latency_ms if message.time_to_first_token_ms is None else message.time_to_first_token_ms
+        return max(moment, self.begun + (waited or 0) / 1000)
+
     def conclude(self, verdict: Verdict) -> None:
         """Fill in what is to be stored."""
         message = self.message
@@ -149,6 +161,13 @@ class Run(Feed):
         message.latency_ms = self.elapsed_ms()
         if message.output_tokens is None:
             message.output_tokens = prompts.estimate(message.text)
+
+
+def seen(exchange: Exchange, request: SeenRequest | None) -> SeenCall:
+    call, session = exchange.call, exchange.answer.session
+    assert call
+    headers = {"X-Request-ID": request.id} if request else {}
+    return SeenCall(exchange.vendor, call.model, call.endpoint, call.options, str(session.uuid), request, headers)
 
 
 class Mirror(Feed):
@@ -183,13 +202,14 @@ class Worker:
         self.closing = False
         self.executor = ThreadPoolExecutor(2, "runs")
         self.done_at: dict[str, float] = {}
+        self.beaten_at = self.kept_at = monotonic()
 
     # from threads
 
     def begin(self, exchange: Exchange) -> None:
         """Give the answer. From any thread; it goes on when the request ends."""
-        begun = monotonic()
-        self.loop.call_soon_threadsafe(self.start, exchange, begun, context=contextvars.Context())
+        begun, request = monotonic(), current_request.get()
+        self.loop.call_soon_threadsafe(self.start, exchange, begun, request, context=contextvars.Context())
 
     def stop(self, message_id: int) -> None:
         """Stop the answer if it is made here. From any thread."""
@@ -197,14 +217,16 @@ class Worker:
 
     # in the loop
 
-    def start(self, exchange: Exchange, begun: float) -> None:
-        run = self.runs[exchange.answer.pk] = Run(exchange, begun)
+    def start(self, exchange: Exchange, begun: float, request: SeenRequest | None = None) -> None:
+        run = self.runs[exchange.answer.pk] = Run(exchange, begun, request)
+        adopt_id(run)
         run.task = self.spawn(self.make(run))
         run.task.add_done_callback(partial(self.made, run))
         if self.closing:
             run.stop(INTERRUPTED)
 
     async def make(self, run: Run) -> None:
+        adopt_id(run)
         if self.http is None:
             await self.loop.run_in_executor(self.executor, load)  # takes long enough to be felt by others
         if self.http is None:
@@ -218,6 +240,7 @@ class Worker:
             run.conclude(stopped or Verdict(Message.Status.FAILED, "error", BROKEN, retryable=True))
         self.concluded.append(run)
         self.wakened.set()
+        tell(run)
 
     def stop_run(self, message_id: int) -> None:
         if run := self.runs.get(message_id):
@@ -291,6 +314,7 @@ class Worker:
     async def beat(self) -> None:
         """Store what arrived: every BEAT, and at once where an answer has ended."""
         while True:
+            self.beaten_at = monotonic()
             with suppress(TimeoutError):
                 async with asyncio.timeout(BEAT):
                     await self.wakened.wait()
@@ -315,6 +339,7 @@ class Worker:
         growing = [(run, len(run.fresh)) for run in self.runs.values() if is_due and run.is_growing]
         pieces = [(run.message.pk, len(run.stored), "".join(run.fresh[:count])) for run, count in growing]
         begun = set(self.runs)
+        moment, timer = monotonic(), perf_counter()
         try:
             standing = await self.in_database(
                 lambda: conversation.keep(worker=self.id, pieces=pieces, ended=[run.message for run in ended])
@@ -322,6 +347,9 @@ class Worker:
         except BaseException:
             self.concluded = ended + self.concluded
             raise
+        self.kept_at = moment if is_due else self.kept_at
+        for watcher in watchers:
+            watcher.stored(perf_counter() - timer)
         for run, count in growing:
             run.stored += "".join(run.fresh[:count])
             del run.fresh[:count]
@@ -337,6 +365,13 @@ class Worker:
             self.runs[message_id].stop(INTERRUPTED)  # it was deleted, or its worker taken for dead
         for message_id in self.runs.keys() & standing.to_stop:
             self.runs[message_id].stop(STOPPED)
+
+    @property
+    def lag(self) -> float:
+        """Seconds that the oldest text waits that is not stored."""
+        now = monotonic()
+        waiting = [run for run in self.runs.values() if run.fresh or run.message.status != Message.Status.STREAMING]
+        return max((now - run.kept_since(self.kept_at) for run in waiting), default=0.0)
 
     async def look_after(self) -> None:
         """See to it that runs are known to live, have not stalled, and are still allowed."""
@@ -412,6 +447,35 @@ class Worker:
         return await self.loop.run_in_executor(self.executor, run)
 
 
+def adopt_id(run: Run) -> None:
+    """What is logged from here on belongs to the request that asked."""
+    if run.seen.request:
+        current_request_id.set(run.seen.request.id)
+
+
+def tell(run: Run) -> None:
+    """Log how an answer ended, and say so to those that watch. The vendor's own words may quote what was said."""
+    message, call = run.message, run.seen
+    fields = {
+        "answer": message.pk,
+        "status": str(message.status),
+        "code": message.error_code,
+        "vendor": call.vendor,
+        "model": call.model,
+        "ms": message.latency_ms,
+        "first_token_ms": message.time_to_first_token_ms,
+        "input_tokens": message.input_tokens,
+        "output_tokens": message.output_tokens,
+    }
+    level = logging.WARNING if message.status == Message.Status.FAILED else logging.INFO
+    words = "The answer %s of %s at %s is %s after %s ms"
+    what = f"{message.status} ({message.error_code})" if message.error_code else message.status
+    place = call.endpoint or "its own address"
+    log.log(level, words, message.pk, call.vendor, place, what, message.latency_ms, extra={"fields": fields})
+    for watcher in watchers:
+        watcher.call_ended(call, message)
+
+
 _current: Worker | None = None
 
 
@@ -422,6 +486,22 @@ def current() -> Worker:
             "This server is about to stop, or was not started by manage.py runserver. Nothing was stored."
         )
     return _current
+
+
+def obstacle() -> str:
+    """Why this process should be asked nothing, in words for its operator; empty where it can be."""
+    if _current is None:
+        return "its worker does not run."
+    if _current.closing:
+        return "it is about to stop."
+    if monotonic() - _current.beaten_at > STALLED:
+        return f"its worker has stored nothing for more than {STALLED} seconds."
+    return ""
+
+
+def state() -> tuple[int, float]:
+    """How many answers are being made here or not stored yet, and the seconds that their oldest text waits to be."""
+    return (len(_current.runs), _current.lag) if _current else (0, 0.0)
 
 
 def stop(message_id: int) -> None:

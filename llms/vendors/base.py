@@ -22,7 +22,7 @@ class Call:
 
     `options` has only what is set, by the names of `LLMSettings`: temperature, max_tokens, top_p, top_k, min_length,
     repetition_penalty, seed, stop_words (strings that are not empty). An empty `endpoint` is the vendor's own, an empty
-    `api_key` is none.
+    `api_key` is none. `headers` are sent along: what a request is known by, and the trace that it belongs to.
     """
 
     model: str
@@ -30,6 +30,7 @@ class Call:
     options: Mapping[str, Any]
     api_key: str = field(repr=False)
     endpoint: str
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

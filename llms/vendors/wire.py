@@ -66,7 +66,8 @@ class Adapter(ABC):
             yield Ignored(ignored)
         parser = self.parser(call.api_key)
         try:
-            async with http.post(url, orjson.dumps(body), headers=headers, secret=call.api_key) as answer:
+            sent = {**call.headers, **headers}
+            async with http.post(url, orjson.dumps(body), headers=sent, secret=call.api_key) as answer:
                 while not parser.done and (chunk := await answer.read()):
                     for value in parser.feed(chunk):
                         yield value

@@ -8,7 +8,7 @@ import pytest
 
 from chats.conversation import Exchange
 from chats.events import ANSWER, follow
-from chats.models import Message
+from chats.models import Message, Session
 from chats.runs import Mirror, Run, Worker
 from llms.vendors.base import Call, Turn
 
@@ -19,7 +19,7 @@ def test_it_ends(steps: int) -> None:
 
     async def stopped() -> list[str]:
         worker = Worker()
-        answer = Message(pk=2, role="assistant", status="streaming")
+        answer = Message(pk=2, session=Session(), role="assistant", status="streaming")
         call = Call("demo", (Turn("user", "/count 100"),), {}, "", "")
         worker.start(Exchange(Message(pk=1, role="user"), answer, "demo", call), monotonic())
         for _ in range(steps):
@@ -37,7 +37,7 @@ def test_it_ends(steps: int) -> None:
 
 def test_a_silent_stream_shows_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chats.runs.SIGN_OF_LIFE", 0)
-    answer = Message(pk=2, sequence=2, role="assistant", status="streaming")
+    answer = Message(pk=2, session=Session(), sequence=2, role="assistant", status="streaming")
 
     async def read() -> list[bytes]:
         worker = Worker()
@@ -56,7 +56,7 @@ def test_a_silent_stream_shows_signs_of_life(monkeypatch: pytest.MonkeyPatch) ->
 def test_more_than_is_kept_is_no_complete_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where all of it comes at once, and nothing after it."""
     monkeypatch.setattr("chats.runs.LONGEST_ANSWER", 5)
-    answer = Message(pk=2, role="assistant", status="streaming")
+    answer = Message(pk=2, session=Session(), role="assistant", status="streaming")
     call = Call("demo", (Turn("user", "/echo 0123456789"),), {}, "", "")
     run = Run(Exchange(Message(pk=1, role="user"), answer, "demo", call), monotonic())
     asyncio.run(run.answer(None))

@@ -1,0 +1,73 @@
+"""What there is to see of requests and of calls of vendors, and who watches: metrics and traces, where they are on.
+
+What happens says so once, here. Nobody watches by default, and nothing of this is done for each token.
+"""
+
+import re
+import uuid
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+VALID_ID = re.compile(r"[A-Za-z0-9._:=+/-]{1,128}")  # a UUID, base64, and what proxies make; nothing that forges a line
+
+
+@dataclass(slots=True, eq=False)
+class SeenRequest:
+    """A request on its way. `path` is quoted and has no query, which may hold what nobody should read."""
+
+    id: str
+    method: str
+    path: str
+    address: str
+    scheme: str
+    begun: float = field(default_factory=perf_counter)
+    route: str = ""  # the template of its URL; empty where none fits
+    user_id: int | None = None
+    status: int = 0
+    waited: float = 0.0  # seconds for a thread
+    database: float = 0.0  # seconds of queries, where someone watches
+    span: Any = None  # its trace, where there is one
+
+
+@dataclass(slots=True, eq=False)
+class SeenCall:
+    """A question to a vendor, asked in a request. `headers` go to the vendor with it."""
+
+    vendor: str
+    model: str
+    endpoint: str
+    options: Mapping[str, Any]
+    conversation: str
+    request: SeenRequest | None
+    headers: dict[str, str] = field(default_factory=dict)
+    span: Any = None
+
+
+class Watcher:
+    """Is told what happens, and does nothing about it."""
+
+    def request_begins(self, request: SeenRequest, headers: Mapping[bytes, bytes]) -> None: ...
+
+    def request_ended(self, request: SeenRequest, seconds: float) -> None: ...
+
+    def call_begins(self, call: SeenCall) -> None: ...
+
+    def call_ended(self, call: SeenCall, answer: Any) -> None:
+        """`answer` is the message as it is stored: its status, error_code, tokens and times."""
+
+    def stored(self, seconds: float) -> None:
+        """So long it took to store what had arrived of answers."""
+
+    def close(self) -> None: ...
+
+
+watchers: list[Watcher] = []  # of this process, from its start on
+current_request: ContextVar[SeenRequest | None] = ContextVar("current_request", default=None)
+
+
+def valid_id(given: str | None) -> str:
+    """The id that a caller gave to the request, or a new one where it gave none that can be used."""
+    return given if given and VALID_ID.fullmatch(given) else uuid.uuid4().hex
