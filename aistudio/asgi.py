@@ -4,13 +4,16 @@ import asyncio
 import gc
 import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
+from importlib import import_module
+from importlib.util import find_spec
+from time import perf_counter
 from typing import Any
+from urllib.parse import quote
 
 import django
-import orjson
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import DatabaseError, connections
@@ -18,31 +21,100 @@ from django.db import DatabaseError, connections
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aistudio.settings")
 django.setup(set_prefix=False)
 
-from aistudio.errors import error_object  # noqa: E402  (Django is set up above)
+from aistudio.bare import Receive, Scope, Send, address_of, refuse  # noqa: E402  (Django is set up above)
 from aistudio.handler import Handler  # noqa: E402
+from aistudio.middleware import current_request_id  # noqa: E402
+from aistudio.probes import Probes  # noqa: E402
+from aistudio.watch import SeenRequest, current_request, valid_id, watchers  # noqa: E402
 from chats import runs  # noqa: E402
 from groups import token_use  # noqa: E402
 from groups.models import User  # noqa: E402
 from groups.people import first_run_code  # noqa: E402
 
-Scope = Any
-Receive = Callable[[], Awaitable[Any]]
-Send = Callable[[Any], Awaitable[None]]
-
 log = logging.getLogger(__name__)
+access_log = logging.getLogger("aistudio.access")
 
 TOKEN_USE_INTERVAL = 60  # seconds
+LONGEST_PATH = 500  # characters that are logged
+NOT_WAITED_FOR = 499  # what is logged, as nginx does, where the client left before there was a status
+PRINTABLE = "/:@!$&'()*+,;=~"  # in a path, beside letters and digits
+OTEL = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 
 django_application = Handler(on_stop=runs.hurry)
+probes = Probes(lambda: django_application.streams)
+
+
+def load_traces() -> None:
+    """Trace, where a setting says to whom and OpenTelemetry is installed: AI Studio does without it."""
+    if not (settings.OTEL_EXPORTER_OTLP_ENDPOINT and not settings.OTEL_SDK_DISABLED):
+        return
+    if is_installed(*OTEL):
+        watchers.append(import_module("aistudio.traces").Traces())
+    else:
+        log.warning(
+            "OTEL_EXPORTER_OTLP_ENDPOINT is set, but nothing is traced: opentelemetry-sdk and "
+            "opentelemetry-exporter-otlp-proto-http are not installed."
+        )
+
+
+def is_installed(*modules: str) -> bool:
+    try:
+        return all(map(find_spec, modules))
+    except ModuleNotFoundError:  # not even the package that it would be in
+        return False
+
+
+load_traces()
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "lifespan":
         await lifespan(receive, send)
     elif scope["type"] == "http":
-        await limited(scope, receive, send)
+        await (probes.paths.get(scope["path"]) or watched)(scope, receive, send)
     else:  # a WebSocket: there is none
         await send({"type": "websocket.close"})
+
+
+async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer, under an id, and say afterwards what was seen of it: to the log and to those that watch."""
+    headers = dict(scope["headers"])
+    request = SeenRequest(
+        id=valid_id(headers.get(b"x-request-id", b"").decode("latin1")),
+        method=scope["method"],
+        path=quote(scope["path"], safe=PRINTABLE)[:LONGEST_PATH],
+        address=address_of(scope),
+        scheme=scope["scheme"],
+    )
+    current_request.set(request)
+    current_request_id.set(request.id)
+    for watcher in watchers:
+        watcher.request_begins(request, headers)
+    try:
+        await limited(scope, receive, send)
+    except Exception:
+        request.status = HTTPStatus.INTERNAL_SERVER_ERROR
+        raise
+    finally:
+        request.status = request.status or NOT_WAITED_FOR
+        seconds = perf_counter() - request.begun
+        log_access(request, seconds)
+        for watcher in watchers:
+            watcher.request_ended(request, seconds)
+
+
+def log_access(request: SeenRequest, seconds: float) -> None:
+    fields = {
+        "method": request.method,
+        "path": request.path,
+        "route": request.route,
+        "status": int(request.status),
+        "ms": round(seconds * 1000),
+        "user_id": request.user_id,
+        "address": request.address,
+    }
+    words = "%(method)s %(path)s %(status)s %(ms)s ms user=%(user_id)s %(address)s"
+    access_log.info(words, fields, extra={"fields": fields})
 
 
 async def limited(scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,7 +126,8 @@ async def limited(scope: Scope, receive: Receive, send: Send) -> None:
         except ConnectionAbortedError:
             return
     if body is None:
-        await refuse(send)
+        detail = f"The body has more than {settings.MAX_BODY_SIZE:,} bytes."
+        await refuse(send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "payload_too_large", detail)
         return
     headers = [(name, value) for name, value in scope["headers"] if name != b"content-length"]
     scope = {**scope, "headers": [*headers, (b"content-length", str(len(body)).encode())]}
@@ -84,33 +157,23 @@ def announced_length(scope: Scope) -> int:
     return int(value) if value.isdigit() else 0
 
 
-async def refuse(send: Send) -> None:
-    detail = f"The body has more than {settings.MAX_BODY_SIZE:,} bytes."
-    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-    body = orjson.dumps({"errors": [error_object(status, "payload_too_large", detail)]})
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"connection", b"close"),
-    ]
-    await send({"type": "http.response.start", "status": int(status), "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-
-
 async def lifespan(receive: Receive, send: Send) -> None:
     """What this process does beside answering requests, from its start to its end."""
     await receive()
+    probes.drain_first()
     gc.collect()
     gc.freeze()  # what was loaded stays: looking through it again and again would make every request wait
     async with runs.Worker():
-        task = asyncio.create_task(write_token_use())
+        tasks = [asyncio.create_task(work()) for work in (write_token_use, probes.keep_showing)]
         await in_database(say_first_run_code)
         await send({"type": "lifespan.startup.complete"})
         await receive()
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
     await store_token_use()
+    for watcher in watchers:
+        await asyncio.to_thread(watcher.close)
     await send({"type": "lifespan.shutdown.complete"})
 
 

@@ -1,6 +1,10 @@
 """`runserver` over ASGI: Django's own is WSGI, which cannot stream."""
 
+import os
 from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import uvicorn
@@ -26,7 +30,19 @@ class Command(BaseCommand):
             self.stdout.write(f"HTTPS=1: it expects a proxy in front, from TRUSTED_PROXIES ({proxies}).")
             self.stdout.write("HTTPS=0 serves plain HTTP.")
         self.stdout.flush()
-        uvicorn.run(APPLICATION, reload=reload, workers=workers, **server_options(host, port))
+        with shared_metrics(workers or int(os.environ.get("WEB_CONCURRENCY") or 1)):
+            uvicorn.run(APPLICATION, reload=reload, workers=workers, **server_options(host, port))
+
+
+@contextmanager
+def shared_metrics(workers: int) -> Iterator[None]:
+    """A folder in which several workers count, so that any of them can answer for all."""
+    if workers == 1 or not (settings.METRICS_TOKEN or settings.METRICS_NETWORKS):
+        yield
+        return
+    with TemporaryDirectory(prefix="aistudio-metrics-") as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        yield
 
 
 def parse_address(address: str) -> tuple[str, int]:
@@ -47,6 +63,7 @@ def server_options(host: str, port: int) -> dict[str, Any]:
         "port": port,
         "lifespan": "on",
         "log_config": None,  # Django's LOGGING has it
+        "access_log": False,  # ours has more
         "server_header": False,
         "proxy_headers": bool(settings.TRUSTED_PROXIES),
         "forwarded_allow_ips": settings.TRUSTED_PROXIES or None,
