@@ -6,6 +6,7 @@ import pytest
 from django.core.cache import cache
 from django.test import Client
 
+from aistudio.logs import JSONFormatter
 from chats.models import Chat
 from groups.models import Group
 from llms.models import LLM, LLMSettings
@@ -35,7 +36,7 @@ def canary_stays_inside(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptu
         yield
     for phase in ("setup", "call"):
         for record in caplog.get_records(phase):  # type: ignore[arg-type]
-            assert CANARY not in record.getMessage().lower(), f"{record.name} logs a secret"
+            assert CANARY not in JSONFormatter().format(record).lower(), f"{record.name} logs a secret"
 
 
 @pytest.fixture(autouse=True)
