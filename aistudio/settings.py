@@ -33,6 +33,12 @@ def network(value: str) -> str:
     return value.strip()
 
 
+def secret(value: str) -> str:
+    if value and len(value) < 16:
+        raise ValidationError("It needs 16 characters or more, so that nobody guesses it.")
+    return value
+
+
 def origin(value: str) -> str:
     if not value.strip().startswith(("http://", "https://")):
         raise ValidationError(f"{value!r} needs a scheme; https://studio.example.com would do.")
@@ -105,7 +111,14 @@ try:
     LLM_FIRST_TOKEN_TIMEOUT = env.float("LLM_FIRST_TOKEN_TIMEOUT", 60, validate=check.Range(0.1, 3600))
     LLM_TOKEN_TIMEOUT = env.float("LLM_TOKEN_TIMEOUT", 60, validate=check.Range(0.1, 3600))
     SHUTDOWN_TIMEOUT = env.int("SHUTDOWN_TIMEOUT", 10, validate=check.Range(0, 3600))
+    DRAIN_TIME = env.float("DRAIN_TIME", 0, validate=check.Range(0, 600))
     DEMO_PASSWORD = env.str("DEMO_PASSWORD", "")
+    LOG_FORMAT = env.str("LOG_FORMAT", "text", validate=check.OneOf(["text", "json"]))
+    LOG_LEVEL = env.str("LOG_LEVEL", "INFO", validate=check.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"]))
+    METRICS_TOKEN = env.str("METRICS_TOKEN", "", validate=secret)
+    METRICS_NETWORKS: list[str] = env.list("METRICS_NETWORKS", [], subcast=network)
+    OTEL_EXPORTER_OTLP_ENDPOINT = env.str("OTEL_EXPORTER_OTLP_ENDPOINT", "")
+    OTEL_SDK_DISABLED = env.bool("OTEL_SDK_DISABLED", False)
     env.add_parser("database", database)
     DATABASES = {"default": env.database("DATABASE_URL", f"sqlite:///{BASE_DIR / 'data' / 'aistudio.sqlite3'}")}
 except UnicodeDecodeError:
@@ -252,9 +265,16 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "filters": {"request_id": {"()": "aistudio.middleware.RequestIdFilter"}},
-    "formatters": {"line": {"format": "{asctime} {levelname} {name} [{request_id}] {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "filters": ["request_id"], "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": "INFO"},
+    "formatters": {
+        "text": {"format": "{asctime} {levelname} {name} [{request_id}] {message}", "style": "{"},
+        "json": {"()": "aistudio.logs.JSONFormatter"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "filters": ["request_id"], "formatter": LOG_FORMAT}},
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
     # Django's own handlers print only under DEBUG: a 500 would be invisible
-    "loggers": {"django": {"handlers": [], "level": "INFO", "propagate": True}},
+    "loggers": {
+        "django": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
+        "django.request": {"level": "ERROR"},  # of the rest aistudio.access has a line for each
+        "django.db.backends": {"level": "INFO"},  # its DEBUG has all that is stored
+    },
 }

@@ -37,6 +37,13 @@ def environment(database_url: str) -> dict[str, str]:
         "LLM_TOKEN_TIMEOUT": "60",
         "SHUTDOWN_TIMEOUT": "10",
         "DEMO_PASSWORD": "",
+        "DRAIN_TIME": "0",
+        "LOG_FORMAT": "text",
+        "LOG_LEVEL": "INFO",
+        "METRICS_TOKEN": "",
+        "METRICS_NETWORKS": "",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "",
+        "OTEL_SDK_DISABLED": "0",
     }
 
 

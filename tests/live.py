@@ -66,6 +66,13 @@ def environment(folder: Path, **changes: str) -> Variables:
         "LLM_TOKEN_TIMEOUT": "60",
         "SHUTDOWN_TIMEOUT": "10",
         "DEMO_PASSWORD": "a pass phrase of the demo",
+        "DRAIN_TIME": "0",
+        "LOG_FORMAT": "text",
+        "LOG_LEVEL": "INFO",
+        "METRICS_TOKEN": "",
+        "METRICS_NETWORKS": "",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "",
+        "OTEL_SDK_DISABLED": "0",
         "DATABASE_URL": f"sqlite:///{folder / 'live.sqlite3'}",
     }
     return {"PATH": os.environ["PATH"], "NO_PROXY": "*", **settings, **changes}

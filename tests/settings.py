@@ -15,6 +15,12 @@ os.environ.update(
     CSRF_TRUSTED_ORIGINS="",
     TRUSTED_PROXIES="",
     DEMO_PASSWORD="",
+    LOG_FORMAT="text",
+    LOG_LEVEL="INFO",
+    METRICS_TOKEN="",
+    METRICS_NETWORKS="",
+    OTEL_EXPORTER_OTLP_ENDPOINT="",
+    OTEL_SDK_DISABLED="0",
 )
 from aistudio.settings import *  # noqa: F403
 

@@ -56,6 +56,8 @@ def check(home: Path, *options: str, **settings: str | None) -> subprocess.Compl
         ("DATABASE_URL", "nonsense"),
         ("TRUSTED_PROXIES", "abc"),
         ("CSRF_TRUSTED_ORIGINS", "example.com"),
+        ("METRICS_TOKEN", "short"),
+        ("LOG_FORMAT", "xml"),
     ],
 )
 def test_a_bad_value_stops_the_start_with_one_line_that_names_it(home: Path, name: str, value: str | None) -> None:
