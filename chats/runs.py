@@ -88,6 +88,7 @@ class Run(Feed):
             for watcher in watchers:
                 watcher.call_begins(self.seen)
             call = replace(call, headers=self.seen.headers)
+            self.exchange = replace(self.exchange, call=call)  # for what else is asked because of it
             async with aclosing(adapter(self.exchange.vendor).stream(call, http)) as values:
                 async for value in values:
                     self.take(value)

@@ -90,7 +90,7 @@ def claim(answer: Message, *, input_tokens: int) -> Claim | None:
 async def asked(vendor: str, call: Call, title: Title, http: Any) -> str:
     """The title that the LLM gives, or nothing; what it took, and why there is none, is put into `title`."""
     begun = monotonic()
-    text, thought, reason, why = "", "", "", ""
+    text, thought, reason = "", "", ""
     try:
         async with asyncio.timeout(TIMEOUT), aclosing(adapter(vendor).stream(call, http)) as values:
             async for value in values:
@@ -106,7 +106,7 @@ async def asked(vendor: str, call: Call, title: Title, http: Any) -> str:
                 elif type(value) is Finish:
                     reason = value.reason
     except VendorError as error:
-        title.error_code, why = error.code, error.detail
+        title.error_code = error.code  # the vendor's own words may quote what was said
     except TimeoutError:
         title.error_code = "timeout"
     except asyncio.CancelledError:  # the server stops; what it took is stored all the same
@@ -121,7 +121,7 @@ async def asked(vendor: str, call: Call, title: Title, http: Any) -> str:
     if not (name or title.error_code):
         title.error_code = "unusable"
     if title.error_code:
-        log.warning("Session %s got no title from %s: %s %s", title.session_id, vendor, title.error_code, why)
+        log.warning("Session %s got no title from %s: %s", title.session_id, vendor, title.error_code)
     return name
 
 
