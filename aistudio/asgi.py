@@ -25,6 +25,7 @@ from aistudio.bare import Receive, Scope, Send, address_of, refuse  # noqa: E402
 from aistudio.handler import Handler  # noqa: E402
 from aistudio.middleware import current_request_id  # noqa: E402
 from aistudio.probes import Probes  # noqa: E402
+from aistudio.proxies import Proxied  # noqa: E402
 from aistudio.watch import SeenRequest, current_request, valid_id, watchers  # noqa: E402
 from chats import runs  # noqa: E402
 from groups import token_use  # noqa: E402
@@ -208,3 +209,6 @@ async def in_database(work: Callable[[], None]) -> None:
             connections.close_all()
 
     await sync_to_async(run)()
+
+
+proxied = Proxied(application, settings.TRUSTED_PROXIES)  # which is what is served

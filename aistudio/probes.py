@@ -13,6 +13,7 @@ from django.conf import settings
 
 from aistudio.bare import Receive, Scope, Send, address_of, answer, refuse
 from aistudio.health import Readiness
+from aistudio.server import DRAINING
 from aistudio.watch import watchers
 from chats import runs
 
@@ -41,6 +42,7 @@ class Probes:
 
     async def ready(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Whether requests should be sent here; the reason why not is for the log."""
+        self.stopping |= DRAINING in scope.get("state", ())
         if await self.is_ready():
             await answer(send, HTTPStatus.OK, READY)
         else:

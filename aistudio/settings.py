@@ -110,6 +110,7 @@ try:
     LLM_CONNECT_TIMEOUT = env.float("LLM_CONNECT_TIMEOUT", 10, validate=check.Range(0.1, 600))
     LLM_FIRST_TOKEN_TIMEOUT = env.float("LLM_FIRST_TOKEN_TIMEOUT", 60, validate=check.Range(0.1, 3600))
     LLM_TOKEN_TIMEOUT = env.float("LLM_TOKEN_TIMEOUT", 60, validate=check.Range(0.1, 3600))
+    WORKERS = env.int("WORKERS", 0, validate=check.Range(0, 256))
     SHUTDOWN_TIMEOUT = env.int("SHUTDOWN_TIMEOUT", 10, validate=check.Range(0, 3600))
     DRAIN_TIME = env.float("DRAIN_TIME", 0, validate=check.Range(0, 600))
     DEMO_PASSWORD = env.str("DEMO_PASSWORD", "")
@@ -199,7 +200,7 @@ WHITENOISE_USE_FINDERS = True  # the packages' files are served from where they 
 WHITENOISE_MAX_AGE = 0  # browsers ask each time whether a file has changed: a page's modules must be of one version
 
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
-SECURE_REDIRECT_EXEMPT = [r"^health$"]  # a probe speaks to the process, not to the proxy
+SECURE_REDIRECT_EXEMPT = [r"^health(/\w+)?$"]  # a probe speaks to the process, not to the proxy
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 SESSION_COOKIE_NAME = "aistudio_session"

@@ -12,8 +12,15 @@ from groups.models import Group
 from llms.models import LLM, LLMSettings
 from tests.people import Person, person
 
-# the fixtures `live`, `browser`, `postgres`, `vendor`, `studio`
-pytest_plugins = ["tests.live", "tests.browser", "tests.postgres", "tests.vendor_server", "tests.talking"]
+# the fixtures `live`, `browser`, `postgres`, `vendor`, `studio`, `production` and `nginx`
+pytest_plugins = [
+    "tests.live",
+    "tests.browser",
+    "tests.postgres",
+    "tests.vendor_server",
+    "tests.talking",
+    "tests.production",
+]
 
 
 CANARY = "canary"  # is part of every secret that tests store

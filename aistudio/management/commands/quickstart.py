@@ -13,6 +13,7 @@ from django.db import transaction
 from aistudio.asgi import in_database
 from aistudio.management.commands.demo import make_demo
 from aistudio.management.commands.runserver import APPLICATION, base_url, server_options
+from aistudio.server import Server
 from chats.models import Chat
 from groups.models import ApiToken, Group, User
 
@@ -26,10 +27,10 @@ class Command(BaseCommand):
         call_command("migrate", verbosity=0)
         _, password = (None, None) if User.objects.exists() else make_demo()
         with suppress(KeyboardInterrupt):
-            Server(password, settings.HOST, settings.PORT).run()
+            TalkativeServer(password, settings.HOST, settings.PORT).run()
 
 
-class Server(uvicorn.Server):
+class TalkativeServer(Server):
     """Says how to get in once it listens, so that a pasted line finds it, and only if it does."""
 
     def __init__(self, password: str | None, host: str, port: int) -> None:

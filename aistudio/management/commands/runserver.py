@@ -1,17 +1,24 @@
 """`runserver` over ASGI: Django's own is WSGI, which cannot stream."""
 
 import os
+import socket
+import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from uvicorn.config import STARTUP_FAILURE
 
-APPLICATION = "aistudio.asgi:application"
+from aistudio.server import Connection, Server
+from aistudio.supervisor import Supervisor
+
+APPLICATION = "aistudio.asgi:proxied"
+FIRST_PASSED_ON = 3  # the file descriptor, as sd_listen_fds(3) has it
 
 
 class Command(BaseCommand):
@@ -20,7 +27,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("address", nargs="?", default="", help="port, or host:port")
         parser.add_argument("--reload", action="store_true", help="start again when code changes")
-        parser.add_argument("--workers", type=int, help="processes (default: WEB_CONCURRENCY, else 1)")
+        parser.add_argument("--workers", type=int, help="processes with a master (default: WORKERS of the settings)")
 
     def handle(self, *args: Any, address: str, reload: bool, workers: int | None, **options: Any) -> None:
         host, port = parse_address(address)
@@ -30,19 +37,37 @@ class Command(BaseCommand):
             self.stdout.write(f"HTTPS=1: it expects a proxy in front, from TRUSTED_PROXIES ({proxies}).")
             self.stdout.write("HTTPS=0 serves plain HTTP.")
         self.stdout.flush()
-        with shared_metrics(workers or int(os.environ.get("WEB_CONCURRENCY") or 1)):
-            uvicorn.run(APPLICATION, reload=reload, workers=workers, **server_options(host, port))
+        if reload:
+            uvicorn.run(APPLICATION, reload=True, **server_options(host, port))
+            return
+        workers = settings.WORKERS if workers is None else workers
+        config = uvicorn.Config(APPLICATION, workers=max(workers, 1), **server_options(host, port))
+        with shared_metrics(workers), suppress(KeyboardInterrupt):
+            if not serve(config, workers):
+                sys.exit(STARTUP_FAILURE)
 
 
 @contextmanager
 def shared_metrics(workers: int) -> Iterator[None]:
     """A folder in which several workers count, so that any of them can answer for all."""
-    if workers == 1 or not (settings.METRICS_TOKEN or settings.METRICS_NETWORKS):
+    if not workers or not (settings.METRICS_TOKEN or settings.METRICS_NETWORKS):
         yield
         return
     with TemporaryDirectory(prefix="aistudio-metrics-") as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         yield
+
+
+def serve(config: uvicorn.Config, workers: int) -> bool:
+    """Serve until it is stopped, from this process where the workers are 0; returns whether it ever did."""
+    passed_on = [socket.socket(fileno=FIRST_PASSED_ON)] if os.environ.get("LISTEN_PID") == str(os.getpid()) else None
+    if workers:
+        supervisor = Supervisor(config, passed_on or [config.bind_socket()])
+        supervisor.run()
+        return supervisor.has_served
+    server = Server(config)
+    server.run(passed_on)
+    return server.started
 
 
 def parse_address(address: str) -> tuple[str, int]:
@@ -62,10 +87,10 @@ def server_options(host: str, port: int) -> dict[str, Any]:
         "host": host,
         "port": port,
         "lifespan": "on",
+        "http": Connection,
         "log_config": None,  # Django's LOGGING has it
         "access_log": False,  # ours has more
         "server_header": False,
-        "proxy_headers": bool(settings.TRUSTED_PROXIES),
-        "forwarded_allow_ips": settings.TRUSTED_PROXIES or None,
+        "proxy_headers": False,  # asgi.py has them
         "timeout_graceful_shutdown": settings.SHUTDOWN_TIMEOUT,
     }

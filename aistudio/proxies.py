@@ -1,0 +1,27 @@
+"""What the proxies in front say of the caller, believed of TRUSTED_PROXIES alone."""
+
+from typing import Any
+
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+FORWARDED_HOST = b"x-forwarded-host"
+
+
+class Proxied(ProxyHeadersMiddleware):
+    """uvicorn's, which reads `X-Forwarded-For` and `-Proto`, and with them `X-Forwarded-Host`.
+
+    The caller is the right-most address of `X-Forwarded-For` that is no trusted proxy: what stands left of it, anyone
+    may have written. The host is the right-most too, the one that the proxy before us has been called by.
+    """
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and scope["client"] and scope["client"][0] in self.trusted_hosts:
+            believe_host(scope)
+        await super().__call__(scope, receive, send)
+
+
+def believe_host(scope: Any) -> None:
+    """Take the host from `X-Forwarded-Host` where there is one; Django holds it against ALLOWED_HOSTS."""
+    values = [value for name, value in scope["headers"] if name == FORWARDED_HOST]
+    if values and (host := values[-1].rpartition(b",")[2].strip()):
+        scope["headers"] = [*(header for header in scope["headers"] if header[0] != b"host"), (b"host", host)]

@@ -1,0 +1,47 @@
+"""uvicorn, which takes its leave politely: who is about to ask as it begins to stop is still answered."""
+
+import asyncio
+import multiprocessing
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+LINGER = 2  # seconds that a connection without a request has to send one, once the server leaves
+DRAINING = "draining"  # in the `state` of every scope, from when the server begins to stop
+
+
+class Connection(HttpToolsProtocol):
+    """One that is not closed under a request on its way: the answer says that it is the last (`Connection: close`).
+
+    uvicorn closes at once what has no request at the moment: a client that was about to send one, or whose connection
+    has just been accepted, would get a reset for an answer.
+    """
+
+    def shutdown(self) -> None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            super().shutdown()  # which makes this answer the last
+        else:
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(LINGER, self.timeout_keep_alive_handler)
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        if DRAINING in self.app_state and self.cycle is not None:
+            self.cycle.keep_alive = False
+
+
+class Server(uvicorn.Server):
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        if parent := multiprocessing.parent_process():
+            asyncio.get_running_loop().add_reader(parent.sentinel, self.leave_orphaned, parent.sentinel)
+
+    def leave_orphaned(self, sentinel: int) -> None:
+        """Stop as if asked to: a worker whose master is gone would keep the port from the next one."""
+        asyncio.get_running_loop().remove_reader(sentinel)
+        self.should_exit = True
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        self.lifespan.state[DRAINING] = True
+        await super().shutdown(sockets)
