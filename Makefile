@@ -17,7 +17,7 @@ dev: setup ## Develop: DEBUG, and a restart when code changes
 	$(BIN)/python manage.py migrate --verbosity 0
 	@HTTPS=0 LLM_PRIVATE_NETWORKS=$${LLM_PRIVATE_NETWORKS:-1} DEBUG=1 exec $(BIN)/python manage.py runserver --reload
 
-serve: $(VENV)/.runtime ## Serve in production: everything from the environment, no demo
+serve: $(VENV)/.runtime ## Serve in production: everything from the environment, no demo; WORKERS=4 serves from four processes
 	DEBUG=0 $(BIN)/python manage.py check --deploy --fail-level WARNING
 	DEBUG=0 $(BIN)/python manage.py migrate --verbosity 0
 	@DEBUG=0 exec $(BIN)/python manage.py runserver

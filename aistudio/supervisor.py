@@ -11,6 +11,7 @@ from uvicorn.supervisors.multiprocess import Multiprocess, Process
 from aistudio.server import Server
 
 START_TIMEOUT = 60  # seconds
+SILENCE = 20  # seconds without a sign of life after which a worker is taken for dead
 PAUSE = 1  # seconds before a worker that did not start is started again
 STOP = {signal.SIGTERM, signal.SIGINT}
 
@@ -48,7 +49,8 @@ class Supervisor(Multiprocess):
 
     def __init__(self, config: Config, sockets: list[socket]) -> None:
         super().__init__(config, sockets)
-        self.leaving: list[Process] = []
+        self.processes: list[Worker] = []  # type: ignore[assignment]
+        self.leaving: list[Worker] = []
         self.has_served = False
 
     def started(self) -> Worker:
@@ -66,12 +68,13 @@ class Supervisor(Multiprocess):
             if not self.begins_to_serve(new):
                 new.kill()
                 new.join()
-                log.error("A new worker did not start. The old ones go on.")
+                if not self.is_to_stop():
+                    log.error("A new worker did not start. The old ones go on.")
                 return
             self.processes[index] = new
             self.retire(old)
 
-    def retire(self, worker: Process) -> None:
+    def retire(self, worker: Worker) -> None:
         """Let it end what it does; nobody waits for it."""
         worker.terminate()
         self.leaving.append(worker)
@@ -79,7 +82,7 @@ class Supervisor(Multiprocess):
     def begins_to_serve(self, worker: Worker) -> bool:
         """Wait until it serves; False when it ended, took too long, or all is to stop."""
         deadline = time.monotonic() + START_TIMEOUT
-        while time.monotonic() < deadline and not STOP & set(self.signal_queue):
+        while time.monotonic() < deadline and not self.is_to_stop():
             if not worker.is_alive(timeout=1) and not worker.process.is_alive():
                 return False
             if worker.has_served:
@@ -87,13 +90,16 @@ class Supervisor(Multiprocess):
             time.sleep(0.1)
         return False
 
+    def is_to_stop(self) -> bool:
+        return bool(STOP & set(self.signal_queue))
+
     def keep_subprocess_alive(self) -> None:
         """Start another worker for each that is gone or says nothing."""
         self.leaving = [worker for worker in self.leaving if worker.process.is_alive()]
         for index, worker in enumerate(self.processes):
             if self.should_exit.is_set():
                 return
-            if worker.is_alive(timeout=START_TIMEOUT):
+            if worker.is_alive(timeout=SILENCE):
                 self.has_served |= worker.has_served
                 continue
             worker.kill()

@@ -1,4 +1,4 @@
-"""What `deploy/` describes, run here: the unit's commands on PostgreSQL, and nginx before them with a certificate of its own."""
+"""What `deploy/` describes, run here: the unit's commands on PostgreSQL, and nginx with a certificate before them."""
 
 import os
 import shutil
@@ -83,7 +83,7 @@ class Production:
     def workers(self) -> set[int]:
         """The processes that serve now, and those that are still about to end."""
         listed = subprocess.run(
-            ["ps", "-o", "pid=,args=", "--ppid", str(self.server.process.pid)], capture_output=True, text=True
+            ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(self.server.process.pid)], capture_output=True, text=True
         )
         return {int(line.split()[0]) for line in listed.stdout.splitlines() if "spawn_main" in line}
 
@@ -104,9 +104,9 @@ def in_production(folder: Path, database_url: str, **changes: str) -> Iterator[P
     variables = environment(folder, HTTPS="1", LLM_PRIVATE_NETWORKS="1") | variables_of_file()
     variables |= {"DATABASE_URL": database_url, "PORT": str(port), **changes}
     *before, serve = Unit("aistudio.service").commands()
-    for command in before:
-        manage(variables, *command)
-    key = manage(variables, "shell", "--no-imports", "--command", FIRST_STEPS).strip()
+    calls = [f"call_command(*{command})\n" for command in before]  # of one process, which saves seconds
+    steps = "from django.core.management import call_command\n" + "".join(calls) + FIRST_STEPS
+    key = manage(variables, "shell", "--no-imports", "--command", steps).split()[-1]
     with running(variables, folder / "server.log", *serve) as server:
         production = Production(folder, variables, key, port, server)
         with production.direct as http:
@@ -121,7 +121,7 @@ def is_up(http: httpx.Client) -> bool:
         return False
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def production(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Production]:
     with in_production(tmp_path_factory.mktemp("production"), new_database(postgres)) as production:
         yield production
@@ -141,7 +141,7 @@ class Proxy:
         return client(key, f"https://localhost:{self.port}", headers, trusted)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def nginx(production: Production) -> Iterator[Proxy]:
     if NGINX is None or shutil.which("openssl") is None:
         pytest.skip("nginx or openssl is not installed.")
