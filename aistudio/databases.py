@@ -102,6 +102,7 @@ def make_tables(using: str, migrations: Migrations) -> None:
     with connection.cursor() as cursor, connection.constraint_checks_disabled():
         for table in tables_after(migrations):
             cursor.execute(f"DELETE FROM {connection.ops.quote_name(table.model._meta.db_table)}")  # noqa: S608
+    connection.check_constraints()  # some migrations leave them immediate, in PostgreSQL until the transaction ends
 
 
 def drop_tables(using: str) -> None:

@@ -13,9 +13,11 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet
 
-from bench.databases import postgres
-
 ROOT = Path(__file__).resolve().parent.parent
+sys.path[0] = str(ROOT)
+
+from bench.databases import postgres  # noqa: E402  (found from the root)
+
 EACH_SESSION = 20  # messages
 WORDS = "the house answers briefly and says where it looked; "
 SESSIONS = """
@@ -30,7 +32,8 @@ MESSAGES = """
     INSERT INTO chats_message (id, session_id, parent_id, sequence, role, text, status, error_code, error_detail,
         error_retryable, ignored_settings, input_tokens, output_tokens, estimated, latency_ms, model, created_at)
     SELECT i + 1, i / :each + 1, CASE WHEN i % :each THEN i END, i % :each + 1, iif(i % 2, 'assistant', 'user'),
-        i || ' ' || substr(:text, 1, iif(i % 2, 100 + i * 7919 % 1100, 20 + i * 7919 % 180)), 'complete', '', '', 0,
+        substr(:text, 1, iif(i % 2, 60 + i * 7919 % 700, 10 + i * 7919 % 100)) || hex(randomblob(10 + i % 190)),
+        'complete', '', '', 0,
         '[]', 100 + i % 900, i % 300, 0, 1200, 'demo', '2026-11-01 08:00:00.123456' FROM n
 """
 LEAVES = "UPDATE chats_session SET leaf_id = id * :each"
