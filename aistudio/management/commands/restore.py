@@ -30,6 +30,8 @@ class Command(BaseCommand):
                 restore(config, content, self.stdout.write)
         except (Damaged, Unfit, Unsuitable) as error:
             raise CommandError(f"{error} Nothing was changed.") from None
+        except KeyboardInterrupt:
+            raise CommandError("Interrupted. Nothing was changed.") from None
         except OSError as error:
             raise CommandError(f"It cannot be restored: {error.strerror}. Nothing was changed.") from None
         except DatabaseError as error:
