@@ -12,7 +12,7 @@ from groups.models import Group
 from llms.models import LLM, LLMSettings
 from tests.people import Person, person
 
-# the fixtures `live`, `browser`, `postgres`, `vendor`, `studio`, `production`, `nginx`, `filled_postgres`
+# the fixtures `live`, `browser`, `postgres`, `vendor`, `studio`, `production`, `nginx`, `filled`, `filled_postgres`
 pytest_plugins = [
     "tests.live",
     "tests.browser",

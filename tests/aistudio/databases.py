@@ -1,7 +1,10 @@
 """Databases that a test opens itself, beside that of Django's tests, and what is in them."""
 
+import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ import pytest
 from django.apps import apps
 from django.contrib.sessions.models import Session as SignIn
 from django.core.management import call_command
-from django.db import connections, transaction
+from django.db import transaction
 from django.db.migrations.loader import MigrationLoader
 from django.utils import timezone
 
@@ -46,17 +49,30 @@ def sqlite(path: Path) -> Config:
     return database(f"sqlite:///{path}")
 
 
-def fill(config: Config, *, many: bool = False) -> Config:
-    """Make an empty database one with all kinds of rows; with many messages if asked, which SQLite alone can."""
+def fill(config: Config) -> Config:
+    """Make an empty database one with all kinds of rows."""
     with opened("filled", config) as using:
         call_command("migrate", database=using, verbosity=0)
         with transaction.atomic(using=using):
             add_rows(using)
-            if many:
-                with connections[using].cursor() as cursor:
-                    cursor.execute(MANY_MESSAGES)
         set_sequences(using, tables(apps))
     return config
+
+
+@pytest.fixture(scope="session")
+def filled(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: Any) -> Config:
+    """A SQLite that is filled, which no test changes."""
+    with django_db_blocker.unblock():
+        return fill(sqlite(tmp_path_factory.mktemp("filled") / "filled.sqlite3"))
+
+
+def copy(config: Config, path: Path, *, many: bool = False) -> Config:
+    """Another SQLite just like it; with many messages more, if asked."""
+    shutil.copy(config["NAME"], path)
+    if many:
+        with closing(sqlite3.connect(path)) as database, database:
+            database.execute(MANY_MESSAGES)
+    return sqlite(path)
 
 
 @pytest.fixture(scope="session")

@@ -37,8 +37,8 @@ from tests.aistudio.databases import (
     all_migrations,
     content,
     copied,
+    copy,
     differences,
-    fill,
     sqlite,
     started,
 )
@@ -57,14 +57,9 @@ def databases(django_db_blocker: Any) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    return fill(sqlite(tmp_path_factory.mktemp("filled") / "filled.sqlite3"))
-
-
-@pytest.fixture(scope="module")
-def saved(filled: Config) -> Path:
+def saved(filled: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A backup of it."""
-    path = Path(filled["NAME"]).with_name("saved.zip")
+    path = tmp_path_factory.mktemp("saved") / "saved.zip"
     backup(filled, path, silent)
     return path
 
@@ -194,16 +189,11 @@ def test_a_row_that_the_other_database_cannot_hold_is_named_and_nothing_is_chang
         table.store(using, [tuple(row.values())])
 
 
-def copy(config: Config, path: Path) -> Config:
-    shutil.copy(config["NAME"], path)
-    return sqlite(path)
-
-
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_a_restore_that_is_killed_changes_nothing(
     filled: Config, kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    backup(fill(sqlite(tmp_path / "many.sqlite3"), many=True), tmp_path / "many.zip", silent)
+    backup(copy(filled, tmp_path / "many.sqlite3", many=True), tmp_path / "many.zip", silent)
     if kind == "sqlite":
         url = f"sqlite:///{copy(filled, tmp_path / 'here.sqlite3')['NAME']}"
     else:

@@ -15,7 +15,7 @@ from aistudio.moving import EACH, UNDER_WAY, move
 from aistudio.settings import database
 from aistudio.tables import tables
 from groups.models import Group
-from tests.aistudio.databases import MANY, content, differences, fill, sqlite, started
+from tests.aistudio.databases import MANY, Config, content, copy, differences, started
 from tests.talking import new_database, until
 
 FOREIGN_KEYS = "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE contype = 'f' ORDER BY 1"
@@ -33,9 +33,9 @@ def silent(_: str) -> None:
 
 
 def test_a_move_that_is_killed_goes_on(
-    postgres: str, filled_postgres: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    filled: Config, postgres: str, filled_postgres: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source, url = fill(sqlite(tmp_path / "source.sqlite3"), many=True), new_database(postgres)
+    source, url = copy(filled, tmp_path / "source.sqlite3", many=True), new_database(postgres)
     there = f"sqlite:///{source['NAME']}"
     with psycopg.connect(url, autocommit=True) as watch, psycopg.connect(url) as blocker:
 
@@ -51,7 +51,7 @@ def test_a_move_that_is_killed_goes_on(
         blocker.rollback()
         assert messages() in (EACH, 2 * EACH, MANY + 2)
         with pytest.raises(Unsuitable, match="was begun there"):
-            move(fill(sqlite(tmp_path / "other.sqlite3")), database(url), silent)
+            move(filled, database(url), silent)
 
         call_command("move_database", there, url)
 
@@ -64,9 +64,9 @@ def test_a_move_that_is_killed_goes_on(
 
 
 def test_nobody_writes_to_the_source_meanwhile_and_what_was_changed_since_is_found(
-    postgres: str, tmp_path: Path
+    filled: Config, postgres: str, tmp_path: Path
 ) -> None:
-    source, target = fill(sqlite(tmp_path / "source.sqlite3")), database(new_database(postgres))
+    source, target = copy(filled, tmp_path / "source.sqlite3"), database(new_database(postgres))
 
     def interrupt(words: str) -> None:
         if words == "Comparing every row":
@@ -82,8 +82,8 @@ def test_nobody_writes_to_the_source_meanwhile_and_what_was_changed_since_is_fou
         move(source, target, silent)
 
 
-def test_only_an_empty_postgresql_is_moved_to(postgres: str, tmp_path: Path) -> None:
-    source, target = fill(sqlite(tmp_path / "source.sqlite3")), new_database(postgres)
+def test_only_an_empty_postgresql_is_moved_to(filled: Config, postgres: str, tmp_path: Path) -> None:
+    source, target = copy(filled, tmp_path / "source.sqlite3"), new_database(postgres)
     with psycopg.connect(target, autocommit=True) as connection:
         connection.execute("CREATE TABLE of_someone_else ()")
     good = f"sqlite:///{source['NAME']}"
