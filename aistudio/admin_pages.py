@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.db import transaction
 from django.db.models import Count, Model, OuterRef, Subquery, TextField
 from django.http import HttpRequest
 from django.urls import reverse
@@ -9,6 +10,7 @@ from django.utils.html import format_html, format_html_join
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminExpandableTextareaWidget
 
+from aistudio.audit import recording
 from aistudio.names import fold
 
 LINK = "text-primary-600 dark:text-primary-500"
@@ -26,12 +28,29 @@ class Admin(ModelAdmin):
     add_label = ""
     when_empty = ""
 
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        return recorded(super().changeform_view, request, *args, **kwargs)
+
+    def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        return recorded(super().changelist_view, request, *args, **kwargs)
+
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        return recorded(super().delete_view, request, *args, **kwargs)
+
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> Any:
         """Find names whatever their letter case: folded fields hold folded names, the others what was typed."""
         term = search_term.replace("\0", "")  # which PostgreSQL refuses
         found, duplicates = super().get_search_results(request, queryset, term)
         folded, _ = super().get_search_results(request, queryset, fold(term))
         return found | folded, duplicates
+
+
+def recorded(page: Any, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+    """A page, whose form makes one record of all that it changes of a row."""
+    if request.method != "POST":
+        return page(request, *args, **kwargs)
+    with transaction.atomic(), recording():
+        return page(request, *args, **kwargs)
 
 
 def link(to: Model) -> str:

@@ -1,4 +1,7 @@
-"""Pages of lists: `page` and `page_size`, or JSON:API's `page[number]` and `page[size]`."""
+"""Pages of lists: `page` and `page_size`, or JSON:API's `page[number]` and `page[size]`.
+
+Of lists that grow while they are read: `after` and `page_size`, or `page[after]` and `page[size]`.
+"""
 
 import hashlib
 from typing import Any
@@ -6,24 +9,28 @@ from typing import Any
 from django.core.cache import cache
 from rest_framework.pagination import BasePagination
 from rest_framework.response import Response
-from rest_framework.utils.urls import replace_query_param
+from rest_framework.utils.urls import remove_query_param, replace_query_param
 
 from aistudio.errors import InvalidParameter
 
 DEFAULT_SIZE = 10
 LARGEST_SIZE = 100
+LARGEST_INTEGER = 2**63 - 1
 LARGE_TOTAL = 10_000  # rows
 TOTAL_AGE = 10  # seconds
 NUMBER_NAMES = ("page", "page[number]")
 SIZE_NAMES = ("page_size", "page[size]")
+AFTER_NAMES = ("after", "page[after]")
 
 
 class PageNumberPagination(BasePagination):
     """One page of a queryset, and how many there are. A page past the end is empty."""
 
+    names = (*NUMBER_NAMES, *SIZE_NAMES)
+
     def paginate_queryset(self, queryset: Any, request: Any, view: Any = None) -> list[Any]:
-        self.number_name, self.number = self.read(request, NUMBER_NAMES, 1)
-        _, size = self.read(request, SIZE_NAMES, DEFAULT_SIZE)
+        self.number_name, self.number = read(request, NUMBER_NAMES, 1)
+        _, size = read(request, SIZE_NAMES, DEFAULT_SIZE)
         self.size = min(size, LARGEST_SIZE)
         self.url = request.build_absolute_uri().replace("[", "%5B").replace("]", "%5D")
         self.count = self.total(queryset, request)
@@ -41,22 +48,6 @@ class PageNumberPagination(BasePagination):
             if count > LARGE_TOTAL:
                 cache.set(key, count, TOTAL_AGE)
         return count
-
-    def read(self, request: Any, names: tuple[str, str], default: int) -> tuple[str, int]:
-        """The name that the client used, and its value: an integer from 1 up."""
-        used = [name for name in names if name in request.query_params]
-        if not used:
-            return names["page[" in self.dialect(request)], default
-        if len(used) > 1:
-            raise InvalidParameter(used[1], f"{used[0]} and {used[1]} say the same; use one of them.")
-        value = request.query_params[used[0]]
-        if not (value.isascii() and value.isdigit() and len(value) <= 40 and int(value) > 0):
-            raise InvalidParameter(used[0], f"{used[0]} must be an integer from 1 up.")
-        return used[0], int(value)
-
-    @staticmethod
-    def dialect(request: Any) -> str:
-        return "page[" if request.accepted_renderer.format == "jsonapi" else "page"
 
     def get_paginated_response(self, data: Any) -> Response:
         return Response(data, headers={"X-Total-Count": str(self.count), "X-Total-Pages": str(self.last)})
@@ -90,3 +81,60 @@ class PageNumberPagination(BasePagination):
             for (names, text), schema in zip(about.items(), (number, size), strict=True)
             for name in names
         ]
+
+
+class CursorPagination(BasePagination):
+    """The newest of a queryset, and those before them: what is added while one reads moves nothing."""
+
+    names = (*AFTER_NAMES, *SIZE_NAMES)
+
+    def paginate_queryset(self, queryset: Any, request: Any, view: Any = None) -> list[Any]:
+        self.after_name, after = read(request, AFTER_NAMES, 0)
+        _, size = read(request, SIZE_NAMES, DEFAULT_SIZE)
+        size = min(size, LARGEST_SIZE)
+        self.url = request.build_absolute_uri().replace("[", "%5B").replace("]", "%5D")
+        if after > LARGEST_INTEGER:
+            raise InvalidParameter(self.after_name, f"{self.after_name} must be what the link to the next page has.")
+        older = queryset.filter(pk__lt=after) if after else queryset
+        rows = list(older.order_by("-pk")[: size + 1])
+        self.next = rows[size - 1].pk if len(rows) > size else None
+        return rows[:size]
+
+    def get_paginated_response(self, data: Any) -> Response:
+        more = self.links()["next"]
+        return Response(data, headers={"Link": f'<{more}>; rel="next"'} if more else {})
+
+    def links(self) -> dict[str, str | None]:
+        more = replace_query_param(self.url, self.after_name, self.next) if self.next else None
+        return {"self": self.url, "first": remove_query_param(self.url, self.after_name), "prev": None, "next": more}
+
+    def meta(self) -> dict[str, Any]:
+        return {}
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        return schema
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        about = {
+            AFTER_NAMES: "Where the page begins, as the link to the next page has it",
+            SIZE_NAMES: f"Resources on a page, {DEFAULT_SIZE} by default; more than {LARGEST_SIZE} is {LARGEST_SIZE}",
+        }
+        schema = {"type": "integer", "minimum": 1}
+        return [
+            {"name": name, "in": "query", "required": False, "description": f"{text}.", "schema": schema}
+            for names, text in about.items()
+            for name in names
+        ]
+
+
+def read(request: Any, names: tuple[str, str], default: int) -> tuple[str, int]:
+    """The name that the client used, and its value: an integer from 1 up."""
+    used = [name for name in names if name in request.query_params]
+    if not used:
+        return names[request.accepted_renderer.format == "jsonapi"], default
+    if len(used) > 1:
+        raise InvalidParameter(used[1], f"{used[0]} and {used[1]} say the same; use one of them.")
+    value = request.query_params[used[0]]
+    if not (value.isascii() and value.isdigit() and len(value) <= 40 and int(value) > 0):
+        raise InvalidParameter(used[0], f"{used[0]} must be an integer from 1 up.")
+    return used[0], int(value)

@@ -120,6 +120,9 @@ try:
     METRICS_NETWORKS: list[str] = env.list("METRICS_NETWORKS", [], subcast=network)
     OTEL_EXPORTER_OTLP_ENDPOINT = env.str("OTEL_EXPORTER_OTLP_ENDPOINT", "")
     OTEL_SDK_DISABLED = env.bool("OTEL_SDK_DISABLED", False)
+    AUDIT_LOG = env.str(
+        "AUDIT_LOG", "", validate=check.OneOf(["", "stdout"], error="It must be stdout, or empty for none.")
+    )
     env.add_parser("database", database)
     DATABASES = {"default": env.database("DATABASE_URL", f"sqlite:///{BASE_DIR / 'data' / 'aistudio.sqlite3'}")}
 except UnicodeDecodeError:
@@ -153,6 +156,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "aistudio.middleware.request_id",
     "aistudio.middleware.content_security_policy",
+    "aistudio.audit.remember_request",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -180,6 +184,8 @@ TEMPLATES = [
 ]
 
 AUTH_USER_MODEL = "groups.User"
+AUDIT_EVENT_MODEL = "groups.AuditEvent"
+IDEMPOTENT_REQUEST_MODEL = "groups.IdempotentRequest"
 LOGIN_URL = LOGOUT_REDIRECT_URL = "sign-in"
 LOGIN_REDIRECT_URL = "home"
 AUTH_PASSWORD_VALIDATORS = [

@@ -16,6 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
+from aistudio.audit import recording
 from aistudio.errors import Conflict, InvalidParameter, PreconditionFailed
 from aistudio.filters import LONGEST_SEARCH
 from aistudio.names import fold
@@ -208,7 +209,7 @@ class ResourceView(GenericViewSet):
     def change_relation(self, relation: str, change: str) -> Response:
         """Add, set or remove the resources that the body names."""
         try:
-            with transaction.atomic():
+            with transaction.atomic(), recording():
                 holder = self.locked_object()
                 self.check_precondition(holder)
                 manager = getattr(holder, relation)
@@ -275,7 +276,7 @@ class ResourceViewSet(ResourceView):
         serializer: Any = self.get_serializer(data=self.body)
         serializer.is_valid(raise_exception=True)
         try:
-            with transaction.atomic():
+            with transaction.atomic(), recording():
                 self.store(serializer)
         except IntegrityError:
             self.explain_collision(serializer)
@@ -287,7 +288,7 @@ class ResourceViewSet(ResourceView):
     def partial_update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         serializer: Any = None
         try:
-            with transaction.atomic():
+            with transaction.atomic(), recording():
                 instance = self.locked_object()
                 self.check_precondition(instance)
                 serializer = self.get_serializer(instance, data=self.body, partial=True)
@@ -318,7 +319,7 @@ class ResourceViewSet(ResourceView):
         raise Conflict(COLLISION)
 
     def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        with transaction.atomic():
+        with transaction.atomic(), recording():
             instance = self.locked_object(to_delete=True)
             self.check_precondition(instance)
             self.remove(instance)

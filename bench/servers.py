@@ -45,6 +45,7 @@ def environment(database_url: str) -> dict[str, str]:
         "METRICS_NETWORKS": "",
         "OTEL_EXPORTER_OTLP_ENDPOINT": "",
         "OTEL_SDK_DISABLED": "0",
+        "AUDIT_LOG": "",
     }
 
 

@@ -8,6 +8,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
+from aistudio.audit import Audited, AuditedManyToManyField
 from aistudio.names import FoldedField
 from groups.models import Group, User
 from llms.models import LLM, LLMSettings
@@ -23,7 +24,7 @@ class ChatQuerySet(models.QuerySet["Chat"]):
         return self.filter(pk__in=open_to_user.values("chat"))  # SQLite would walk through all chats for EXISTS
 
 
-class Chat(models.Model):
+class Chat(Audited):
     """A room where members of its groups talk to an LLM; without groups it is for administrators only."""
 
     name = models.CharField(max_length=200)
@@ -39,13 +40,15 @@ class Chat(models.Model):
         default=False,
         help_text="After its first answer a conversation gets its title from the LLM: one more call, counted in usage.",
     )
-    groups = models.ManyToManyField(
+    groups = AuditedManyToManyField(
         Group, related_name="chats", blank=True, help_text="Who may use it; only administrators, when empty."
     )
     created_at = models.DateTimeField("created", auto_now_add=True)
     updated_at = models.DateTimeField("changed", auto_now=True)
 
     objects = ChatQuerySet.as_manager()
+
+    audited_as = "chats"
 
     class Meta:
         ordering = ("id",)

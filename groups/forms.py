@@ -12,7 +12,7 @@ from django.utils.crypto import constant_time_compare
 from django.utils.translation import gettext_lazy as _
 
 from groups.models import ApiToken, User
-from groups.people import TooManyAttempts, first_run_code, sign_in
+from groups.people import TooManyAttempts, first_run_code, refused, sign_in
 
 LIFETIMES = [("30", _("30 days")), ("90", _("90 days")), ("365", _("a year")), ("", _("no end"))]
 
@@ -35,7 +35,11 @@ class SlowToGuess(AuthenticationForm):
             self.user_cache = checked(self.request, email, password)
             if self.user_cache is None:
                 raise self.get_invalid_login_error()
-            self.confirm_login_allowed(self.user_cache)
+            try:
+                self.confirm_login_allowed(self.user_cache)
+            except ValidationError:
+                refused(email, "not an administrator, at the admin")
+                raise
         return self.cleaned_data
 
 

@@ -1,4 +1,4 @@
-"""People and what they may see: users, the groups they belong to, the tokens of their programs."""
+"""People, what they may see and what they did: users, groups, tokens; the audit, and requests that may be repeated."""
 
 import hashlib
 import secrets
@@ -6,10 +6,12 @@ from datetime import datetime
 from typing import Any, ClassVar, Self
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.contrib.auth.hashers import check_password
 from django.db import connection, models
 from django.db.models import Q
 from django.utils import timezone
 
+from aistudio.audit import Audited, AuditedManyToManyField, Encoder
 from aistudio.names import FoldedField, UniqueFolded, fold
 
 
@@ -33,7 +35,7 @@ class UserManager(BaseUserManager.from_queryset(UserQuerySet)):  # type: ignore[
         return self.create_user(email, password, **{**fields, "is_admin": True})
 
 
-class User(AbstractBaseUser):
+class User(Audited, AbstractBaseUser):
     """A person, known by e-mail address. Administrators may do everything; there are no finer permissions."""
 
     email = models.EmailField("e-mail", max_length=254, unique=True)
@@ -52,6 +54,10 @@ class User(AbstractBaseUser):
 
     objects: ClassVar[UserManager] = UserManager()
 
+    audited_as = "users"
+    audited_secrets = frozenset({"password"})
+    unaudited = frozenset({"last_login"})  # each sign-in has a record of its own
+
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = []
 
@@ -61,6 +67,15 @@ class User(AbstractBaseUser):
 
     def __str__(self) -> str:
         return self.email
+
+    def check_password(self, raw_password: str | None) -> bool:
+        """Whether it is the password. That Django then hashes it anew, where ways have improved, is no change of it."""
+
+        def hash_anew(raw_password: str) -> None:
+            self.set_password(raw_password)
+            type(self)._base_manager.filter(pk=self.pk).update(password=self.password)
+
+        return check_password(raw_password, self.password, hash_anew)
 
     def get_full_name(self) -> str:
         return self.name or self.email
@@ -92,15 +107,17 @@ class GroupQuerySet(models.QuerySet["Group"]):
         return self if user.is_admin else self.filter(members=user)
 
 
-class Group(models.Model):
+class Group(Audited):
     """People who may use the same chats."""
 
     name = models.CharField(max_length=200)
     name_folded = FoldedField("name")
-    members = models.ManyToManyField(User, related_name="groups", blank=True)
+    members = AuditedManyToManyField(User, related_name="groups", blank=True)
     created_at = models.DateTimeField("created", auto_now_add=True)
 
     objects = GroupQuerySet.as_manager()
+
+    audited_as = "groups"
 
     class Meta:
         ordering = ("name_folded", "id")
@@ -132,7 +149,7 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
         return next(iter(User.objects.raw(ACTING_WITH, [digest(key), now])), None)
 
 
-class ApiToken(models.Model):
+class ApiToken(Audited):
     """What a program shows to act as a user. Only a digest of the key is kept: the key is shown once, by `issue`."""
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="tokens")
@@ -147,6 +164,10 @@ class ApiToken(models.Model):
     last_used_at = models.DateTimeField("last used", null=True, blank=True, editable=False)
 
     objects = ApiTokenQuerySet.as_manager()
+
+    audited_as = "tokens"
+    audited_secrets = frozenset({"digest"})
+    unaudited = frozenset({"last_used_at"})
 
     class Meta:
         verbose_name = "API token"
@@ -175,3 +196,112 @@ class ApiToken(models.Model):
 def digest(key: str) -> str:
     """SHA-256 in hex. A key has 256 random bits, so nothing slower would add anything."""
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
+    """Records are added and, by `prune_audit`, forgotten; nothing else is done to them."""
+
+    def visible_to(self, user: User) -> Self:
+        """All to an administrator, none to anyone else."""
+        return self if user.is_admin else self.none()
+
+    def update(self, **values: Any) -> int:
+        raise TypeError("Records of the audit are never changed.")
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        raise TypeError("Records of the audit are deleted by manage.py prune_audit alone.")
+
+
+class AuditEvent(models.Model):
+    """What someone did. It refers to nothing, so that it outlives whom and what it names."""
+
+    class Action(models.TextChoices):
+        CREATED = "created"
+        CHANGED = "changed"
+        DELETED = "deleted"
+        SIGNED_IN = "signed_in"
+        SIGNED_OUT = "signed_out"
+        SIGN_IN_REFUSED = "sign_in_refused"
+        PRUNED = "pruned"
+
+    class Door(models.TextChoices):
+        API = "api"
+        ADMIN = "admin"
+        PAGE = "page"
+        COMMAND = "command"
+
+    PRUNED_TYPE = "audit-events"  # these records themselves
+
+    created_at = models.DateTimeField("when", default=timezone.now, db_index=True)
+    action = models.CharField(max_length=20, choices=Action)
+    actor_id = models.BigIntegerField(null=True, help_text="The id of the user who did it; none for a command.")
+    actor_name = models.CharField(
+        "who", max_length=300, blank=True, help_text="Their e-mail; of a command, whose it was and which."
+    )
+    door = models.CharField(max_length=10, choices=Door)
+    address = models.CharField(max_length=45, null=True, help_text="Where the request came from.")  # noqa: DJ001
+    request_id = models.CharField(
+        max_length=200, blank=True, help_text="The X-Request-ID of the answer, and of the log."
+    )
+    object_type = models.CharField(max_length=40)
+    object_id = models.BigIntegerField(null=True)
+    object_name = models.CharField(max_length=300, blank=True)
+    changes = models.JSONField(
+        default=dict, encoder=Encoder, help_text="Before and after of each field; what a relation lost and gained."
+    )
+    detail = models.CharField(max_length=200, blank=True, help_text="Why, where it was refused.")
+
+    objects = AuditEventQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "audit event"
+        ordering = ("-id",)
+        indexes = (
+            models.Index(fields=("object_type", "object_id", "-id"), name="audit_of_object"),
+            models.Index(fields=("actor_id", "-id"), name="audit_of_actor"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.actor_name} {self.get_action_display().lower()} {self.object_type} {self.object_name}"
+
+    def save(self, *args: Any, **options: Any) -> None:
+        if not self._state.adding:
+            raise TypeError("Records of the audit are never changed.")
+        super().save(*args, **options)
+
+    def delete(self, *args: Any, **options: Any) -> tuple[int, dict[str, int]]:
+        raise TypeError("Records of the audit are deleted by manage.py prune_audit alone.")
+
+    @classmethod
+    def object_types(cls) -> list[str]:
+        """The types of what there can be records of."""
+        return sorted([cls.PRUNED_TYPE, *(model.audited_as for model in Audited.__subclasses__())])
+
+    def as_line(self) -> dict[str, Any]:
+        """All of it, for a line of JSON."""
+        return {"audit": self.pk, **{item.attname: getattr(self, item.attname) for item in self._meta.fields[1:]}}
+
+
+class IdempotentRequest(models.Model):
+    """A POST that came with an `Idempotency-Key`: that it is being answered, or how it was."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    method = models.CharField(max_length=10)
+    path = models.CharField(max_length=500)
+    key = models.CharField(max_length=200)
+    body_digest = models.CharField(max_length=64, help_text="Of the query and the body, with its media type.")
+    holder = models.UUIDField(help_text="The attempt that may answer.")
+    lease_until = models.DateTimeField(help_text="When that attempt is to be thought dead.")
+    status = models.PositiveSmallIntegerField(null=True, help_text="Of the answer, once there is one.")
+    headers = models.JSONField(default=dict)
+    content = models.TextField(blank=True)
+    is_secret = models.BooleanField(default=False, help_text="Whether the answer held a secret, and is not kept.")
+    created_at = models.DateTimeField(default=timezone.now, db_index=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("user", "method", "path", "key"), name="idempotent_request_unique"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path} {self.key}"

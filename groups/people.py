@@ -3,16 +3,22 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from textwrap import wrap
+from typing import Any
 
 from django.contrib.auth import authenticate
+from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.core.cache import cache
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 from django.db import connection, transaction
 from django.db.models import QuerySet
+from django.dispatch import receiver
 from django.http import HttpRequest
 from django.utils.crypto import salted_hmac
 
+from aistudio import audit
 from aistudio.names import fold
-from groups.models import ApiToken, User, digest
+from groups.models import ApiToken, AuditEvent, User, digest
 
 API_KEY_NAME = "api-key"
 FAILED_SIGN_INS = 10  # of one account from one address
@@ -61,7 +67,7 @@ def first_run_code() -> str:
     return "-".join(wrap(code, 4))
 
 
-@transaction.atomic
+@audit.recording()
 def make_first_administrator(*, user: User) -> None:
     """Store the first user there is, who administers; raises NotTheFirst, of many at once for all but one."""
     if connection.vendor == "postgresql":  # SQLite lets one transaction at a time write
@@ -73,7 +79,7 @@ def make_first_administrator(*, user: User) -> None:
     user.save()
 
 
-@transaction.atomic
+@audit.recording()
 def roll_api_key(*, user: User) -> str:
     """Give the user a new token named "api-key", returned in clear; the old one is dead. Others stay."""
     User.objects.select_for_update(no_key=True).get(pk=user.pk)
@@ -88,12 +94,59 @@ def sign_in(*, request: HttpRequest, email: str, password: str) -> User | None:
     counter = f"sign-ins:{digest(fold(email))}:{request.META.get('REMOTE_ADDR')}"
     # counted before it is known to fail: many at once would otherwise all pass
     if count(counter, SIGN_IN_WINDOW) > FAILED_SIGN_INS:
+        refused(email, "too many wrong passwords")
         raise TooManyAttempts("Too many wrong passwords. Wait a quarter of an hour, then try again.")
     user = authenticate(request, username=email, password=password)
     if isinstance(user, User):
         cache.delete(counter)
         return user
     return None
+
+
+def refused(email: str, reason: str) -> None:
+    """Record that a sign-in was refused. What was typed is kept only where it is an e-mail: it may be a password."""
+    account = User.objects.filter(email_folded=fold(email)[:600]).first()
+    name = account.email if account else email.strip() if is_email(email) else ""
+    audit.record(
+        AuditEvent.Action.SIGN_IN_REFUSED,
+        User.audited_as,
+        object_id=account and account.pk,
+        object_name=name,
+        detail=reason,
+        origin={"actor_id": None, "actor_name": ""},
+    )
+
+
+def is_email(text: str) -> bool:
+    try:
+        validate_email(text.strip())
+    except ValidationError:
+        return False
+    return True
+
+
+# Django says so wherever someone signs in or out
+
+
+@receiver(user_login_failed)
+def record_refusal(credentials: dict[str, Any], **rest: Any) -> None:
+    refused(str(credentials.get("username", "")), "wrong e-mail or password, or not active")
+
+
+@receiver(user_logged_in)
+def record_sign_in(user: User, **rest: Any) -> None:
+    record_of_own(AuditEvent.Action.SIGNED_IN, user)
+
+
+@receiver(user_logged_out)
+def record_sign_out(user: User | None, **rest: Any) -> None:
+    if user is not None and user.is_authenticated:
+        record_of_own(AuditEvent.Action.SIGNED_OUT, user)
+
+
+def record_of_own(action: str, user: User) -> None:
+    who = {"actor_id": user.pk, "actor_name": str(user)}
+    audit.record(action, User.audited_as, object_id=user.pk, object_name=str(user), origin=who)
 
 
 def count(counter: str, seconds: int) -> int:

@@ -161,6 +161,7 @@ class UserViewSet(ResourceViewSet):
         path="roll-api-key",
         method="post",
         answers=UserWithKeySerializer,
+        holds_secret=True,
     )
     def roll_api_key(self, request: Any, pk: int) -> Response:
         with transaction.atomic():
@@ -200,6 +201,7 @@ class TokenViewSet(ResourceViewSet):
         takes="resource",
         status=HTTPStatus.CREATED,
         answers=IssuedTokenSerializer,
+        holds_secret=True,
     )
     def create(self, request: Any, *args: Any, **kwargs: Any) -> Response:
         return super().create(request, *args, **kwargs)
@@ -224,7 +226,7 @@ class AuthViewSet(ResourceView):
         return Response(status=HTTPStatus.NO_CONTENT)
 
     @login.mapping.post
-    @described("Sign in", "post", takes="resource", answers=UserSerializer)
+    @described("Sign in", "post", takes="resource", answers=UserSerializer, repeatable=True)
     def sign_in(self, request: Any) -> Response:
         SessionAuthentication().enforce_csrf(request)
         serializer = self.get_serializer(data=self.body)
@@ -239,7 +241,7 @@ class AuthViewSet(ResourceView):
         request.user = user
         return self.answer_one(user)
 
-    @operation("Sign out", detail=False, path="logout", method="post", **NO_CONTENT)
+    @operation("Sign out", detail=False, path="logout", method="post", repeatable=True, **NO_CONTENT)
     def logout(self, request: Any) -> Response:
         SessionAuthentication().enforce_csrf(request)
         logout(request._request)

@@ -8,6 +8,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 
+from aistudio.audit import Audited
 from aistudio.names import FoldedField, UniqueFolded
 from aistudio.secrets import Ciphertext, EncryptedField, encrypt
 from groups.models import User
@@ -55,7 +56,7 @@ class AdministratorsQuerySet(models.QuerySet[Any]):
         return self if user.is_admin else self.none()
 
 
-class LLM(models.Model):
+class LLM(Audited):
     """A language model at a vendor, with the key to it."""
 
     name = models.CharField(max_length=200)
@@ -92,6 +93,9 @@ class LLM(models.Model):
 
     objects = AdministratorsQuerySet.as_manager()
 
+    audited_as = "llms"
+    unaudited = frozenset({"api_key_end"})
+
     class Meta:
         verbose_name = "LLM"
         ordering = ("name_folded", "id")
@@ -117,7 +121,7 @@ class LLM(models.Model):
         self.api_key_end = key[-LAST_SHOWN:] if len(key) >= SHORTEST_KEY_SHOWN else ""
 
 
-class LLMSettings(models.Model):
+class LLMSettings(Audited):
     """How an LLM is called. What is null is not sent to the vendor; 0 is."""
 
     model_name = models.CharField(max_length=200, blank=True, help_text="The LLM's default model, when empty.")
@@ -144,6 +148,8 @@ class LLMSettings(models.Model):
     updated_at = models.DateTimeField("changed", auto_now=True)
 
     objects = AdministratorsQuerySet.as_manager()
+
+    audited_as = "llm-settings"
 
     class Meta:
         verbose_name = verbose_name_plural = "LLM settings"

@@ -74,6 +74,7 @@ def environment(folder: Path, **changes: str) -> Variables:
         "METRICS_NETWORKS": "",
         "OTEL_EXPORTER_OTLP_ENDPOINT": "",
         "OTEL_SDK_DISABLED": "0",
+        "AUDIT_LOG": "",
         "DATABASE_URL": f"sqlite:///{folder / 'live.sqlite3'}",
     }
     return {"PATH": os.environ["PATH"], "NO_PROXY": "*", **settings, **changes}

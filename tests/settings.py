@@ -21,6 +21,7 @@ os.environ.update(
     METRICS_NETWORKS="",
     OTEL_EXPORTER_OTLP_ENDPOINT="",
     OTEL_SDK_DISABLED="0",
+    AUDIT_LOG="",
 )
 from aistudio.settings import *  # noqa: F403
 

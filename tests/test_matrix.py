@@ -11,7 +11,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
 from chats.models import Chat, Session
-from groups.models import ApiToken, Group, User
+from groups.models import ApiToken, AuditEvent, Group, User
 from llms.models import LLM, LLMSettings
 from tests.chats.test_sessions import said
 from tests.people import Person, person
@@ -91,6 +91,8 @@ MATRIX: dict[tuple[str, str], tuple[Any, int, int, int]] = {
     ("delete", "llm-settings/{settings}"): (None, 403, 403, 409),
     ("get", "llm-settings/search?model_name=d"): (None, 403, 403, 200),
     ("get", "vendors/llm-drivers"): (None, 403, 403, 200),
+    ("get", "audit-events"): (None, 403, 403, 200),
+    ("get", "audit-events/{event}"): (None, 403, 403, 200),
     # the session is bob's; nothing answers in this process, so that his questions get no further than 503
     ("get", "sessions"): (None, 200, 200, 200),
     ("post", "sessions"): (SESSION, 400, 201, 201),
@@ -136,6 +138,7 @@ def ids(chat: Chat, team: Group, bob: Person, llm: LLM, call_settings: LLMSettin
         "llm": llm.pk,
         "settings": call_settings.pk,
         "token": token.pk,
+        "event": AuditEvent.objects.latest("pk").pk,
     }
 
 

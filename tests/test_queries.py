@@ -7,7 +7,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from chats.models import Chat, Session
-from groups.models import ApiToken, Group, User
+from groups.models import ApiToken, AuditEvent, Group, User
 from llms.models import LLM, LLMSettings
 from tests.chats.test_sessions import said
 from tests.people import JSON, JSON_API, Person
@@ -44,6 +44,8 @@ LISTS = {
     ("sessions/{session}/messages?branch=all", JSON_API, "bob"): 4,
     ("chat-history-records?user_id={bob}", JSON, "bob"): 3,
     ("chat-history-records?user_id={bob}", JSON, "alice"): 3,
+    ("audit-events", JSON, "alice"): 2,  # page; there is no count
+    ("audit-events?filter[object_type]=groups&filter[actor]={bob}", JSON_API, "alice"): 2,
 }
 DETAILS = {
     ("chats/{chat}", JSON, "alice"): 3,  # chat, groups
@@ -62,6 +64,7 @@ DETAILS = {
     ("sessions/{session}/usage", JSON, "bob"): 4,  # session, sums of answers, of titles
     ("sessions/{session}/messages/{answer}", JSON, "bob"): 3,  # session, message
     ("chat-history-records/{record}", JSON, "bob"): 2,
+    ("audit-events/{event}", JSON_API, "alice"): 2,
 }
 
 
@@ -93,6 +96,7 @@ def test_the_number_of_statements_is_the_same(
     ids |= {"llm": chat.llm_id, "settings": chat.llm_settings_id}
     session = Session.objects.create(user=bob.user, chat=chat, name="Hello")
     ids |= {"session": session.uuid, "record": session.pk, "answer": said(session, "Hello", "Hi").pk}
+    ids["event"] = AuditEvent.objects.latest("pk").pk
     url = "/" + path.format(**ids)
     if (path, media_type, who) in LISTS:
         url += ("&" if "?" in url else "?") + "page_size=100"

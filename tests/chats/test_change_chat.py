@@ -181,6 +181,6 @@ def test_to_change_nothing_is_no_change(alice: Person, chat: Chat) -> None:
 
 
 def test_statements_of_a_change(alice: Person, chat: Chat, django_assert_num_queries: Any) -> None:
-    """Token, savepoint, chat, its groups, update, release."""
-    with django_assert_num_queries(6):
+    """Token, savepoint, chat, its groups, update, record, release."""
+    with django_assert_num_queries(7):
         assert alice.patch(f"/chats/{chat.pk}", body(name="Desk")).status_code == 200

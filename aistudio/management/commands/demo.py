@@ -5,8 +5,8 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
-from django.db import transaction
 
+from aistudio.audit import recording
 from aistudio.names import fold
 from chats.models import Chat
 from groups.models import Group, User
@@ -28,7 +28,7 @@ class Command(BaseCommand):
         self.stdout.write(f"The demo is there: group {GROUP}, LLM {NAME}, chat {CHAT}.")
 
 
-@transaction.atomic
+@recording()
 def make_demo() -> tuple[User, str | None]:
     """The demo's administrator, and their password when this made them (DEMO_PASSWORD, or a random one)."""
     password = None

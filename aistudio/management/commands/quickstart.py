@@ -8,9 +8,9 @@ import uvicorn
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
-from django.db import transaction
 
 from aistudio.asgi import in_database
+from aistudio.audit import recording
 from aistudio.management.commands.demo import make_demo
 from aistudio.management.commands.runserver import APPLICATION, base_url, server_options
 from aistudio.server import Server
@@ -48,7 +48,7 @@ def welcome(url: str, new_password: str | None) -> str:
     admin = User.objects.filter(is_admin=True, is_active=True).order_by("pk").first()
     if admin is None:
         return f"AI Studio  {url}\nIt has no active administrator; manage.py createsuperuser makes one."
-    with transaction.atomic():
+    with recording():
         ApiToken.objects.filter(user=admin, name=TOKEN_NAME).delete()
         _, key = ApiToken.issue(admin, name=TOKEN_NAME)
     known = new_password or settings.DEMO_PASSWORD

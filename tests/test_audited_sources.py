@@ -1,0 +1,86 @@
+"""What changes rows without `save` leaves no record of the audit: each place that does is known, with its reason."""
+
+import ast
+from collections.abc import Iterator
+
+import pytest
+
+from tests.test_imports import modules, tree_of
+
+PAST_SAVE = {
+    "update", "aupdate", "bulk_create", "abulk_create", "bulk_update", "abulk_update", "save_base", "_update",
+    "_raw_delete", "execute", "executemany",
+}  # fmt: skip
+ROWS = {"insert", "update"}  # of aistudio.rows
+
+A_DICT = "a dict, no rows"
+READS = "only reads"
+NOT_AUDITED = "sessions, messages, runs and pieces are not audited: they are what people say, not what they may do"
+IN_CONVERSATIONS = (
+    "insert",
+    "update",
+    "cursor.execute",
+    "cursor.executemany",
+    "Run.objects.filter(session=session).update",
+    "Run.objects.filter(worker=worker).update",
+    "Message.objects.filter(pk=message).update",
+)
+KNOWN = {
+    "aistudio.audit": {
+        "model._base_manager.bulk_create": "the records themselves",
+    },
+    "aistudio.idempotency": {
+        "rows.bulk_create": "requests are not audited",
+        "rows.filter(pk=found.pk, holder=found.holder).update": "requests are not audited",
+        "self.own.update": "requests are not audited",
+    },
+    "aistudio.parsers": {"document.update": A_DICT},
+    "aistudio.rows": {
+        "cursor.execute": "the statement of a Lookup, which reads, or of insert(), whose callers are known below",
+        "cursor.executemany": "the statement of update(), whose callers are known below",
+    },
+    "aistudio.urls": {"cursor.execute": READS},
+    "groups.management.commands.prune_audit": {"old._raw_delete": "records that are to be forgotten; it records that"},
+    "groups.models": {
+        "type(self)._base_manager.filter(pk=self.pk).update": "a better hash of the same password is no change of it",
+    },
+    "groups.token_use": {
+        "ApiToken.objects.filter(pk=pk).update": "when a token was last used is no change of it",
+    },
+    "chats.conversation": dict.fromkeys(IN_CONVERSATIONS, NOT_AUDITED),
+    "chats.models": {"Chat.groups.through": READS},
+    "llms.serializers": {"self.update": "the serializer's own, which saves"},
+    "groups.admin": {"Group.members.through": "the form's rows are set as the user's groups instead"},
+}
+
+
+def past_save(module: str) -> Iterator[str]:
+    """What in a module changes rows without `save`, or may."""
+    for node in ast.walk(tree_of(module)):
+        if isinstance(node, ast.Attribute) and node.attr == "through" and "self" not in ast.unparse(node.value):
+            yield ast.unparse(node)
+        if not isinstance(node, ast.Call):
+            continue
+        function = node.func
+        if isinstance(function, ast.Attribute) and function.attr in PAST_SAVE:
+            if not (isinstance(function.value, ast.Call) and ast.unparse(function.value) == "super()"):
+                yield ast.unparse(function)
+        elif isinstance(function, ast.Name) and function.id in ROWS:
+            yield function.id
+        elif any(keyword.arg == "manager" for keyword in node.keywords):  # a relation by another manager than its own
+            yield ast.unparse(function)
+
+
+@pytest.mark.parametrize("module", [name for name in modules() if ".migrations" not in name])
+def test_nothing_changes_rows_past_the_audit(module: str) -> None:
+    found, known = set(past_save(module)), set(KNOWN.get(module, {}))
+    assert found - known == set(), (
+        "An audited row is changed with save(); anything else is named above, with its reason."
+    )
+    assert known - found == set(), "It is there no more: take it off the list."
+
+
+def test_the_walk_finds_them() -> None:
+    tree = "User.objects.filter(pk=1).update(is_admin=True)\nUser.groups.through.objects.bulk_create(rows)"
+    names = [node.attr for node in ast.walk(ast.parse(tree)) if isinstance(node, ast.Attribute)]
+    assert PAST_SAVE & set(names) == {"update", "bulk_create"}
