@@ -4,6 +4,7 @@ from rest_framework.routers import SimpleRouter
 
 from chats.conversation_views import MessageViewSet, RecordViewSet, SessionViewSet
 from chats.views import ChatViewSet
+from groups.audit_views import AuditEventViewSet
 from groups.views import AuthViewSet, GroupViewSet, TokenViewSet, UserViewSet
 from llms.views import LLMSettingsViewSet, LLMViewSet, VendorViewSet
 
@@ -12,6 +13,7 @@ router.register("auth", AuthViewSet, "auth")
 router.register("users/me/tokens", TokenViewSet, "token")
 router.register("users", UserViewSet, "user")
 router.register("groups", GroupViewSet, "group")
+router.register("audit-events", AuditEventViewSet, "audit-event")
 router.register("vendors", VendorViewSet, "vendor")
 router.register("llms", LLMViewSet, "llm")
 router.register("llm-settings", LLMSettingsViewSet, "llm-settings")

@@ -21,7 +21,8 @@ from django.db import DatabaseError, connections
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aistudio.settings")
 django.setup(set_prefix=False)
 
-from aistudio.bare import Receive, Scope, Send, address_of, refuse  # noqa: E402  (Django is set up above)
+from aistudio import idempotency  # noqa: E402  (Django is set up above)
+from aistudio.bare import Receive, Scope, Send, address_of, refuse  # noqa: E402
 from aistudio.handler import Handler  # noqa: E402
 from aistudio.middleware import current_request_id  # noqa: E402
 from aistudio.probes import Probes  # noqa: E402
@@ -190,6 +191,7 @@ async def write_token_use() -> None:
     while True:
         await asyncio.sleep(TOKEN_USE_INTERVAL)
         await store_token_use()
+        await forget_old_requests()
 
 
 async def store_token_use() -> None:
@@ -197,6 +199,13 @@ async def store_token_use() -> None:
         await in_database(token_use.write)
     except DatabaseError as error:
         log.warning("When tokens were last used is not stored now, but the next time: %s", error)
+
+
+async def forget_old_requests() -> None:
+    try:
+        await in_database(idempotency.forget_old)
+    except DatabaseError as error:
+        log.warning("Old requests with an Idempotency-Key are not forgotten now, but the next time: %s", error)
 
 
 async def in_database(work: Callable[[], None]) -> None:

@@ -46,6 +46,7 @@ TITLES = {
     "method_not_allowed": "Method not allowed",
     "not_acceptable": "Media type not available",
     "conflict": "Conflict",
+    "idempotency_key_reused": "Idempotency-Key of another request",
     "precondition_failed": "Changed meanwhile",
     "payload_too_large": "Body too large",
     "unsupported_media_type": "Media type not supported",

@@ -29,6 +29,8 @@ class Operation:
     `returns` many with paging, or all, or events alone; `relation` is the one whose identifiers it takes or returns;
     `answers` is a serializer of the answer other than the view's; `streams` says that its answer can be had as events;
     `fails` are statuses beyond those that every operation can have.
+    `holds_secret` says that its answer is not kept for who sends an Idempotency-Key again, `repeatable` that it is as
+    well done again.
     """
 
     summary: str
@@ -40,6 +42,8 @@ class Operation:
     answers: Any = None
     streams: bool = False
     fails: tuple[HTTPStatus, ...] = ()
+    holds_secret: bool = False
+    repeatable: bool = False
 
 
 STANDARD = {

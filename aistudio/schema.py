@@ -14,6 +14,7 @@ from drf_spectacular.plumbing import ResolvedComponent
 from rest_framework.permissions import AllowAny
 
 from aistudio.errors import TITLES
+from aistudio.idempotency import KEY
 from aistudio.negotiation import JSON_API
 from aistudio.operations import Operation
 from aistudio.parsers import MAX_DEPTH, MAX_MEMBERS
@@ -58,6 +59,14 @@ type of the body says which one a request is in, `Accept` which one its answer g
 Limits: a body has at most 1 MiB, its objects at most {MAX_MEMBERS} members, it is nested at most {MAX_DEPTH} deep, its
 integers have 64 bits, a relation names at
 most {MAX_RELATED} resources, a page has at most 100 (10 by default).
+
+A `POST` may have an `Idempotency-Key`: 1 to 200 printable characters, a new one for each thing to be done, such as a
+uuid. Sent again with the same body within 24 hours, it is not done again, but answered as it was the first time, with
+`Idempotency-Replayed: true`: a success, and an error but 401, 403, 429 and those of the server. A key holds for a
+person and path. With another body it is a 422. While the first is still being answered it is a 409 with `Retry-After`;
+should the server have died over it, the next may be done a minute after it began. An answer with a secret (a new
+token) is not kept: 409. On messages the second request joins the answer that the first began. Signing in and out is
+done each time.
 
 Error codes: {", ".join(f"`{code}`" for code in TITLES)}.
 """
@@ -153,13 +162,16 @@ class AutoSchema(SpectacularAutoSchema):
     def _get_parameters(self) -> list[Schema]:
         if not self.is_resource:
             return super()._get_parameters()
+        declared = self.operation.parameters
+        if self.method == "POST" and not (self.operation.streams or self.follows_contract):  # which say so elsewhere
+            declared += (KEY,)
         parameters: list[Schema] = [
             {"name": name, "in": "path", "required": True, "schema": self.path_schema(name)}
             for name in uritemplate.variables(self.path)
         ]
         parameters += [
             query(item.name, item.schema, item.description) | {"required": item.required, "in": item.place}
-            for item in self.operation.parameters
+            for item in declared
         ]
         parameters += [*self._get_filter_parameters(), *self._get_pagination_parameters()]
         if self.follows_contract:
@@ -257,6 +269,7 @@ class AutoSchema(SpectacularAutoSchema):
         codes += [404] if uritemplate.variables(self.path) else []
         codes += [413, 415] if self.operation.takes != "nothing" else []
         codes += [409] if self.method != "GET" else []
+        codes += [422] if self.method == "POST" else []
         codes += [412] if self.method.lower() in CONDITIONAL else []
         return [HTTPStatus(code) for code in sorted({*codes, *self.operation.fails})]
 
@@ -431,6 +444,8 @@ class Generator(SchemaGenerator):
                 listed = path["get"]["parameters"]
                 path["parameters"] = [item for item in listed if item["name"].startswith(("include", "fields["))]
                 path["get"]["parameters"] = [item for item in listed if item not in path["parameters"]]
+                key = query(KEY.name, KEY.schema, KEY.description) | {"in": KEY.place}
+                path["parameters"].append(key)
         return document
 
 

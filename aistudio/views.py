@@ -16,12 +16,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
+from aistudio import idempotency
 from aistudio.audit import recording
 from aistudio.errors import Conflict, InvalidParameter, PreconditionFailed
-from aistudio.filters import LONGEST_SEARCH
+from aistudio.filters import LONGEST_SEARCH, SortBackend
 from aistudio.names import fold
 from aistudio.operations import STANDARD, Operation
-from aistudio.paging import NUMBER_NAMES, SIZE_NAMES
 from aistudio.renderers import API_ROOT
 
 COLLISION = "Someone else changed the same at this moment. Nothing was stored; try again."
@@ -45,13 +45,40 @@ class ResourceView(GenericViewSet):
     sort_fields: ClassVar[dict[str, str]] = {}
     without_query = False  # whether a representation is being made as if the request had no query
 
+    attempt: idempotency.Attempt | None = None  # to answer what came with an Idempotency-Key
+
     # what is asked
+
+    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        """Answer, and keep the answer to what came with an Idempotency-Key."""
+        try:
+            response: Any = super().dispatch(request, *args, **kwargs)
+            if self.attempt:
+                if isinstance(response, Response):
+                    response.render()
+                self.attempt.settle(response, is_secret=self.operation.holds_secret)
+        except BaseException:
+            if self.attempt:
+                self.attempt.give_up()
+            raise
+        return response
+
+    def handle_exception(self, exc: Exception) -> Any:
+        return exc.response if isinstance(exc, idempotency.AnsweredBefore) else super().handle_exception(exc)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         if self.action and (request.method or "").lower() in self.http_method_names:  # else it is a 405
             self.check_parameters()
             self.check_include()
+            self.check_repetition()
+
+    def check_repetition(self) -> None:
+        """Of requests with the same Idempotency-Key, the first is done. What streams sees to it by itself."""
+        if self.request.method != "POST" or (key := idempotency.key_of(self.request)) is None:
+            return
+        if not (self.operation.streams or self.operation.repeatable):
+            self.attempt = idempotency.begin(self.request._request, user=self.user, key=key)
 
     @property
     def has_operation(self) -> bool:
@@ -86,9 +113,10 @@ class ResourceView(GenericViewSet):
         operation = self.operation
         known = {parameter.name for parameter in operation.parameters if parameter.place == "query"}
         if operation.returns in ("many", "identifiers"):
-            known |= {*NUMBER_NAMES, *SIZE_NAMES}
+            known |= set(self.pagination_class.names)
         if operation.returns == "many":
-            known |= {"sort"} | ({"search"} if self.search_fields else set())
+            known |= {"sort"} if SortBackend in self.filter_backends else set()
+            known |= {"search"} if self.search_fields else set()
             known |= (
                 {f"filter[{name}]" for name in self.filterset_class.base_filters} if self.filterset_class else set()
             )

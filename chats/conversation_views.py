@@ -1,6 +1,5 @@
 """Sessions and messages: what people and programs talk with."""
 
-import re
 from collections.abc import AsyncIterator, Callable
 from functools import cached_property
 from http import HTTPStatus
@@ -18,6 +17,7 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from aistudio import idempotency
 from aistudio.errors import Conflict, InvalidParameter
 from aistudio.filters import BooleanFilter, IdFilter
 from aistudio.operations import INTEGER_64, Parameter, described, operation
@@ -41,12 +41,11 @@ from chats.serializers import (
 from groups.models import Group
 from groups.permissions import SignedIn
 
-LONGEST_KEY = 200  # characters of an Idempotency-Key
 EVENT_ID = {"type": "string", "pattern": "^[0-9]{1,19}$"}
 BRANCH = {"type": "string", "enum": ["current", "all"]}
 KEY = Parameter(
     "Idempotency-Key",
-    {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[!-~]+$"},
+    idempotency.KEY_SCHEMA,
     "One for each question: sent again, it leads to the answer that there is.",
     required=False,
     place="header",
@@ -259,11 +258,7 @@ class MessageViewSet(Streaming):
 
     @property
     def idempotency_key(self) -> str | None:
-        key = self.request.headers.get("Idempotency-Key")
-        if key is not None and not (len(key) <= LONGEST_KEY and re.fullmatch(KEY.schema["pattern"], key)):
-            detail = f"It must have 1 to {LONGEST_KEY} characters of printable ASCII, none of them a space."
-            raise InvalidParameter("Idempotency-Key", detail)
-        return key
+        return idempotency.key_of(self.request)
 
     def answer(self, verb: Callable[..., Exchange], **said: Any) -> HttpResponseBase:
         """Let the worker of this process answer, and show that: as it comes, or when it is whole."""

@@ -9,6 +9,7 @@ from tests.live import ROOT
 
 TIMEOUT = 80  # seconds
 FILES = (
+    "aistudio/test_idempotency.py",
     "aistudio/test_names.py",
     "chats/test_change_chat.py",
     "chats/test_create_chat.py",
@@ -16,6 +17,7 @@ FILES = (
     "chats/test_positions.py",
     "chats/test_read_chats.py",
     "chats/test_sessions.py",
+    "groups/test_audit.py",
     "groups/test_groups.py",
     "groups/test_tokens.py",
     "llms/test_llms.py",

@@ -323,6 +323,24 @@ def test_a_user_is_deleted_while_their_key_is_rolled(studio: Studio) -> None:
         assert {studio.call("GET", "users/me", key=key).status for key in keys} == {401}
 
 
+# repetitions
+
+
+def test_of_twenty_requests_with_one_key_one_is_done(studio: Studio) -> None:
+    name = new("Pilots")
+    create = Call("POST", "groups", studio.key, {"attributes": {"name": name}}, {"Idempotency-Key": name})
+    answers = studio.at_once([create] * MANY)
+    assert outcomes(answers).keys() <= {(201, ""), (409, "conflict")}
+    done = [answer for answer in answers if answer.status == 201]
+    assert sum("Idempotency-Replayed" not in answer.headers for answer in done) == 1
+    assert all("Retry-After" in answer.headers for answer in answers if answer.status == 409)
+    assert studio.at_once([create])[0].headers["Idempotency-Replayed"] == "true"
+    assert {answer.body["id"] for answer in done} == {done[0].body["id"]}
+    assert studio.total(f"groups?filter[name]={name}") == 1
+    made = studio.call("GET", f"audit-events?filter[object_type]=groups&filter[object_id]={done[0].body['id']}").body
+    assert [event["attributes"]["action"] for event in made] == ["created"]
+
+
 # conversations
 
 

@@ -53,6 +53,7 @@ def check(home: Path, *options: str, **settings: str | None) -> subprocess.Compl
         ("PORT", "abc"),
         ("PORT", "0"),
         ("DEBUG", "perhaps"),
+        ("AUDIT_LOG", "file"),
         ("DATABASE_URL", "nonsense"),
         ("TRUSTED_PROXIES", "abc"),
         ("CSRF_TRUSTED_ORIGINS", "example.com"),
