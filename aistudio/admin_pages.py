@@ -37,6 +37,17 @@ class Admin(ModelAdmin):
     def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         return recorded(super().delete_view, request, *args, **kwargs)
 
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """What a page is of. While its form is stored nobody else changes it: what is recorded as before it was."""
+        found = super().get_object(request, object_id, from_field)
+        if found is None or request.method != "POST" or not transaction.get_connection().in_atomic_block:
+            return found
+        try:
+            found.refresh_from_db(from_queryset=self.model._base_manager.select_for_update(no_key=True))
+        except self.model.DoesNotExist:
+            return None
+        return found
+
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> Any:
         """Find names whatever their letter case: folded fields hold folded names, the others what was typed."""
         term = search_term.replace("\0", "")  # which PostgreSQL refuses

@@ -35,6 +35,7 @@ from aistudio.secrets import EncryptedField
 
 MASK = "********"  # stands for a secret that is there
 LONGEST_VALUE = 10_000  # characters of a text; of a longer one the beginning is recorded
+LONGEST_NAME = 300  # characters
 CREATED, CHANGED, DELETED = "created", "changed", "deleted"
 
 Changes = dict[str, dict[str, Any]]
@@ -63,10 +64,8 @@ def origin() -> dict[str, Any]:
     """Who acts now and through which door, as fields of a record."""
     request = _request.get()
     if request is None:
-        return {
-            "door": "command",
-            "actor_name": f"{system_user()}: {' '.join((Path(sys.argv[0]).name, *sys.argv[1:2]))}",
-        }
+        command = " ".join((Path(sys.argv[0]).name, *sys.argv[1:2]))
+        return {"door": "command", "actor_name": f"{system_user()}: {command}"[:LONGEST_NAME]}
     user: Any = getattr(request, "user", None)
     known = user is not None and user.is_authenticated
     return {
@@ -128,9 +127,6 @@ class Recording:
     def is_new(self, instance: "Audited") -> bool:
         known = self.drafts.get((instance.audited_as, instance.pk))
         return known is not None and known.action == CREATED
-
-
-LONGEST_NAME = 300  # characters
 
 
 def combined(earlier: dict[str, Any] | None, later: dict[str, Any]) -> dict[str, Any]:
@@ -228,7 +224,7 @@ class Audited(models.Model):
     audited_secrets: ClassVar[frozenset[str]] = frozenset()
     unaudited: ClassVar[frozenset[str]] = frozenset()
 
-    _stored: dict[str, Any]  # the values by column, as the database has them; only where they were read
+    _read: tuple[Any, Any, dict[str, Any]]  # columns and values as they were read, and copies of those that can change
 
     class Meta:
         abstract = True
@@ -250,21 +246,26 @@ class Audited(models.Model):
     @classmethod
     def from_db(cls: type[Self], db: str | None, field_names: Any, values: Any, **options: Any) -> Self:
         instance = super().from_db(db, field_names, values, **options)
-        instance._stored = dict(zip(field_names, values, strict=True))
-        for name in mutable_fields(cls):
-            if name in instance._stored:
-                instance._stored[name] = copy.deepcopy(instance._stored[name])
+        loaded = instance.__dict__
+        copies = {name: own_copy(loaded[name]) for name in mutable_fields(cls) if name in loaded}
+        instance._read = field_names, values, copies  # no more, for each row that is read pays it
         return instance
 
-    def refresh_from_db(self, *args: Any, **options: Any) -> None:
-        super().refresh_from_db(*args, **options)
-        self._remember(None)
+    def refresh_from_db(self, using: Any = None, fields: Any = None, from_queryset: Any = None) -> None:
+        super().refresh_from_db(using, fields, from_queryset)
+        self._remember(fields)
+
+    @cached_property
+    def _stored(self) -> dict[str, Any]:
+        """The values by column, as the database has them, as far as that is known."""
+        names, values, copies = self.__dict__.get("_read", ((), (), {}))
+        return {**dict(zip(names, values, strict=True)), **copies}
 
     def _before(self, force_insert: Any) -> dict[str, Any] | None:
         """What the database has of this row; None when it is new."""
         if self._state.adding and (self.pk is None or force_insert):
             return None
-        stored = getattr(self, "_stored", {})
+        stored = self._stored
         if self._state.adding or len(stored) < len(self._meta.concrete_fields):  # made by hand, or read in part
             there: Any = type(self)._base_manager.filter(pk=self.pk).first()
             return there and there._stored
@@ -272,12 +273,12 @@ class Audited(models.Model):
 
     def _remember(self, names: Iterable[str] | None) -> None:
         """Know these fields, by default all, to be stored as they are now."""
-        stored = self.__dict__.setdefault("_stored", {})
+        stored = self._stored
         for item in self._meta.concrete_fields:
             is_loaded = item.attname in self.__dict__
             if is_loaded and (names is None or item.name in names or item.attname in names):
                 value = self.__dict__[item.attname]
-                stored[item.attname] = copy.deepcopy(value) if isinstance(value, list | dict) else value
+                stored[item.attname] = own_copy(value) if isinstance(value, list | dict) else value
 
     def _differences(self, before: dict[str, Any], names: frozenset[str] | None) -> Changes:
         """The recorded fields among these, by default all, that are no longer as they were."""
@@ -317,7 +318,12 @@ def shown(value: Any, hidden: bool) -> Any:
         return MASK if value else None
     if isinstance(value, str) and len(value) > LONGEST_VALUE:
         return f"{value[:LONGEST_VALUE]}… ({len(value):,} characters)"
-    return copy.deepcopy(value) if isinstance(value, list | dict) else value
+    return own_copy(value) if isinstance(value, list | dict) else value
+
+
+def own_copy(value: Any) -> Any:
+    """A copy of a JSON value, which nobody changes in place; mostly it is an empty one."""
+    return copy.deepcopy(value) if value else type(value)()
 
 
 def note_deletion(sender: type[Audited], instance: Audited, **rest: Any) -> None:

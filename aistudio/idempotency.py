@@ -18,10 +18,10 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
-from django.db import models
+from django.db import IntegrityError, models
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from rest_framework.exceptions import APIException
+from rest_framework.exceptions import APIException, AuthenticationFailed
 
 from aistudio.errors import Conflict, InvalidParameter, PayloadTooLarge
 from aistudio.operations import Parameter
@@ -126,7 +126,10 @@ def begin(request: HttpRequest, *, user: Any, key: str) -> Attempt:
         "is_secret": False,
     }
     rows = table()
-    rows.bulk_create([rows.model(**scope, **fresh)], ignore_conflicts=True)
+    try:
+        rows.bulk_create([rows.model(**scope, **fresh)], ignore_conflicts=True)
+    except IntegrityError:
+        raise AuthenticationFailed("The user was deleted at this moment.") from None
     found = rows.filter(**scope).first()
     if found is None:  # its attempt gave up at this moment
         raise StillRunning(now)

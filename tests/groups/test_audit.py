@@ -152,6 +152,12 @@ def test_values_that_are_changed_in_place_and_long_ones(alice: Person, call_sett
     kept.save()
     LLMSettings.objects.only("pk", "metadata").get().save()
     assert events() == []
+    part = LLMSettings.objects.only("pk", "temperature").get()
+    part.temperature = 2
+    assert part.top_k is None  # read only now
+    part.save()
+    assert events()[0].changes["temperature"] == {"before": 0.5, "after": 2}
+    LLMSettings.objects.update(temperature=0.5)
     LLMSettings(pk=kept.pk, temperature=1, created_at=kept.created_at).save()  # as one that was read by nobody
     assert events()[0].changes["temperature"] == {"before": 0.5, "after": 1}
 
