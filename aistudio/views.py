@@ -113,7 +113,8 @@ class ResourceView(GenericViewSet):
         operation = self.operation
         known = {parameter.name for parameter in operation.parameters if parameter.place == "query"}
         if operation.returns in ("many", "identifiers"):
-            known |= set(self.paginator.names)  # type: ignore[union-attr]  (ours have them)
+            paginator: Any = self.paginator
+            known |= set(paginator.names)
         if operation.returns == "many":
             known |= {"sort"} if SortBackend in self.filter_backends else set()
             known |= {"search"} if self.search_fields else set()

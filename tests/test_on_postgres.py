@@ -9,7 +9,6 @@ from tests.live import ROOT
 
 TIMEOUT = 80  # seconds
 FILES = (
-    "aistudio/test_idempotency.py",
     "aistudio/test_names.py",
     "chats/test_change_chat.py",
     "chats/test_create_chat.py",
