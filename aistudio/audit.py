@@ -24,7 +24,7 @@ import orjson
 from django.apps import apps
 from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import models, transaction
+from django.db import DEFAULT_DB_ALIAS, models, transaction
 from django.db.models.fields.related_descriptors import ManyToManyDescriptor
 from django.db.models.signals import pre_delete
 from django.http import HttpRequest, HttpResponse
@@ -108,7 +108,8 @@ class Draft:
 class Recording:
     """What happened so far to which rows."""
 
-    def __init__(self) -> None:
+    def __init__(self, using: str) -> None:
+        self.using = using
         self.drafts: dict[Any, Draft] = {}
 
     def note(self, instance: "Audited", action: str, changes: Changes) -> None:
@@ -151,13 +152,13 @@ _open: ContextVar[Recording | None] = ContextVar("open_recording", default=None)
 
 
 @contextmanager
-def recording() -> Iterator[Recording]:
-    """A transaction whose records are written at its end: one for each row that changed.
+def recording(using: str | None = None) -> Iterator[Recording]:
+    """A transaction whose records are written at its end, to the same database: one for each row that changed.
 
     Inside of another it is a part of that one; what it noted is forgotten when it fails.
     """
-    outer = _open.get()
-    if outer is not None:
+    outer, using = _open.get(), using or DEFAULT_DB_ALIAS
+    if outer is not None and outer.using == using:
         before = dict(outer.drafts)
         try:
             yield outer
@@ -165,14 +166,14 @@ def recording() -> Iterator[Recording]:
             outer.drafts = before
             raise
         return
-    with transaction.atomic(savepoint=False):
-        own = Recording()
+    with transaction.atomic(using, savepoint=False):
+        own = Recording(using)
         token = _open.set(own)
         try:
             yield own
         finally:
             _open.reset(token)
-        write(own.drafts.values())
+        write(own.drafts.values(), using)
 
 
 def record(action: str, object_type: str, **rest: Any) -> None:
@@ -181,7 +182,7 @@ def record(action: str, object_type: str, **rest: Any) -> None:
         now.add(Draft(action, object_type, **rest))
 
 
-def write(drafts: Iterable[Draft]) -> None:
+def write(drafts: Iterable[Draft], using: str) -> None:
     """Store records, in one statement; with AUDIT_LOG they are written as JSON lines once they are committed."""
     rows = list(drafts)
     if not rows:
@@ -192,11 +193,11 @@ def write(drafts: Iterable[Draft]) -> None:
     for draft in rows:
         own = {name: getattr(draft, name) for name in DRAFTED}
         events.append(model(**own, **{**doer, **draft.origin}))
-    model._base_manager.bulk_create(events)
+    model._base_manager.using(using).bulk_create(events)
     if settings.AUDIT_LOG:
         # what a command prints on standard output is for whoever called it
         stream = sys.stderr if doer["door"] == "command" else sys.stdout
-        transaction.on_commit(partial(print_lines, events, stream))
+        transaction.on_commit(partial(print_lines, events, stream), using)
 
 
 DRAFTED = ("action", "object_type", "object_id", "object_name", "changes", "detail")
@@ -234,7 +235,7 @@ class Audited(models.Model):
         pre_delete.connect(note_deletion, sender=cls)  # cascades and querysets delete without asking the instance
 
     def save(self, **options: Any) -> None:
-        with recording() as now:
+        with recording(options.get("using") or self._state.db) as now:
             before = self._before(options.get("force_insert", False))
             super().save(**options)
             names = options.get("update_fields")
@@ -267,7 +268,7 @@ class Audited(models.Model):
             return None
         stored = self._stored
         if self._state.adding or len(stored) < len(self._meta.concrete_fields):  # made by hand, or read in part
-            there: Any = type(self)._base_manager.filter(pk=self.pk).first()
+            there: Any = type(self)._base_manager.using(self._state.db).filter(pk=self.pk).first()
             return there and there._stored
         return stored
 
@@ -326,14 +327,14 @@ def own_copy(value: Any) -> Any:
     return copy.deepcopy(value) if value else type(value)()
 
 
-def note_deletion(sender: type[Audited], instance: Audited, **rest: Any) -> None:
+def note_deletion(sender: type[Audited], instance: Audited, using: str, **rest: Any) -> None:
     """Receiver of `pre_delete`, in the transaction that deletes: what there was, and whom it was related to."""
     changes = instance._differences({}, None)
     gone: Changes = {name: {"before": change["after"], "after": None} for name, change in changes.items()}
     for name in audited_relations(sender):
         if there := list(getattr(instance, name).there().values()):
             gone[name] = {"removed": [identified(item) for item in there], "added": []}
-    with recording() as now:
+    with recording(using) as now:
         now.note(instance, DELETED, gone)
 
 
@@ -359,7 +360,9 @@ def audited_manager(base: Any) -> Any:
     class AuditedManager(base):
         def there(self, keys: Iterable[Any] | None = None) -> dict[Any, Any]:
             """What is related now, at most those with these keys, by key: as it is stored, whatever was prefetched."""
-            rows = self.model._base_manager.filter(**{self.query_field_name: self.instance.pk})
+            rows = self.model._base_manager.using(self.instance._state.db).filter(
+                **{self.query_field_name: self.instance.pk}
+            )
             return {row.pk: row for row in (rows if keys is None else rows.filter(pk__in=list(keys)))}
 
         def instances(self, objs: Iterable[Any]) -> dict[Any, Any]:
@@ -367,29 +370,29 @@ def audited_manager(base: Any) -> Any:
             given = list(objs)
             known = {item.pk: item for item in given if isinstance(item, self.model)}
             keys = [self.model._meta.pk.to_python(item) for item in given if not isinstance(item, self.model)]
-            return known | (self.model._base_manager.in_bulk(keys) if keys else {})
+            return known | (self.model._base_manager.using(self.instance._state.db).in_bulk(keys) if keys else {})
 
         def add(self, *objs: Any, through_defaults: Any = None) -> None:
-            with recording() as now:
+            with recording(self.instance._state.db) as now:
                 wanted = self.instances(objs)
                 there = {} if not wanted or now.is_new(self.instance) else self.there(wanted)
                 super().add(*objs, through_defaults=through_defaults)
                 self.note(now, added=[item for key, item in wanted.items() if key not in there])
 
         def remove(self, *objs: Any) -> None:
-            with recording() as now:
+            with recording(self.instance._state.db) as now:
                 gone = self.there(self.instances(objs)).values() if objs else ()
                 super().remove(*objs)
                 self.note(now, removed=gone)
 
         def clear(self) -> None:
-            with recording() as now:
+            with recording(self.instance._state.db) as now:
                 gone = self.there().values()
                 super().clear()
                 self.note(now, removed=gone)
 
         def set(self, objs: Any, *, clear: bool = False, through_defaults: Any = None) -> None:
-            with recording() as now:
+            with recording(self.instance._state.db) as now:
                 wanted = self.instances(objs)
                 there = {} if now.is_new(self.instance) else self.there()
                 gone = [item for key, item in there.items() if key not in wanted]

@@ -16,6 +16,7 @@ ROWS = {"insert", "update"}  # of aistudio.rows
 A_DICT = "a dict, no rows"
 READS = "only reads"
 NOT_AUDITED = "sessions, messages, runs and pieces are not audited: they are what people say, not what they may do"
+OF_ALL = "a whole database is copied, with its records"
 IN_CONVERSATIONS = (
     "insert",
     "update",
@@ -27,18 +28,27 @@ IN_CONVERSATIONS = (
 )
 KNOWN = {
     "aistudio.audit": {
-        "model._base_manager.bulk_create": "the records themselves",
+        "model._base_manager.using(using).bulk_create": "the records themselves",
     },
+    "aistudio.archive": {"digest.update": "bytes"},
+    "aistudio.databases": {"cursor.execute": OF_ALL},
+    "aistudio.health": {"cursor.execute": READS},
     "aistudio.idempotency": {
         "rows.bulk_create": "requests are not audited",
         "rows.filter(pk=found.pk, holder=found.holder).update": "requests are not audited",
         "self.own.update": "requests are not audited",
     },
+    "aistudio.key_rotation": {
+        "type(row)._base_manager.filter(pk=row.pk).update": "the same secret under another key is no change of it",
+    },
+    "aistudio.moving": {"cursor.execute": OF_ALL},
     "aistudio.parsers": {"document.update": A_DICT},
+    "aistudio.recovery": {"cursor.execute": OF_ALL},
     "aistudio.rows": {
         "cursor.execute": "the statement of a Lookup, which reads, or of insert(), whose callers are known below",
         "cursor.executemany": "the statement of update(), whose callers are known below",
     },
+    "aistudio.tables": {"cursor.executemany": OF_ALL},
     "aistudio.urls": {"cursor.execute": READS},
     "groups.management.commands.prune_audit": {"old._raw_delete": "records that are to be forgotten; it records that"},
     "groups.models": {
@@ -48,6 +58,8 @@ KNOWN = {
         "ApiToken.objects.filter(pk=pk).update": "when a token was last used is no change of it",
     },
     "chats.conversation": dict.fromkeys(IN_CONVERSATIONS, NOT_AUDITED),
+    "chats.titles": {"insert": NOT_AUDITED, "update": NOT_AUDITED},
+    "groups.people": {"cursor.execute": "locks a table"},
     "chats.models": {"Chat.groups.through": READS},
     "llms.serializers": {"self.update": "the serializer's own, which saves"},
     "groups.admin": {"Group.members.through": "the form's rows are set as the user's groups instead"},

@@ -50,9 +50,6 @@ def test_nobody_is_killed_before_the_time_to_stop_is_up() -> None:
 
 
 def test_the_health_check_asks_the_server(production: Production) -> None:
-    with production.direct as http:
-        if http.get("/health/ready").status_code == 404:
-            pytest.skip("There is no /health/ready yet.")
     for port, status in ((production.port, 0), (1, 1)):
         command = [part.replace("8080", str(port)) for part in python(dockerfile("HEALTHCHECK"))]
         assert subprocess.run(command, stderr=subprocess.DEVNULL, timeout=30).returncode == status

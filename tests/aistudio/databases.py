@@ -21,8 +21,8 @@ from aistudio.databases import Migrations, opened, set_sequences
 from aistudio.secrets import encrypt
 from aistudio.settings import database
 from aistudio.tables import Row, tables
-from chats.models import Chat, Message, Piece, Run, Session
-from groups.models import ApiToken, Group, User
+from chats.models import Chat, Message, Piece, Run, Session, Title
+from groups.models import ApiToken, Group, IdempotentRequest, User
 from llms.models import LLM, LLMSettings
 from tests.live import ROOT, environment
 from tests.talking import NUMBER, new_database
@@ -109,6 +109,10 @@ def add_rows(using: str) -> None:
     Run.objects.using(using).create(session=session, message=answer, worker=session.uuid, lease_until=timezone.now())
     Piece.objects.using(using).create(message_id=2**40, start=0, text=NASTY)  # of a message that is no more
     ApiToken.objects.using(using).create(user=user, name="tests", prefix="ais_", digest="0" * 64)
+    Title.objects.using(using).create(session=session)
+    IdempotentRequest.objects.using(using).create(
+        user=user, method="POST", path="/", key="k", holder=session.uuid, lease_until=timezone.now()
+    )
     SignIn.objects.using(using).create(session_key="k", session_data="d", expire_date=timezone.now())
 
 

@@ -65,6 +65,7 @@ def test_a_chats_life(alice: Person, chat: Chat, team: Group, others: Group) -> 
         "name": {"before": None, "after": "Desk"},
         "llm_id": {"before": None, "after": chat.llm_id},
         "llm_settings_id": {"before": None, "after": chat.llm_settings_id},
+        "llm_titles": {"before": None, "after": False},
         "groups": {"removed": [], "added": named(team)},
     }
 
@@ -351,7 +352,7 @@ def test_no_record_without_its_change_and_no_change_without_its_record(
         raise IntegrityError
     assert events() == []
 
-    monkeypatch.setattr("aistudio.audit.write", lambda drafts: 1 / 0)
+    monkeypatch.setattr("aistudio.audit.write", lambda drafts, using: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         alice.patch(f"/chats/{chat.pk}", body(name="Unseen"))
     assert Chat.objects.get(pk=chat.pk).name == "Help desk"
