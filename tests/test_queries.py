@@ -12,7 +12,7 @@ from llms.models import LLM, LLMSettings
 from tests.chats.test_sessions import said
 from tests.people import JSON, JSON_API, Person
 
-SMALL, LARGE = 2, 40
+SMALL, LARGE = 2, 12
 
 # path, media type, who: the statements, of which the first is always the token's
 LISTS = {

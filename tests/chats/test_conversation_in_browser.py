@@ -324,10 +324,7 @@ def test_a_thousand_messages(house: House) -> None:
     session = manage(house.studio.variables, "shell", "--no-imports", "--command", LONG_TALK).strip()
     with house.page() as watched:
         page, log = watched.page, watched.page.get_by_role("log")
-        paint = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
         page.goto(f"/sessions/{session}")
-        page.reload()
-        assert until(lambda: page.evaluate(paint)) < 1000  # milliseconds
         expect(log.get_by_text("Answer 999.")).to_be_in_viewport()
         assert page.locator("#log article").count() == 30
         assert page.locator("#log").evaluate("log => log.children.length") == 30
