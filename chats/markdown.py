@@ -27,6 +27,7 @@ LONGEST_CODE = 20_000  # characters of a block that are coloured
 LONGEST_LINE = 2_000  # characters of a line of such a block
 MOST_COLOURED = 60_000  # characters in all
 PLAIN_PIECE = 20_000  # characters of a block of text that is shown as it is
+DEEPEST = 40  # levels of lists and quotes in each other, of which a list takes two; a deeper block is shown as it is
 LONGEST_FORMULA = 2_000  # characters
 MOST_LINES_OF_FORMULA = 30
 LONGEST_KEPT = 20_000  # characters of a text whose HTML is remembered
@@ -115,11 +116,15 @@ class Growing:
         text = self.open[:room]
         env: dict[str, Any] = {"colours": MOST_COLOURED, "level": self.level}
         groups = list(top_level(MARKDOWN.parse(text, env)))
+        starts = starts_of(groups, text)
         blocks, levels = [], []
-        for group in groups:
-            blocks.append(safe(RENDERER.render(group, MARKDOWN.options, env)))
+        for group, start, end in zip(groups, starts, [*starts, len(text)][1:], strict=False):
+            if is_too_deep(group):
+                blocks.append(plain(text[start:end].rstrip("\r\n")))
+            else:
+                blocks.append(safe(RENDERER.render(group, MARKDOWN.options, env)))
             levels.append(env["level"])
-        count, characters = (len(groups), room) if self.is_plain else finished(groups, text)
+        count, characters = (len(groups), room) if self.is_plain else finished(starts, text)
         if count:
             self.level = levels[count - 1]
         self.finish(count, characters)
@@ -169,19 +174,24 @@ def top_level(tokens: list[Token]) -> Iterator[list[Token]]:
             group = []
 
 
-def finished(groups: list[list[Token]], text: str) -> tuple[int, int]:
-    """How many of these stay as they are, whatever comes after the text, and how many characters that is."""
-    if len(groups) < 2:
-        return 0, 0
+def starts_of(groups: list[list[Token]], text: str) -> list[int]:
+    """How many characters of the text come before each of these."""
     lines = [0, *(found.end() for found in NEWLINE.finditer(text))]
-    starts = [line_of(group) for group in groups]
+    return [lines[group[0].map[0] if group[0].map else 0] for group in groups]
+
+
+def finished(starts: list[int], text: str) -> tuple[int, int]:
+    """How many blocks with these starts stay, whatever comes after the text, and how many characters that is."""
+    if len(starts) < 2:
+        return 0, 0
     # one whose first line is not whole may yet turn out to belong to the one before
-    count = len(groups) - (1 if starts[-1] + 1 < len(lines) else 2)
-    return count, lines[starts[count]] if count else 0
+    count = len(starts) - (1 if NEWLINE.search(text, starts[-1]) else 2)
+    return count, starts[count] if count else 0
 
 
-def line_of(group: list[Token]) -> int:
-    return group[0].map[0] if group[0].map else 0
+def is_too_deep(group: list[Token]) -> bool:
+    """Whether the parser may have left out some of it."""
+    return any(token.level >= DEEPEST - 1 for token in group)
 
 
 # what we add to markdown-it
@@ -313,7 +323,7 @@ def between(html: str, tokens: Sequence[Token], index: int, options: Any, env: A
 
 
 def made() -> MarkdownIt:
-    options = {"html": False, "breaks": True, "linkify": True}
+    options = {"html": False, "breaks": True, "linkify": True, "maxNesting": DEEPEST}
     markdown = MarkdownIt("commonmark", options).enable(["table", "strikethrough", "linkify"])
     markdown.validateLink = lambda url: bool(LINK.match(url))  # type: ignore[method-assign]
     if markdown.linkify:

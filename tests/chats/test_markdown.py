@@ -90,6 +90,8 @@ LONG = {
     "backticks": "`a``b```c",
     "quotes": ">",
     "quoted lines": "> a\n",
+    "lists in quotes": "> 1. ",
+    "lists in quotes on lines": "> 1. " * 15 + "a\n",
     "references": "[a]: http://x\n",
     "formulas": "$$a\n",
     "dollars": "$a ",
@@ -168,6 +170,22 @@ def test_no_text_takes_long(unit: str) -> None:
     blocks = render(unit * (6_000 // len(unit)))
     assert time.process_time() - began < 5
     assert blocks or unit.startswith("[a]:")
+
+
+@pytest.mark.parametrize("step", [1, 7, 10_000])
+@pytest.mark.parametrize(("levels", "is_plain"), [(10, False), (25, True)])
+def test_nothing_is_lost_where_lists_nest_deeply(levels: int, is_plain: bool, step: int) -> None:
+    items = "".join(f"{'  ' * level}- item{level}\n" for level in range(levels))
+    text = f"*Before*\n\n{items}\n{'>' * levels * 2} quoted\n\nAfter <b>\n"
+    growing, blocks = Growing(), []
+    for start in range(0, len(text), step):
+        change = growing.grow(text[start : start + step])
+        blocks[change.first :] = change.blocks
+    assert blocks == render(text)
+    html = "".join(blocks)
+    for part in ("<em>Before</em>", *(f"item{level}" for level in range(levels)), "quoted", "After &lt;b&gt;"):
+        assert part in html
+    assert ('<p class="plain">- item0' in html) == is_plain
 
 
 def test_what_is_very_long_is_shown_as_it_is() -> None:
