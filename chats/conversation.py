@@ -86,9 +86,16 @@ def regenerate(
 
 
 def switch(*, user: User, session: UUID, message: int) -> None:
-    """Go on in the branch of this message: from the newest answer that comes after it. Raises DoesNotExist."""
+    """Go on in the branch of this message: from the newest answer that comes after it.
+
+    Raises DoesNotExist, and Conflict while an answer is being made: it would go on out of sight.
+    """
     with writing():
         found = locked(user, session)
+        if Run.objects.filter(session=found).exists():
+            raise Conflict(
+                "The last question is still being answered. Wait for its end, or stop it, to change the branch."
+            )
         after = found.messages.below(found.messages.get(pk=message).pk)
         found.leaf = after.filter(role=Message.Role.ASSISTANT).order_by("sequence").last()
         found.save(update_fields=["leaf"])

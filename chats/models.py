@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.expressions import RawSQL
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from aistudio.audit import Audited, AuditedManyToManyField
 from aistudio.names import FoldedField
@@ -99,6 +100,10 @@ class Session(models.Model):
 
     def __str__(self) -> str:
         return self.name or f"Session {self.pk}"
+
+    @property
+    def shown_name(self) -> str:
+        return self.name or gettext("New conversation")
 
     @property
     def name_of_chat(self) -> str:

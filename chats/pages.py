@@ -9,14 +9,14 @@ from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.utils.http import content_disposition_header
 from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_POST
 
-from aistudio.errors import InvalidParameter, Unavailable
+from aistudio.errors import Conflict, InvalidParameter, Unavailable, error_object
 from aistudio.pages import page
 from aistudio.renderers import FlatRenderer
 from aistudio.streams import EventStream
@@ -115,6 +115,9 @@ def switch(request: HttpRequest, uuid: UUID, pk: int) -> HttpResponse:
         conversation.switch(user=user, session=uuid, message=pk)
     except (Session.DoesNotExist, Message.DoesNotExist):
         raise Http404 from None
+    except Conflict as error:
+        refusal = error_object(error.status_code, error.default_code, str(error))
+        return JsonResponse({"errors": [refusal]}, status=error.status_code)
     return HttpResponse(status=HTTPStatus.NO_CONTENT)
 
 
@@ -123,7 +126,7 @@ def switch(request: HttpRequest, uuid: UUID, pk: int) -> HttpResponse:
 def export_markdown(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """The current branch as Markdown."""
     found = own(request, uuid)
-    parts = [f"# {found.name or gettext('Conversation')}\n\n{gettext('Chat')}: {found.name_of_chat}"]
+    parts = [f"# {found.shown_name}\n\n{gettext('Chat')}: {found.name_of_chat}"]
     for message in Message.objects.branch(found.leaf_id).order_by("sequence"):
         heading = gettext("Question") if message.role == Message.Role.USER else gettext("Answer")
         text = message.text if message.status != Message.Status.STREAMING else conversation.arrived(message.pk)

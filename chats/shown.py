@@ -11,7 +11,7 @@ from typing import Any
 from django.db.models import Q
 from django.db.models.functions import Length
 
-from aistudio.streams import COMMENT, event
+from aistudio.streams import event
 from chats.conversation import arrived
 from chats.events import ANSWER, DONE, IDS_PER_ANSWER, id_after
 from chats.feeds import Feed, Reader
@@ -23,6 +23,7 @@ PACE = 0.2  # seconds between two looks of an answer that grows
 SLOWEST_PACE = 1.5
 SHARE = 5  # it takes this many times as long to wait as it took to render
 BYTES_PER_SECOND = 300_000  # of a block that is sent again and again
+ALIVE = b"event: alive\ndata: {}\n\n"  # a comment would be hidden from the page
 SMALL = 1_000  # characters that are rendered at once, and not in a thread
 
 
@@ -98,7 +99,8 @@ def number_branches(session: Session, messages: list[Shown]) -> None:
 async def follow_blocks(find: Callable[[], Feed], place: int) -> AsyncIterator[bytes]:
     """An answer after a place as it grows: events `blocks`, each with the index of the first that is another now.
 
-    Then, unless it goes on elsewhere, `done`. `find` is called in the event loop, where feeds are.
+    Then, unless it goes on elsewhere, `done`. Where nothing comes for a while, `alive`: the page takes a stream that is
+    silent for one that was lost. `find` is called in the event loop, where feeds are.
     """
     feed = find()
     base = feed.message.sequence * IDS_PER_ANSWER
@@ -121,6 +123,6 @@ async def follow_blocks(find: Callable[[], Feed], place: int) -> AsyncIterator[b
             elif feed.ended:
                 break
             elif await reader.woken():
-                yield COMMENT
+                yield ALIVE
     if not feed.cut:
         yield event(base + DONE, "done", {"id": str(feed.message.pk), "status": feed.message.status})

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 from typing import Any, Self
 from urllib.parse import urlencode
@@ -47,6 +47,10 @@ class Place:
         updated_at, pk = datetime.fromisoformat(moment), int(key)
         if not timezone.is_aware(updated_at) or not 0 <= pk <= LARGEST_INTEGER:
             raise ValueError(text)
+        try:
+            timezone.localtime(updated_at.astimezone(UTC))  # as the database has it, and as it is shown
+        except OverflowError:
+            raise ValueError(text) from None
         return cls(pinned == "1", updated_at, pk)
 
     def __str__(self) -> str:

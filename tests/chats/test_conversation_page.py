@@ -8,8 +8,9 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
-from chats.models import Chat, Message, Session
+from chats.models import Chat, Message, Run, Session
 from groups.models import Group
 from tests.chats.test_sessions import said
 from tests.people import Person
@@ -131,6 +132,12 @@ def test_branches_are_numbered_and_switched(bob: Person, session: Session) -> No
     session.refresh_from_db()
     assert (session.leaf, session.updated_at) == (later, before)  # to the end of that branch, and it is no news
     assert client.post(f"{path}/messages/{later.pk + 100}/switch").status_code == 404
+    Run.objects.create(session=session, message=later, worker=uuid4(), lease_until=timezone.now())
+    refused = client.post(f"{path}/messages/{first.pk}/switch")
+    assert refused.status_code == 409
+    assert "still being answered" in refused.json()["errors"][0]["detail"]
+    session.refresh_from_db()
+    assert session.leaf == later
 
 
 def test_exports(bob: Person, session: Session) -> None:
@@ -149,6 +156,9 @@ def test_exports(bob: Person, session: Session) -> None:
     assert whole["messages"] == bob.get(f"/sessions/{session.uuid}/messages?branch=all").json()
     Session.objects.update(name="")
     assert f'filename="{session.uuid}.md"' in client.get(f"{path}/export.md")["Content-Disposition"]
+    assert client.get(f"{path}/export.md").content.startswith(b"# New conversation\n")
+    named = re.findall(r'(?:<title>|id="title"[^>]*>|data-name="|<span>)(New conversation)', html_of(client, path))
+    assert len(named) == 4  # in its title, its heading, what the script is told, and the list
 
 
 def test_a_deleted_chat_leaves_its_conversations_to_read(alice: Person, bob: Person, session: Session) -> None:

@@ -1,8 +1,10 @@
 """A run in its process: it ends rightly where that is easily forgotten, and shows signs of life."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import aclosing
 from time import monotonic
+from typing import Any
 
 import pytest
 
@@ -10,6 +12,7 @@ from chats.conversation import Exchange
 from chats.events import ANSWER, follow
 from chats.models import Message, Session
 from chats.runs import Mirror, Run, Worker
+from chats.shown import follow_blocks
 from llms.vendors.base import Call, Turn
 
 
@@ -35,22 +38,41 @@ def test_it_ends(steps: int) -> None:
     assert asyncio.run(stopped()) == ["stopped"]
 
 
-def test_a_silent_stream_shows_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+FOLLOWED = {
+    "api": (
+        lambda find: follow(find, None, ANSWER),
+        [b":\n\n", b'id: 20000003\nevent: delta\ndata: {"text":"Hi"}\n\n'],
+    ),
+    "page": (  # which is not told of comments
+        lambda find: follow_blocks(find, ANSWER),
+        [
+            b"event: alive\ndata: {}\n\n",
+            b'id: 20000003\nevent: blocks\ndata: {"first":0,"blocks":["<div class=\\"block\\"><p>Hi</p>\\n</div>"]}\n\n',
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("followed", "expected"), FOLLOWED.values(), ids=FOLLOWED)
+def test_a_silent_stream_shows_signs_of_life(
+    monkeypatch: pytest.MonkeyPatch, followed: Callable[..., Any], expected: list[bytes]
+) -> None:
     monkeypatch.setattr("chats.runs.SIGN_OF_LIFE", 0)
     answer = Message(pk=2, session=Session(), sequence=2, role="assistant", status="streaming")
 
     async def read() -> list[bytes]:
         worker = Worker()
         mirror = worker.mirrors[answer.pk] = Mirror(answer)
-        async with aclosing(follow(lambda: mirror, None, ANSWER)) as events:
+        async with aclosing(followed(lambda: mirror)) as events:
             waiting = asyncio.ensure_future(anext(events))
-            await asyncio.sleep(0)
+            while not any(reader.waiting for reader in mirror.readers):
+                await asyncio.sleep(0)
             worker.show_signs_of_life()
             first = await waiting
             mirror.grow("Hi")
             return [first, await anext(events)]
 
-    assert asyncio.run(read()) == [b":\n\n", b'id: 20000003\nevent: delta\ndata: {"text":"Hi"}\n\n']
+    assert asyncio.run(read()) == expected
 
 
 def test_more_than_is_kept_is_no_complete_answer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,9 +94,14 @@ def test_page_by_page_all_are_shown_once(
         {"after": "x"},
         {"after": "1_2026-01-01T00:00:00_5"},
         {"after": "0_2026-01-01_9" * 9},
+        {"after": "0_0001-01-01T00:00:00+14:00_1"},  # no year has these moments, in UTC or where the reader is
+        {"after": "0_9999-12-31T23:59:59-23:00_1"},
+        {"after": "0_0001-01-01T00:00:00+00:00_1"},
         {"q": "\0"},
         {"q": "x" * 201},
     ],
 )
 def test_what_cannot_be_read_is_refused(bob: Person, query: dict[str, str]) -> None:
-    assert client_of(bob).get("/conversations", query).status_code == 400
+    client = client_of(bob)
+    client.cookies["timezone"] = "America/Los_Angeles"
+    assert client.get("/conversations", query).status_code == 400

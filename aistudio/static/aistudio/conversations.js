@@ -67,7 +67,7 @@ function say() {
 async function change(work, after) {
   const failed = await work.then(after).then(() => null, (error) => error);
   await reload();
-  if (failed) fail(failed instanceof TypeError ? "" : failed.message); // the browser's own words are of no help
+  if (failed) fail([TypeError, DOMException].some((kind) => failed instanceof kind) ? "" : failed.message); // the browser's own words are of no help
 }
 
 let typed;
@@ -135,9 +135,9 @@ function ask_first(act, uuid, name) {
 }
 
 const rename = (uuid, name) =>
-  change(api("PATCH", `/sessions/${uuid}`, { name }), () => {
-    for (const shown of document.querySelectorAll(`[data-name-of="${uuid}"]`)) shown.textContent = name.trim();
-    if (location.pathname === `/sessions/${uuid}`) document.title = `${name.trim()} · AI Studio`;
+  change(api("PATCH", `/sessions/${uuid}`, { name }), ({ attributes: { name: given } }) => {
+    for (const shown of document.querySelectorAll(`[data-name-of="${uuid}"]`)) shown.textContent = given;
+    if (location.pathname === `/sessions/${uuid}`) document.title = `${given} · AI Studio`;
   });
 
 const remove = (uuid) =>

@@ -16,9 +16,17 @@ let state = { answering: false, sending: false, closed: false };
 let edited = null; // the id of the question that is changed, and the draft that it took the place of
 let problem = "";
 
+/** This tab's, and behind it what any tab wrote last, of which a tab takes away only its own. */
 const store = {
-  get: (name) => { try { return JSON.parse(localStorage.getItem(name)) || {}; } catch { return {}; } },
-  set: (name, value) => { try { value ? localStorage.setItem(name, JSON.stringify(value)) : localStorage.removeItem(name); } catch { /* full, or forbidden */ } },
+  get: (name) => { try { return JSON.parse(sessionStorage.getItem(name) ?? localStorage.getItem(name)) || {}; } catch { return {}; } },
+  set: (name, value) => {
+    try {
+      const [before, written] = [sessionStorage.getItem(name), JSON.stringify(value)];
+      sessionStorage.setItem(name, written);
+      if (value) localStorage.setItem(name, written);
+      else if (localStorage.getItem(name) === before) localStorage.removeItem(name);
+    } catch { /* full, or forbidden */ }
+  },
 };
 
 const newKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -29,27 +37,40 @@ export function open(name) {
   const draft = store.get(place);
   if (!field.value) ({ text: field.value = "", key = "" } = draft);
   if (field.value) changed(false);
+  const change = store.get(placeOfEdit());
+  if (change.text) edit(change.id, change.text, change.key);
+}
+
+const placeOfEdit = () => `${place}:edit`;
+
+function keep() {
+  const written = field.value ? { text: field.value, key } : null;
+  if (edited) store.set(placeOfEdit(), written && { ...written, id: edited.id });
+  else store.set(place, written);
 }
 
 /** The draft goes with the conversation, once that has a place of its own. */
 export function move(name) {
   store.set(place, null);
   place = name;
+  keep();
 }
 
 export function show(changes) {
+  const focused = document.activeElement;
   Object.assign(state, changes);
   send.hidden = state.answering;
   stop.hidden = !state.answering;
   send.disabled = state.sending || state.closed || !field.value.trim() || Boolean(problem);
   field.readOnly = state.sending;
+  if ([send, stop].includes(focused) && (focused.hidden || focused.disabled)) field.focus({ preventScroll: true });
   document.getElementById("composer-field").hidden = state.closed;
   document.getElementById("closed").hidden = !state.closed;
 }
 
 function changed(isNew = true) {
   if (isNew) key = "";
-  if (!edited) store.set(place, field.value ? { text: field.value, key } : null);
+  keep();
   field.style.height = "auto";
   field.style.height = `${field.scrollHeight + 2}px`;
   problem = lengthProblem();
@@ -70,16 +91,18 @@ function lengthProblem() {
 }
 
 /** Write a question anew. */
-export function edit(id, question) {
+export function edit(id, question, itsKey = "") {
   edited = { id, draft: edited ? edited.draft : field.value };
   editing.hidden = false;
   field.value = question;
-  changed();
+  key = itsKey;
+  changed(false);
   field.focus();
 }
 
 function cancel() {
   const { draft } = edited;
+  store.set(placeOfEdit(), null);
   edited = null;
   editing.hidden = true;
   field.value = draft;
@@ -107,7 +130,7 @@ export function begin({ ask, halt }) {
     event.preventDefault();
     if (send.disabled || send.hidden) return;
     key ||= newKey();
-    if (!edited) store.set(place, { text: field.value, key });
+    keep();
     show({ sending: true });
     try {
       if (await ask(field.value, key, edited?.id)) taken();

@@ -20,6 +20,11 @@ export function keepingPlace(change) {
   scroller.scrollTop = scroller.scrollHeight - below;
 }
 
+/** Bring an element to this height of the window, where another one stood. */
+export function toHeight(element, top) {
+  scroller.scrollTop += element.getBoundingClientRect().top - top;
+}
+
 scroller.addEventListener("scroll", () => {
   follows = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < CLOSE;
   jump.hidden = follows;

@@ -1,5 +1,6 @@
 // What is asked of the server, and what its refusals mean to people.
 
+const LONGEST_WAIT = 20_000; // milliseconds: a connection that was lost without notice gives no answer at all
 const texts = document.getElementById("texts").content;
 
 /** A text of the page, in the language of the page. */
@@ -16,7 +17,8 @@ export class Refusal extends Error {
 /** The answer to a request; throws a Refusal. */
 export async function call(method, path, { attributes, headers } = {}) {
   const token = document.querySelector('meta[name="csrf-token"]').content;
-  const options = { method, cache: "no-store", headers: { "X-CSRFToken": token, ...headers } };
+  const signal = AbortSignal.timeout(LONGEST_WAIT);
+  const options = { method, signal, cache: "no-store", headers: { "X-CSRFToken": token, ...headers } };
   if (attributes) {
     options.body = JSON.stringify({ data: { attributes } });
     options.headers["Content-Type"] = "application/json";
@@ -29,6 +31,16 @@ export async function call(method, path, { attributes, headers } = {}) {
   }
   if (response.ok || response.status === 304) return response;
   throw new Refusal(response.status, await reason(response));
+}
+
+/** What the answer to a request says, as "text" or "json"; throws a Refusal. */
+export async function read(as, ...request) {
+  const response = await call(...request);
+  try {
+    return await response[as]();
+  } catch {
+    throw new Refusal(0, text("offline"));
+  }
 }
 
 async function reason(response) {

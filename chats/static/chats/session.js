@@ -3,27 +3,30 @@
 import * as composer from "./composer.js";
 import * as log from "./log.js";
 import * as scroll from "./scroll.js";
-import { Refusal, call, text } from "./server.js";
+import { Refusal, call, read, text } from "./server.js";
 
 const talk = document.getElementById("talk");
 const status = document.getElementById("status");
 const trouble = document.getElementById("trouble");
 const earlierButton = document.getElementById("earlier");
 const PAUSE = 3000; // milliseconds between two looks for what happened elsewhere
+const LONGEST_SILENCE = 25_000; // milliseconds; a stream that lives says so every fifteen seconds
 const LONGEST_READING = 20_000; // characters that are read aloud
 
 let session = talk.dataset.session;
 let earlier = "";
 let answering = ""; // the id of the answer that is being made
 let stream = null; // the EventSource of `answering`
+let heard = 0; // when it last said anything
 let tag = ""; // the ETag of the session when it was last looked at
 
 const api = (path = "") => `/api/v1/sessions/${session}${path}`;
 const page = (path) => `/sessions/${session}${path}`;
 
-/** Say what is wrong, and what can be done; nothing, when nothing is. */
-function say(error) {
+/** Say what is wrong, and what can be done; nothing, when nothing is. `until` is what makes it pass. */
+function say(error, until = "") {
   trouble.hidden = !error;
+  trouble.dataset.until = until;
   if (!error) return;
   if (!(error instanceof Refusal)) throw error;
   trouble.firstElementChild.textContent = error.message;
@@ -40,24 +43,33 @@ async function attempt(deed) {
     return true;
   } catch (error) {
     say(error);
+    if (error.status === 409 && session) await waitForEnd();
     return false;
   }
+}
+
+/** What was refused while an answer is being made may be tried again after it. */
+async function waitForEnd() {
+  await refresh().catch(() => {});
+  if (answering) trouble.dataset.until = "answered";
 }
 
 // what the server has
 
 async function refresh() {
-  const response = await call("GET", page("/messages"));
-  take(log.show(await response.text()));
+  const state = log.show(await read("text", "GET", page("/messages")));
+  if (!talk.dataset.session && log.articles().length) moveIn(); // the question arrived, though its answer was lost
+  take(state);
 }
 
 function take({ earlier: before, answering: id, name, closed }) {
   if (before !== undefined) earlier = before;
   earlierButton.hidden = !earlier;
   answering = id ?? "";
+  if (!answering && trouble.dataset.until === "answered") say(null);
   const title = document.getElementById("title");
   if (name && name !== title.textContent) {
-    document.title = document.title.replace(title.textContent, name);
+    document.title = document.title.replace(title.textContent, () => name);
     title.textContent = name;
     listAnew();
   }
@@ -76,12 +88,18 @@ function follow() {
   const id = answering;
   stream = new EventSource(page(`/events?after=${message.dataset.event}`));
   stream.id = id;
+  heard = Date.now();
+  const hear = () => { heard = Date.now(); };
+  for (const name of ["open", "alive", "blocks"]) stream.addEventListener(name, hear);
   status.textContent = text("answering");
-  stream.addEventListener("blocks", ({ data }) => log.grow(message, JSON.parse(data)));
+  stream.addEventListener("blocks", ({ data, lastEventId }) => {
+    log.grow(message, JSON.parse(data));
+    message.dataset.event = lastEventId;
+  });
   stream.addEventListener("done", async () => {
     unfollow();
     await attempt(refresh);
-    read(id);
+    readAloud(id);
   });
   stream.addEventListener("error", () => {
     if (stream?.readyState === EventSource.CLOSED) unfollow(); // it is looked after by `look`
@@ -94,7 +112,7 @@ function unfollow() {
 }
 
 /** Let a screen reader say the answer, once. */
-function read(id) {
+function readAloud(id) {
   const message = log.article(id);
   if (!message) return;
   const outcome = message.querySelector(".outcome")?.innerText ?? "";
@@ -106,17 +124,23 @@ function read(id) {
 /** Learn what happened elsewhere: another tab, another device, an administrator. */
 async function look() {
   if (!session || document.hidden) return;
+  if (stream && Date.now() - heard > LONGEST_SILENCE) unfollow(); // lost without notice: `follow` opens another
   if (stream?.readyState === EventSource.OPEN) return;
   try {
     const response = await call("GET", api(), { headers: tag ? { "If-None-Match": tag } : {} });
     tag = response.headers.get("ETag") ?? tag;
     if (response.status !== 304 || answering) await refresh();
-    if (trouble.dataset.from === "look") say(null);
-    delete trouble.dataset.from;
+    if (trouble.dataset.until === "look") say(null);
   } catch (error) {
-    trouble.dataset.from = "look";
-    say(error);
+    say(error, "look");
   }
+}
+
+/** Whoever comes back may have slept, or be on another network: what was open is not to be relied on. */
+function comeBack() {
+  if (document.hidden) return;
+  unfollow();
+  look();
 }
 
 async function keepLooking() {
@@ -131,14 +155,13 @@ async function keepLooking() {
 async function ask(question, key, edited) {
   const isNew = !session;
   return attempt(async () => {
-    if (isNew) session = (await (await call("POST", "/api/v1/sessions", { attributes: { chat_id: Number(talk.dataset.chat) } })).json()).id;
+    if (isNew) session = (await read("json", "POST", "/api/v1/sessions", { attributes: { chat_id: Number(talk.dataset.chat) } })).id;
     try {
       await answered(edited ? `/messages/${edited}/edit` : "/messages", { attributes: { text: question } }, key);
     } catch (error) {
       if (isNew && error.status) await abandon();
       throw error;
     }
-    if (isNew) moveIn();
     await refresh();
     scroll.toEnd();
     listAnew();
@@ -192,15 +215,19 @@ const verbs = {
     listAnew();
   }),
   switch: (message, button) => attempt(async () => {
-    await call("POST", page(`/messages/${button.dataset.to}/switch`));
+    const { to } = button.dataset;
+    const { top } = message.getBoundingClientRect();
+    await call("POST", page(`/messages/${to}/switch`));
     await refresh();
+    while (earlier && !log.article(to)) await loadEarlier();
     const same = `[data-verb="switch"][aria-label="${button.getAttribute("aria-label")}"]`;
-    const group = log.article(button.dataset.to);
+    const group = log.article(to);
+    if (group) scroll.toHeight(group, top);
     (group?.querySelector(`${same}:enabled`) ?? group?.querySelector('[data-verb="switch"]:enabled'))?.focus();
   }),
   edit: (message) => composer.edit(message.dataset.id, log.textOf(message).textContent),
   copy: (message, button) => attempt(async () => {
-    const source = call("GET", api(`/messages/${message.dataset.id}`)).then((response) => response.json());
+    const source = read("json", "GET", api(`/messages/${message.dataset.id}`));
     await copy(source.then((found) => found.attributes.text), button);
   }),
 };
@@ -230,22 +257,24 @@ talk.addEventListener("click", ({ target }) => {
   else if (button?.dataset.verb) verbs[button.dataset.verb](button.closest("article"), button);
 });
 
-let loading = false;
-scroll.loadEarlier(async () => {
-  if (loading || !earlier) return;
-  loading = true;
-  await attempt(async () => {
-    const html = await (await call("GET", page(`/messages?before=${earlier}`))).text();
-    scroll.keepingPlace(() => { earlier = log.prepend(html); });
-    earlierButton.hidden = !earlier;
-  });
-  loading = false;
-});
+let loading = null;
+const loadEarlier = () => (loading ??= prependEarlier().finally(() => { loading = null; }));
+
+async function prependEarlier() {
+  const before = earlier;
+  const html = await read("text", "GET", page(`/messages?before=${before}`));
+  if (before !== earlier) return; // another branch is shown now
+  scroll.keepingPlace(() => { earlier = log.prepend(html); });
+  earlierButton.hidden = !earlier;
+}
+
+scroll.loadEarlier(() => earlier && attempt(loadEarlier));
 
 composer.begin({ ask, halt });
 composer.open(draftPlace());
 take(log.begin());
 scroll.toEnd();
-document.addEventListener("visibilitychange", look);
-addEventListener("online", look);
+document.addEventListener("visibilitychange", comeBack);
+addEventListener("online", comeBack);
+addEventListener("pageshow", ({ persisted }) => persisted && comeBack());
 keepLooking();
