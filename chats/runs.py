@@ -66,6 +66,10 @@ STOPPED = Verdict(Message.Status.STOPPED)
 INTERRUPTED = Verdict(Message.Status.INTERRUPTED, "interrupted", SHUTDOWN, retryable=True)
 
 
+class TooLong(Exception):
+    """An answer has more than LONGEST_ANSWER characters."""
+
+
 class Run(Feed):
     """One answer that is being made here."""
 
@@ -95,7 +99,7 @@ class Run(Feed):
         except VendorError as error:
             if not message.finish_reason:
                 verdict = Verdict(Message.Status.FAILED, error.code, error.detail, error.retryable)
-        except OverflowError:
+        except TooLong:
             verdict = Verdict(Message.Status.FAILED, "too_long", TOO_LONG)
         except asyncio.CancelledError:
             verdict = self.verdict or INTERRUPTED
@@ -116,7 +120,7 @@ class Run(Feed):
             self.length += len(value.text)
             self.wake()
             if self.length > LONGEST_ANSWER:
-                raise OverflowError
+                raise TooLong
         elif type(value) is Usage:
             self.message.count(value)
         elif type(value) is Finish:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import re
+import unicodedata
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -36,6 +37,7 @@ A title of two to six words for this conversation, in its language, and nothing 
 QUOTES = re.compile('["“”„‟«»「」『』`]')
 LABEL = re.compile(r"^title\s*:", re.IGNORECASE)
 WRAPPING = " '\u2018\u2019*_"
+BLANK = "\u115f\u1160\u2800\u3164\uffa0"  # letters and a symbol that show nothing
 JOINERS = "\u200c\u200d"  # which are not printable, and part of words and emoji
 
 
@@ -136,13 +138,19 @@ def reply_in(text: str) -> str:
 
 
 def cleaned(reply: str) -> str:
-    """The title in a reply: its first line, without marks and label; nothing where the reply is too long for one."""
+    """The title in a reply: its first line, without marks and label; nothing where it is too long, or cannot be seen."""
     if not reply or len(reply) > LONGEST_REPLY:
         return ""
     first, *_ = reply.splitlines()
     line = "".join(character if character.isprintable() or character in JOINERS else " " for character in first)
     unmarked = QUOTES.sub("", line).lstrip(" #").strip(WRAPPING)
-    return title_of(LABEL.sub("", unmarked, count=1).strip(WRAPPING))
+    title = title_of(LABEL.sub("", unmarked, count=1).strip(WRAPPING))
+    return title if any(map(is_visible, title)) else ""
+
+
+def is_visible(character: str) -> bool:
+    """Whether it is a letter, a number, a mark of punctuation or a symbol that shows by itself."""
+    return unicodedata.category(character)[0] in "LNPS" and character not in BLANK
 
 
 def keep(claimed: Claim, name: str) -> None:

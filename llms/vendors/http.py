@@ -35,6 +35,7 @@ LONGEST_RETRY_AFTER = 10  # seconds; a vendor that asks for more is not asked ag
 LONGEST_EXPLANATION = 64 * 1024  # bytes that are read of an error's body
 EXPLANATION_TIMEOUT = 5  # seconds
 LONGEST_DETAIL = 300  # characters of a vendor's own words
+MASK = re.compile(r"[*…•]|\.{3}")  # what vendors put for the middle of a key that they quote
 END_TIMEOUT = 0.05  # seconds from a complete answer to the end of its body
 CODES_OF_STATUS = {401: "unauthorized", 403: "unauthorized", 408: "timeout", 429: "rate_limited"}
 OWN_WORDS = {  # where a vendor's own may have a part of the key
@@ -258,11 +259,16 @@ def failure(status: int, words: str, *, secret: str, retry_after: float | None =
 
 
 def shown(words: str, secret: str) -> str:
-    """A vendor's own words on one line, cut, and without the secret or what begins like it."""
-    if secret:
-        words = re.sub(rf"\S*{re.escape(secret[:8])}\S*", "***", words.replace(secret, "***"))
+    """A vendor's own words on one line, cut, and without the secret, what begins like it, or what it is masked as."""
     words = "".join(character if character.isprintable() else " " for character in words)
-    return " ".join(words.split())[:LONGEST_DETAIL]
+    if secret:
+        words = words.replace(secret, "***")
+    return " ".join("***" if secret and gives_away(word, secret) else word for word in words.split())[:LONGEST_DETAIL]
+
+
+def gives_away(word: str, secret: str) -> bool:
+    masked = MASK.search(word) and (secret[:4] in word or secret[-4:] in word)
+    return bool(masked) or secret[:8] in word
 
 
 async def explanation(response: aiohttp.ClientResponse) -> str:

@@ -20,6 +20,9 @@ LONGEST_REASON = 50
 LARGEST_COUNT = 2**31 - 1
 UNKNOWN = "\ufffd"  # stands for what is no character, and for NUL, which no database holds
 
+# what reading breaks with where a document is not what it should be: its types, infinite numbers, lists in lists in lists
+BROKEN = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
 Of = type[Text] | type[Reasoning] | int  # what a piece of text belongs to; a call of a tool by its index
 
 
@@ -80,10 +83,10 @@ class Adapter(ABC):
 
     async def models(self, endpoint: str, api_key: str, http: Client) -> tuple[str, ...]:
         names: set[str] = set()
-        page: Any = ""
+        page = ""
         try:
             for _ in range(MOST_PAGES):
-                url, headers = self.list_request(endpoint, api_key, str(page))
+                url, headers = self.list_request(endpoint, api_key, page)
                 async with http.get(url, headers=headers, secret=api_key) as answer:
                     listed, page = self._page(await answer.whole(LONGEST_LIST))
                 names |= {shown(name, api_key) for name in listed if type(name) is str and len(name) <= LONGEST_NAME}
@@ -95,8 +98,9 @@ class Adapter(ABC):
 
     def _page(self, body: bytes) -> Page:
         try:
-            return self.page_in(orjson.loads(body))
-        except (AttributeError, LookupError, TypeError, ValueError):
+            names, mark = self.page_in(orjson.loads(body))
+            return Page(names, str(mark or ""))
+        except BROKEN:
             raise VendorError("invalid_response", "The vendor sent something that is no list of models.") from None
 
 
@@ -195,7 +199,7 @@ class Parser:
             document = self._loads(data)
         try:
             self._read(document)
-        except (AttributeError, LookupError, TypeError, ValueError):
+        except BROKEN:
             raise self._invalid() from None
 
     def _loads(self, data: bytes) -> Any:

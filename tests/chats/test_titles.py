@@ -32,6 +32,8 @@ REPLIES = {  # of an LLM that was asked for a title, and what becomes of them
     "Dogs?\nOr foxes?</think>Foxes": "Foxes",
     "<think>Dogs? Or foxes?": "",
     "**": "",
+    "\u200d\u200d": "",
+    "\u3164 \u200d": "",
     " \n": "",
     "Foxes are small. " * 20: "",
 }

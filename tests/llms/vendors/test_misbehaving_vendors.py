@@ -287,6 +287,17 @@ def test_a_long_message_is_cut_and_on_one_line() -> None:
     assert len(http.shown("x" * 1000, "")) == 300
 
 
+@pytest.mark.parametrize("masked", ["sk-canar*****7777", "'sk-c…'.", "…7777", "(sk-...7777)", "key=sk-c••••", KEY[:10]])
+def test_a_part_of_the_key_is_not_shown(masked: str) -> None:
+    assert http.shown(f"Incorrect API key: {masked} *no* …", KEY) == "Incorrect API key: *** *no* …"
+
+
+def test_a_long_word_takes_no_time() -> None:
+    begun = time.process_time()
+    http.shown("x" * http.LONGEST_EXPLANATION, KEY)
+    assert time.process_time() - begun < 0.5  # of each of its characters a search was begun
+
+
 def test_an_unknown_code_is_no_error() -> None:
     with pytest.raises(KeyError):
         VendorError("nonsense", "")

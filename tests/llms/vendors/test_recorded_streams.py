@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llms.vendors.anthropic import MessageParser
+from llms.vendors.anthropic import Anthropic, MessageParser
 from llms.vendors.base import VendorError
 from llms.vendors.google_ai import GeminiParser
 from llms.vendors.ollama import ChatParser
@@ -55,6 +55,31 @@ def as_list(value: Any) -> list[Any]:
 def event(vendor: str, data: bytes) -> bytes:
     """One document of a stream."""
     return data + b"\n" if vendor == "ollama" else b"data: " + data + b"\n\n"
+
+
+DEEP = b"[" * 1_000 + b"]" * 1_000
+HOSTILE = [
+    ("anthropic", b'{"type":"content_block_delta","index":1e999,"delta":{"type":"text_delta","text":"a"}}'),
+    ("anthropic", b'{"type":"content_block_delta","index":Infinity,"delta":{"type":"text_delta","text":"a"}}'),
+    ("openai", b'{"choices":[{"delta":{"tool_calls":[{"index":Infinity}]}}]}'),
+    ("openai", b'{"choices":[{"delta":{"tool_calls":[{"id":' + DEEP + b"}]}}]}"),
+    ("google_ai", DEEP),
+    ("google_ai", b'{"candidates":[{"content":{"parts":[{"functionCall":{"args":{"a":' + DEEP + b"}}}]}}]}"),
+    ("ollama", b'{"message":{"tool_calls":[{"function":{"arguments":{"a":' + DEEP + b"}}}]}}"),
+]
+
+
+@pytest.mark.parametrize(("vendor", "document"), HOSTILE)
+def test_what_breaks_those_who_read_it_is_no_answer(vendor: str, document: bytes) -> None:
+    *before, last = values_of([CHUNKS[vendor] + event(vendor, document)], vendor)
+    assert before == [["Text", "a"]]
+    assert last[:2] == ["VendorError", "invalid_response"]
+
+
+@pytest.mark.parametrize("document", [b'{"data":[],"has_more":true,"last_id":' + DEEP + b"}", DEEP, b"5"])
+def test_what_breaks_those_who_read_it_is_no_list(document: bytes) -> None:
+    with pytest.raises(VendorError, match="no list of models"):
+        Anthropic()._page(document)
 
 
 @pytest.mark.parametrize("recorded", RECORDED, ids=lambda path: f"{path.parent.name}-{path.stem}")
