@@ -103,6 +103,9 @@ def test_finding_and_keeping_order_among_conversations(watched: Watched, dora: D
     expect(link("Talk 0")).to_be_visible()
     expect(page.get_by_role("status").filter(has_text="1 conversation shown")).to_be_attached()
     act(page, "Talk 0", "Rename")
+    page.get_by_label("New name").fill("   ")
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("New name")).to_be_visible()  # no name at all is refused
     page.get_by_label("New name").fill("  Animals ")
     page.keyboard.press("Enter")
     expect(link("Animals")).to_be_visible()
