@@ -13,14 +13,21 @@ from time import monotonic
 from typing import IO
 
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.markdown import CodeBlock, Markdown
+from rich.markdown import CodeBlock, Markdown, TableElement
 from rich.syntax import Syntax
+from rich.table import Table
 from rich.text import Text
+
+from chats.markdown import LANGUAGES, NEWLINE
 
 INTERVAL = 0.1  # seconds between two looks at the keyboard, and at the least between two drawings
 SHARE = 5  # drawing takes one part in so many of the time
 LONGEST_LIVE = 6_000  # characters of a block that grows as markdown; of a longer one the last lines show, as text
+LONGEST_COLOURED = 2_000  # characters of a block of code, for it is coloured again and again while it grows
+LONGEST_COLOURED_LINE = 400  # characters of a line of it: what colours takes the square of that
+NARROWEST_COLUMN = 8  # of a table that is drawn
 LONGEST_MARKDOWN = 50_000  # characters of what is shown as markdown at all: a second's work
 
 # C0, DEL and C1 but for tab and line feed, and what turns the direction of a text around
@@ -39,19 +46,44 @@ PARSER = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "tab
 
 
 class Code(CodeBlock):
-    """A block of code, without blank lines around it."""
+    """A block of code, without blank lines around it, coloured where that takes no time."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield Syntax(str(self.text).rstrip(), self.lexer_name, theme=self.theme, word_wrap=True, padding=(0, 1))
+        code = str(self.text).rstrip()
+        fits = len(code) <= LONGEST_COLOURED and max(map(len, code.split("\n"))) <= LONGEST_COLOURED_LINE
+        language = self.lexer_name if fits and self.lexer_name.lower() in LANGUAGES else "text"
+        yield Syntax(code, language, theme=self.theme, word_wrap=True, padding=(0, 1))
+
+
+class Cells(TableElement):
+    """A table that has all of its text: long cells go on in the next line, and without room for that it is its source."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.source = source
+
+    @classmethod
+    def create(cls, markdown: Markdown, token: Token) -> "Cells":
+        assert isinstance(markdown, Formatted)
+        return cls(clean("\n".join(markdown.lines[slice(*token.map or ())])))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for table in super().__rich_console__(console, options):
+            assert isinstance(table, Table)
+            for column in table.columns:
+                column.overflow = "fold"
+            fits = options.max_width // len(table.columns) >= NARROWEST_COLUMN
+            yield table if fits else Text(self.source, overflow="fold")
 
 
 class Formatted(Markdown):
     """Markdown of a stranger: a link shows where it leads, and an entity is no way to a control character."""
 
-    elements = {**Markdown.elements, "fence": Code, "code_block": Code}
+    elements = {**Markdown.elements, "fence": Code, "code_block": Code, "table_open": Cells}
 
     def __init__(self, text: str) -> None:
         super().__init__("", code_theme="ansi_dark", hyperlinks=False)
+        self.lines = NEWLINE.split(text)
         self.parsed = PARSER.parse(text)
         self.is_too_deep = any(
             token.level >= PARSER.options["maxNesting"] - 1 for token in self.parsed

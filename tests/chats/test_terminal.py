@@ -17,7 +17,7 @@ from rich.console import Console
 
 from chats.management.commands.chat import user_of
 from chats.models import Chat
-from chats.screen import Growing
+from chats.screen import Growing, lines_of
 from chats.terminal import find_chat, only_chat, question
 from groups.models import User
 from tests.live import ROOT
@@ -220,6 +220,29 @@ a *b* `c`
         screens.append(screen)
     assert screens[0].text == screens[1].text == screens[2].text
     assert all(part in screens[0].text for part in ("Title", "a b c #hash bold", "x29 = 29", "<b>", ">>> deep"))
+
+
+def shown(text: str, width: int) -> str:
+    return "\n".join(lines_of(Console(file=io.StringIO(), width=width, height=24), text))
+
+
+@pytest.mark.parametrize("columns", [2, 6, 30])
+def test_a_table_has_all_of_its_text(columns: int) -> None:
+    words = [f"column{number}-{'x' * 60}END" for number in range(columns)]
+    row = f"|{'|'.join(words)}|\n"
+    text = shown(f"> {row}> |{'-|' * columns}\n> {row}", 60)
+    cells = "".join(re.sub(r"[^\w-]", "", line) for line in text.split("\n"))
+    assert "…" not in text
+    assert cells.count("x") == 2 * columns * 60
+    assert all(len(line) < 60 for line in text.split("\n"))
+
+
+def test_code_that_takes_long_to_colour_is_plain() -> None:
+    begun = time.process_time()
+    assert shown(f"```console\n{'a' * 45_000}\n```", 80).count("a") == 45_000
+    assert shown(f"```java\n{'a ' * 900}\n{'a ' * 900}\n```", 80).count("a") == 1_800
+    assert shown("```arduino\nint x;\n```", 80).strip() == "int x;"
+    assert time.process_time() - begun < 2  # it was half a minute
 
 
 def test_a_long_answer_costs_as_much_as_a_short_one_for_each_word() -> None:
