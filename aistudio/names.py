@@ -10,6 +10,7 @@
 """
 
 import unicodedata
+from argparse import ArgumentTypeError
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -19,6 +20,15 @@ from django.db import models
 def fold(text: str) -> str:
     """The form in which names are compared."""
     return unicodedata.normalize("NFC", text.strip()).casefold()
+
+
+def utf_8(argument: str) -> str:
+    """The argument of a command, which a database can be asked for; argparse says so where it cannot."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        raise ArgumentTypeError("This is not UTF-8.") from None
+    return argument
 
 
 class FoldedField(models.CharField):

@@ -204,6 +204,7 @@ class Worker:
         self.mirrors: dict[int, Mirror] = {}
         self.wakened, self.emptied = asyncio.Event(), asyncio.Event()
         self.tasks: set[asyncio.Task[None]] = set()
+        self.titling: set[asyncio.Task[None]] = set()
         self.closing = False
         self.executor = ThreadPoolExecutor(2, "runs")
         self.done_at: dict[str, float] = {}
@@ -298,6 +299,11 @@ class Worker:
         self.executor.shutdown(wait=False)
         _current = None
 
+    async def all_titled(self) -> None:
+        """Wait until every title that was asked for is there, or has failed; `titles` has the bounds."""
+        if self.titling:
+            await asyncio.wait(self.titling)
+
     async def all_stored(self, seconds: float) -> None:
         """Wait until every answer has ended and is stored, at most so long."""
         with suppress(TimeoutError):
@@ -363,7 +369,9 @@ class Worker:
             run.stored, run.fresh = run.message.text, []
             (run.end if run.message.pk in standing.own else run.lose)()
             if run.exchange.wants_title and run.message.status == Message.Status.COMPLETE and not self.closing:
-                self.spawn(titles.make(run.exchange, self.http, self.in_database))
+                making = self.spawn(titles.make(run.exchange, self.http, self.in_database))
+                self.titling.add(making)
+                making.add_done_callback(self.titling.discard)
         if not self.runs:
             self.emptied.set()
         for message_id in self.runs.keys() & (begun - standing.own):

@@ -12,13 +12,13 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, TextIO
 
 from django.core.management.base import CommandError
-from django.db import close_old_connections
+from django.db import DatabaseError, close_old_connections
 from django.db.models import QuerySet
 from rest_framework.exceptions import APIException
 from rich.console import Console
@@ -60,6 +60,10 @@ def refused(reason: str, status: int = FAILED) -> CommandError:
     return CommandError(clean(reason), returncode=status)
 
 
+def unusable(error: DatabaseError) -> str:
+    return f"The database cannot be used now: {' '.join(str(error).split())}"
+
+
 class CleanFormatter(logging.Formatter):
     """A log that a person reads between other lines."""
 
@@ -72,7 +76,10 @@ class CleanFormatter(logging.Formatter):
 
 @contextmanager
 def answering() -> Iterator[Worker]:
-    """A worker that answers in this process; what it still makes at the end is kept, as interrupted."""
+    """A worker that answers in this process; what it still makes at the end is kept, as interrupted.
+
+    A title that was asked for is waited for, unless there is a reason to hurry: it has its price.
+    """
     begun: Future[tuple[Worker, asyncio.Event]] = Future()
 
     async def live() -> None:
@@ -85,6 +92,8 @@ def answering() -> Iterator[Worker]:
     thread.start()
     try:
         yield begun.result()[0]
+        with suppress(KeyboardInterrupt):
+            asyncio.run_coroutine_threadsafe(begun.result()[0].all_titled(), begun.result()[0].loop).result()
     finally:
         worker, leave = begun.result()
         worker.loop.call_soon_threadsafe(worker.hurry)
@@ -132,6 +141,8 @@ def listing(user: User) -> str:
 
 def find_chat(user: User, wanted: str) -> Chat:
     """The chat with this name or number among those of the user; raises CommandError."""
+    if not_utf_8(wanted):
+        raise refused("The name of the chat is not UTF-8.")
     chats = chats_of(user)
     found = list(chats.filter(name_folded=fold(wanted))[:MOST_CHATS])
     if not found and wanted.isascii() and wanted.isdecimal() and len(wanted) < 19:
@@ -265,7 +276,8 @@ class Events:
         self.queue: SimpleQueue[str | None] = SimpleQueue()
         self.stop = False
         self.keyboard = keyboard
-        self.ahead: list[str] = []  # lines that were typed meanwhile, and are questions for later
+        self.ahead: list[str] = []  # what was typed meanwhile: questions for later, unless this answer is stopped
+        self.is_pasted = False  # whether lines come one right after the other, and are one question
 
     def interrupt(self) -> None:
         self.stop = True
@@ -274,15 +286,23 @@ class Events:
     def next(self) -> str | None:
         """The text that has come, after a while if none has."""
         if self.keyboard is not None:
-            for line in typed(self.keyboard):
-                if line.strip() == "/stop":
-                    self.stop = True
-                else:
-                    self.ahead.append(line)
+            self.look(list(typed(self.keyboard)))
         try:
             return self.queue.get(timeout=INTERVAL)
         except Empty:
             return None
+
+    def look(self, lines: list[str]) -> None:
+        """Take in the lines that were typed since the last look."""
+        for line in lines:
+            if line.strip() == "/stop":
+                self.stop = True
+            elif self.ahead and (self.is_pasted or self.ahead[-1].endswith("\\")):
+                self.ahead[-1] = "\n".join((self.ahead[-1].removesuffix("\\"), line))
+            else:
+                self.ahead.append(line)
+            self.is_pasted = True
+        self.is_pasted = bool(lines)
 
 
 def ending(answer: Message) -> str:
@@ -344,6 +364,8 @@ class Dialogue:
                     self.obey(self.line())
                 except CommandError as reason:
                     self.say(str(reason), "red")
+                except DatabaseError as error:
+                    self.say(unusable(error), "red")
         except (EOFError, KeyboardInterrupt):  # at the prompt
             self.console.line()
 
@@ -396,8 +418,8 @@ class Dialogue:
         if self.ahead:
             line = self.ahead.pop(0)
             self.say(f"> {line}")
-            return line
-        line = input("> ")
+        else:
+            line = input("> ")
         while line.endswith("\\"):
             line = f"{line[:-1]}\n{input('… ')}"
         return line
@@ -422,7 +444,7 @@ class Dialogue:
             self.console.line()
             answer = self.talk.follow(answer, self.view(), events)
             self.after(answer)
-        self.ahead += events.ahead
+        self.ahead = [] if events.stop else self.ahead + events.ahead
 
     # the commands
 
@@ -463,6 +485,8 @@ def run(user: User, wanted: str | None, *, resume: bool | None) -> None:
         handler.setFormatter(CleanFormatter("{levelname} {name} {message}", style="{"))
     logging.disable(logging.WARNING)  # what is wrong with an answer is said with it
     leave_on_signals()
+    if sys.stdin is None or sys.stdout is None:  # a shell's `<&-` and `>&-`
+        raise refused("Standard input and standard output have to be open; /dev/null will do.")
     sys.stdin.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     chat = None if wanted is None else find_chat(user, wanted)

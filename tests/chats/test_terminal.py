@@ -1,24 +1,27 @@
 """Talking in the terminal: `manage.py chat` at a real one, with pipes, and beside servers on the same database."""
 
 import io
+import os
 import re
 import signal
 import sqlite3
+import subprocess
 import sys
 import time
 from contextlib import closing
 from functools import partial
 from itertools import count
+from pathlib import Path
 from subprocess import PIPE, Popen
 
 import pytest
-from django.core.management.base import CommandError
+from django.core.management import CommandError, call_command
 from rich.console import Console
 
 from chats.management.commands.chat import user_of
 from chats.models import Chat
 from chats.screen import Growing, lines_of
-from chats.terminal import find_chat, only_chat, question
+from chats.terminal import Events, find_chat, only_chat, question
 from groups.models import User
 from tests.live import ROOT
 from tests.people import Person
@@ -26,6 +29,7 @@ from tests.talking import Member, Studio, ask
 from tests.talking import question as question_of
 from tests.terminals import Screen, Terminal
 from tests.test_imports import imports, modules, tree_of
+from tests.vendor_server import VendorServer
 
 ON_SQLITE = pytest.mark.parametrize("studio", ["sqlite"], indirect=True)
 HOSTILE = "\x1b]0;title\x07\x1b[2J\x9b31m\rover\x08\u202etxt"
@@ -114,6 +118,64 @@ def test_what_cannot_be(bob: Person, charlie: Person, alice: Person, chat: Chat)
         question(io.StringIO(" \n"))
 
 
+@pytest.mark.parametrize(
+    ("looks", "questions"),
+    [
+        ([["a", "b"], ["c"], [], ["d"]], ["a\nb\nc", "d"]),
+        ([["a \\"], [], ["b\\"], [], ["c"], [], ["d\\"]], ["a \nb\nc", "d\\"]),
+    ],
+)
+def test_what_is_typed_ahead(looks: list[list[str]], questions: list[str]) -> None:
+    events = Events()
+    for lines in looks:
+        events.look(lines)
+    assert events.ahead == questions
+
+
+def test_arguments_that_are_no_text() -> None:
+    """They come as the shell gave them, and no database takes them."""
+    for command in (
+        ("chat", "\udcff"),
+        ("chat", "--as", "\udcff"),
+        ("check_llm", "\udcff"),
+        ("check_llm", "X", "--model", "\udcff"),
+        ("explain_access", "\udcff", "X"),
+        ("create_token", "\udcff"),
+    ):
+        with pytest.raises(CommandError, match="not UTF-8"):
+            call_command(*command)
+
+
+@ON_SQLITE
+def test_what_ends_it_is_one_line(studio: Studio, tmp_path: Path) -> None:
+    _, name = named_chat(studio)
+    empty = {**studio.variables, "DATABASE_URL": f"sqlite:///{tmp_path}/empty.sqlite3"}
+    with piped(studio, name) as reading:
+        for closing, variables, words in (
+            ("<&-", studio.variables, b"Standard input and standard output have to be open"),
+            ("</dev/null", empty, b"The database cannot be used now: no such table"),
+        ):
+            command = ["sh", "-c", f'exec "$0" manage.py chat Welcome {closing}', sys.executable]
+            ended = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, check=False)
+            assert (ended.returncode, ended.stderr.count(b"\n")) == (1, 1)
+            assert ended.stderr.startswith(b"CommandError: " + words)
+        reading.send_signal(signal.SIGINT)  # by now it reads
+        assert reading.stderr
+        assert (reading.stderr.read(), reading.wait()) == (b"CommandError: Interrupted.\n", 130)
+
+
+@ON_SQLITE
+def test_a_title_that_is_paid_for_is_kept(studio: Studio) -> None:
+    with VendorServer() as vendor:
+        llm = {"vendor": "openai", "api_endpoint": vendor.url, "default_model": "titling:slow:6"}
+        chat = studio.chat(llm=llm, llm_titles=True)
+        with piped(studio, str(chat)) as process:
+            process.communicate(b"Hello")
+        assert process.returncode == 0
+    [session] = studio.call("GET", f"/sessions?filter[chat]={chat}")
+    assert session["attributes"]["name"] == "1 2 3 4 5 6"
+
+
 @ON_SQLITE
 def test_a_dialogue(studio: Studio) -> None:
     group = studio.group()
@@ -167,9 +229,15 @@ def test_a_dialogue(studio: Studio) -> None:
         assert [event.data["status"] for event in answering if event.name == "done"] == ["stopped"]
 
         terminal.say("/count 1000", until=r"\b9\b")
+        top = terminal.screen.row
         terminal.type("typed ahead\n/stop\n")
-        terminal.wait(r"Stopped\.\n\n> typed ahead\n\nYou said: typed ahead[\s\S]*\n> \Z")
+        assert "typed ahead" not in terminal.wait(r"Stopped\.\n\n> \Z", top)
+        terminal.say("/count 40", until=r"\b9\b")
+        terminal.type("typed ahead\nin two lines\n")
+        terminal.wait(r"> typed ahead\nin two lines\n\nYou said: typed ahead\s+in two lines[\s\S]*\n> \Z")
         assert "There is no command /retri" in terminal.say("/retri")
+        os.write(terminal.side, b"/chats \xff\n")
+        terminal.wait(r"The name of the chat is not UTF-8\.\n> \Z")
         terminal.say("/new")
         assert "I saw no earlier messages" in terminal.say("Hello").replace("\n", " ")
         assert len(sessions(studio, chat, bob.key)) == 2

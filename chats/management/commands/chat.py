@@ -2,7 +2,9 @@ from argparse import ArgumentParser, BooleanOptionalAction
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 
+from aistudio.names import utf_8
 from chats import terminal
 from groups.models import User
 from groups.people import active_administrators
@@ -17,8 +19,12 @@ class Command(BaseCommand):
     requires_system_checks = []  # a person waits, and a server has made them
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("chat", nargs="?", help="its name or number (default: the only one, or one to choose)")
-        parser.add_argument("--as", dest="email", metavar="EMAIL", help="as whom (default: the only administrator)")
+        parser.add_argument(
+            "chat", type=utf_8, nargs="?", help="its name or number (default: the only one, or one to choose)"
+        )
+        parser.add_argument(
+            "--as", dest="email", type=utf_8, metavar="EMAIL", help="as whom (default: the only administrator)"
+        )
         parser.add_argument(
             "--resume",
             action=BooleanOptionalAction,
@@ -26,7 +32,12 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, chat: str | None, email: str | None, resume: bool | None, **options: Any) -> None:
-        terminal.run(user_of(email), chat, resume=resume)
+        try:
+            terminal.run(user_of(email), chat, resume=resume)
+        except KeyboardInterrupt:
+            raise CommandError("Interrupted.", returncode=terminal.INTERRUPTED_BY_KEY) from None
+        except DatabaseError as error:
+            raise terminal.refused(terminal.unusable(error)) from None
 
 
 def user_of(email: str | None) -> User:

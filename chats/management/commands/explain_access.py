@@ -3,7 +3,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from aistudio.names import fold
+from aistudio.names import fold, utf_8
 from chats.access import explain, situation
 from chats.models import Chat
 from groups.models import User
@@ -13,8 +13,8 @@ class Command(BaseCommand):
     help = "Says whether someone may use a chat, and by which group or what is missing; without a chat, what they may."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("email")
-        parser.add_argument("chat", nargs="?", help="its name or id")
+        parser.add_argument("email", type=utf_8)
+        parser.add_argument("chat", type=utf_8, nargs="?", help="its name or id")
 
     def handle(self, *args: Any, email: str, chat: str | None, **options: Any) -> None:
         try:

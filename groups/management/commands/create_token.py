@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
+from aistudio.names import utf_8
 from groups.models import ApiToken, User
 
 LONGEST_LIFE = 36_500  # days
@@ -14,8 +15,8 @@ class Command(BaseCommand):
     help = "Makes an API token for a user and prints it, alone, on standard output. It cannot be shown again."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("email", help="of the user who the token acts as")
-        parser.add_argument("--name", default="command line", help="what uses it (default: %(default)s)")
+        parser.add_argument("email", type=utf_8, help="of the user who the token acts as")
+        parser.add_argument("--name", type=utf_8, default="command line", help="what uses it (default: %(default)s)")
         parser.add_argument("--expires-in-days", type=int, metavar="N", help="never, when left out")
 
     def handle(self, *args: Any, email: str, name: str, expires_in_days: int | None, **options: Any) -> None:

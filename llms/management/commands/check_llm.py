@@ -3,7 +3,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from aistudio.names import fold
+from aistudio.names import fold, utf_8
 from llms.checks import MOST_TOKENS, SECONDS, Step, check
 from llms.models import LLM, LLMSettings
 
@@ -15,8 +15,10 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("llm", metavar="NAME", help="its name or id")
-        parser.add_argument("--model", default="", help="ask this model; else the settings', the LLM's default")
+        parser.add_argument("llm", type=utf_8, metavar="NAME", help="its name or id")
+        parser.add_argument(
+            "--model", type=utf_8, default="", help="ask this model; else the settings', the LLM's default"
+        )
         parser.add_argument("--settings-id", type=int, metavar="ID", help="ask with these LLM settings")
 
     def handle(self, *args: Any, llm: str, model: str, settings_id: int | None, **options: Any) -> None:
