@@ -56,7 +56,7 @@ class Code(CodeBlock):
 
 
 class Cells(TableElement):
-    """A table that has all of its text: long cells go on in the next line, and without room for that it is its source."""
+    """A table with all of its text: long cells go on in the next line, and without room for that it is its source."""
 
     def __init__(self, source: str) -> None:
         super().__init__()

@@ -138,7 +138,7 @@ def reply_in(text: str) -> str:
 
 
 def cleaned(reply: str) -> str:
-    """The title in a reply: its first line, without marks and label; nothing where it is too long, or cannot be seen."""
+    """The title in a reply: its first line, without marks and label; nothing where that is too long, or not seen."""
     if not reply or len(reply) > LONGEST_REPLY:
         return ""
     first, *_ = reply.splitlines()

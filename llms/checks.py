@@ -19,7 +19,7 @@ from llms.calls import options_of
 from llms.models import LLM, LLMSettings
 from llms.offers import UNREADABLE_KEY
 from llms.talking import talk
-from llms.vendors.base import Call, Reasoning, Text, Turn, Usage, VendorError
+from llms.vendors.base import WEB_PAGE, Call, Finish, Reasoning, Text, Turn, Usage, VendorError
 from llms.vendors.registry import adapter
 
 if TYPE_CHECKING:
@@ -65,12 +65,26 @@ ADVICE = {
     "invalid_response": "See that the vendor of this LLM is the one that is at the endpoint.",
     "unauthorized": "Enter the key anew: all of it, one of this vendor, not expired, and allowed to use the model.",
     "rate_limited": "Wait a minute and try again. Where it stays so, the account may have no credit left.",
+    "incomplete": "Try again. Where it stays so, a filter of the vendor or a proxy may be in the way, or the model is "
+    "none for chats.",
     "bad_request": "The vendor's own words say what it does not accept; it may be one of the settings.",
-    "slow": "Try again: a model that is being loaded takes long once. Chats wait for LLM_FIRST_TOKEN_TIMEOUT.",
+    "slow": "Try again: a model that is being loaded takes long once. Chats wait for LLM_FIRST_TOKEN_TIMEOUT, "
+    "and between words for LLM_TOKEN_TIMEOUT.",
 }
+WITHOUT_WORDS = (
+    "The vendor's own words are missing, so it may be another server that answered: see whether the endpoint needs "
+    "https and whether its path is right."
+)
 TRY_AGAIN = "Try again in a moment. Where it stays so, the vendor's status page may say more."
 PRIVATE = "Where the LLM is meant to be there, set LLM_PRIVATE_NETWORKS=1 and restart the server."
 PASTED = re.compile(r"/(chat/completions|completions|messages|responses|models|api/chat|api/tags)/*$")
+WHOLE = ("stop", "length")  # how an answer ends that is as it should be
+UNKNOWN_MODEL = re.compile(  # in the words of those vendors that say so with a 400
+    r"\bmodels?\b\W+(\S+\s+)?((is|was|does|do|could|can)\s+)?(not\s+(be\s+)?(found|exist)|unknown|invalid)\b"
+    r"|\b(unknown|invalid|no such|not a valid|unrecogni[sz]ed) model\b(?! (param|option|setting))",
+    re.IGNORECASE,
+)
+WORDLESS = re.compile(r"answered \d+\.$")
 OUT_OF_TOKENS = re.compile(r"max_tokens or model output limit was reached")  # OpenAI's, of a model that still thinks
 
 
@@ -122,6 +136,7 @@ class Heard:
     first_token_ms: int | None = None
     usage: Usage = field(default_factory=lambda: Usage(None, None, None))
     text: bool = False
+    finish: str = ""  # the reason, at the end of an answer
 
 
 def check(*, llm: LLM, settings: LLMSettings | None = None, model: str = "") -> Check:
@@ -164,9 +179,15 @@ async def examined(checked: Check, call: Call, http: "Client") -> Check:
     except VendorError as error:
         if not OUT_OF_TOKENS.search(error.detail):
             return await explained(replace(checked, first_token_ms=heard.first_token_ms), call, http, error, deadline)
+        heard.finish = "length"
     except TimeoutError:
-        if heard.first_token_ms is None:  # else the rest is of no interest
-            return failed(checked, "slow", f"The vendor took the question and sent nothing within {SECONDS} s.")
+        if not heard.finish:  # else it was only the rest that did not come, as the counts
+            sent = "sent nothing" if heard.first_token_ms is None else "began to answer, and did not end"
+            late = replace(checked, first_token_ms=heard.first_token_ms)
+            return failed(late, "slow", f"The vendor took the question and {sent} within {SECONDS} s.")
+    if heard.finish not in WHOLE:
+        broken_off = replace(checked, first_token_ms=heard.first_token_ms)
+        return failed(broken_off, "incomplete", f"The vendor ended the answer before it was whole: {heard.finish}.")
     return passed(checked, heard)
 
 
@@ -181,7 +202,10 @@ async def listen(vendor: str, call: Call, http: "Client", heard: Heard) -> None:
                 pieces += 1
             elif isinstance(value, Usage):
                 heard.usage = value
+            elif isinstance(value, Finish):
+                heard.finish = value.reason
             if pieces > MOST_TOKENS:  # the vendor does not keep to the limit
+                heard.finish = "length"
                 return
 
 
@@ -205,6 +229,8 @@ def failed(checked: Check, code: str, detail: str, advice: str = "", models: Ite
     advice = advice or ADVICE.get(code, TRY_AGAIN)
     if code == "refused_address" and "LLM_PRIVATE_NETWORKS" in detail:
         advice = f"{PRIVATE} Else correct the endpoint."
+    elif code == "bad_request" and (WEB_PAGE in detail or WORDLESS.search(detail)):
+        advice = WITHOUT_WORDS
     return replace(checked, code=code, detail=detail, advice=advice, models=tuple(models))
 
 
@@ -218,7 +244,7 @@ async def explained(checked: Check, call: Call, http: "Client", error: VendorErr
     lost = (
         error.status in (404, 405) or error.code == "invalid_response" or "unexpected endpoint" in error.detail.lower()
     )
-    of_the_model = error.code == "bad_request" and "model" in error.detail.lower()
+    of_the_model = error.code == "bad_request" and bool(error.status == 404 or UNKNOWN_MODEL.search(error.detail))
     if checked.first_token_ms is not None or not (lost or of_the_model):
         return failed(checked, error.code, error.detail)
     try:
@@ -231,9 +257,9 @@ async def explained(checked: Check, call: Call, http: "Client", error: VendorErr
                 )
     except TimeoutError:  # of the further questions
         return failed(checked, error.code, error.detail)
-    if error.code != "bad_request":
+    if not of_the_model:
         return failed(checked, error.code, error.detail)
-    if call.model in models:
+    if {call.model, adapter(checked.llm.vendor).listed_as(call.model)} & {*models}:
         advice = (
             "The vendor lists the model; it may be none for chats, or refuse one of the settings: its words say more."
         )

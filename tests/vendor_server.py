@@ -520,6 +520,21 @@ async def hang_up(connection: Connection, argument: str, asked: dict[str, Any]) 
     connection.transport.close()
 
 
+async def answers(connection: Connection, argument: str, asked: dict[str, Any]) -> None:
+    """As `answers:400:These words` says, and as a web page where there are no words."""
+    status, _, words = argument.partition(":")
+    body, kind = json.dumps(connection.wire.refusal(int(status), words)).encode(), "application/json"
+    if not words:
+        body, kind = b"<html>The plain HTTP request was sent to HTTPS port</html>", "text/html"
+    connection.answer_whole(int(status), body, f"Content-Type: {kind}")
+
+
+async def filtered(connection: Connection, argument: str, asked: dict[str, Any]) -> None:
+    connection.begin()
+    connection.send(connection.wire.event({"choices": [{"index": 0, "delta": {}, "finish_reason": "content_filter"}]}))
+    await connection.end()
+
+
 async def end_early(connection: Connection, argument: str, asked: dict[str, Any]) -> None:
     """Half the answer, and a proper end."""
     connection.begin()
@@ -611,6 +626,8 @@ BEHAVIOURS: dict[str, Callable[[Connection, str, dict[str, Any]], Awaitable[None
     "reset": reset,
     "hang-up": hang_up,
     "end-early": end_early,
+    "answers": answers,
+    "filtered": filtered,
     "garbage": garbage,
     "broken-framing": broken_framing,
     "not-http": not_http,

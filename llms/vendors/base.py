@@ -101,6 +101,9 @@ CODES = {  # why a vendor gave no complete answer, and whether asking again can 
 }
 
 
+WEB_PAGE = "a web page, as a web server has it and no API"  # instead of a vendor's own words
+
+
 class VendorError(Exception):
     """Why there is no complete answer. What was given before it stays valid.
 
@@ -138,6 +141,10 @@ class Vendor(Protocol):
         Read to its end, the connection serves the next call. Closing the generator earlier, or cancelling who reads it,
         closes the connection at once, and with it ends the vendor's work.
         """
+        ...
+
+    def listed_as(self, model: str) -> str:
+        """The name by which the vendor lists a model that it also knows by this one."""
         ...
 
     async def models(self, endpoint: str, api_key: str, http: "Client") -> tuple[str, ...]:

@@ -28,6 +28,9 @@ class Demo:
         yield Usage(sum(len(turn.text.split()) for turn in call.turns), len(said), None)
         yield Finish("stop" if len(said) == len(words) else "length")
 
+    def listed_as(self, model: str) -> str:
+        return model
+
     async def models(self, endpoint: str, api_key: str, http: Client) -> tuple[str, ...]:
         return ("demo",)
 

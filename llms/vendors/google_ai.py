@@ -99,7 +99,7 @@ class GoogleAI(Adapter):
             body["systemInstruction"] = {"parts": [{"text": system}]}
         if known:
             body["generationConfig"] = known
-        model = quote(call.model.removeprefix("models/"), safe="")
+        model = quote(self.listed_as(call.model), safe="")
         url = f"{base(call.endpoint)}/models/{model}:streamGenerateContent?alt=sse"
         return Request(url, headers_with(call.api_key), body, ignored)
 
@@ -109,11 +109,14 @@ class GoogleAI(Adapter):
 
     def page_in(self, document: Any) -> Page:
         chatting = [
-            model["name"].removeprefix("models/")
+            self.listed_as(model["name"])
             for model in document.get("models") or ()  # an empty page has none
             if "generateContent" in model.get("supportedGenerationMethods", ("generateContent",))
         ]
         return Page(chatting, document.get("nextPageToken"))
+
+    def listed_as(self, model: str) -> str:
+        return model.removeprefix("models/")
 
     def explained(self, error: VendorError) -> VendorError:
         """A wrong key is a bad request to Google."""

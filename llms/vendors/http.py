@@ -18,7 +18,7 @@ import orjson
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL  # what aiohttp reads URLs with: no other reading than the one that is connected to
 
-from llms.vendors.base import VendorError
+from llms.vendors.base import WEB_PAGE, VendorError
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Refusal = Callable[[Address], str | None]
@@ -282,7 +282,7 @@ async def explanation(response: aiohttp.ClientResponse) -> str:
     try:
         return message_in(orjson.loads(text))
     except orjson.JSONDecodeError:
-        return "" if response.content_type == "text/html" else text.decode(errors="replace")
+        return WEB_PAGE if response.content_type == "text/html" else text.decode(errors="replace")
 
 
 def message_in(document: Any) -> str:

@@ -95,6 +95,9 @@ class Ollama(Adapter):
             body["options"] = known
         return Request(f"{base(call.endpoint)}/chat", headers_with(call.api_key), body, ignored)
 
+    def listed_as(self, model: str) -> str:
+        return model if ":" in model else f"{model}:latest"
+
     def list_request(self, endpoint: str, api_key: str, page: str) -> tuple[str, dict[str, str]]:
         return f"{base(endpoint)}/tags", headers_with(api_key)
 

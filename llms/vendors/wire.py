@@ -20,7 +20,7 @@ LONGEST_REASON = 50
 LARGEST_COUNT = 2**31 - 1
 UNKNOWN = "\ufffd"  # stands for what is no character, and for NUL, which no database holds
 
-# what reading breaks with where a document is not what it should be: its types, infinite numbers, lists in lists in lists
+# what reading a document breaks with that is not as it should be: its types, infinite numbers, lists in lists in lists
 BROKEN = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 Of = type[Text] | type[Reasoning] | int  # what a piece of text belongs to; a call of a tool by its index
@@ -58,6 +58,10 @@ class Adapter(ABC):
     @abstractmethod
     def page_in(self, document: Any) -> Page:
         """The models in a list. What a vendor would not send may raise as it breaks."""
+
+    def listed_as(self, model: str) -> str:
+        """The name by which the vendor lists a model that it also knows by this one."""
+        return model
 
     def explained(self, error: VendorError) -> VendorError:
         """The error as this vendor means it, where it uses a status for something else."""

@@ -125,6 +125,11 @@ def test_a_wrong_path_is_put_right(alice: Person, make: Make, vendor: VendorServ
         ("400", "bad_request", "answer", "own words"),
         ("error-in-stream", "vendor_error", "answer", "Try again"),
         ("close", "incomplete", "answer", "Try again"),
+        ("filtered", "incomplete", "answer", "filter of the vendor"),
+        ("answers:400", "bad_request", "answer", "needs https"),
+        ("answers:400:Unsupported parameter: 'temperature' with this model", "bad_request", "answer", "own words"),
+        ("answers:400:Invalid model: it", "model_not_found", "model", "large, ok, small"),
+        ("answers:400:The model `it` does not exist", "model_not_found", "model", "large, ok, small"),
     ],
 )
 def test_other_failures(
@@ -192,9 +197,22 @@ def test_a_certificate_that_is_not_valid(alice: Person, make: Make, untrusted: i
     assert "SSL_CERT_FILE" in found["advice"]
 
 
-def test_a_vendor_that_never_answers(alice: Person, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("kind", "listed", "model"),
+    [("google_ai", "answers:404:no", "models/answers:404:no"), ("ollama", "404:latest", "404")],
+)
+def test_a_model_that_is_listed_by_another_name(
+    alice: Person, make: Make, vendor: VendorServer, kind: str, listed: str, model: str
+) -> None:
+    vendor.offers.append(listed)
+    found = checked(alice, make(model, kind=kind))
+    assert (found["code"], "The vendor lists the model" in found["advice"]) == ("bad_request", True)
+
+
+@pytest.mark.parametrize("model", ["hang", "stall"])
+def test_a_vendor_that_never_answers(alice: Person, make: Make, monkeypatch: pytest.MonkeyPatch, model: str) -> None:
     monkeypatch.setattr(checks, "SECONDS", 0.3)
-    found = checked(alice, make("hang"))
+    found = checked(alice, make(model))
     assert (found["code"], failing(found)) == ("slow", ["answer"])
     assert "LLM_FIRST_TOKEN_TIMEOUT" in found["advice"]
     assert 300 <= found["duration_ms"] < 1500
