@@ -276,7 +276,7 @@ def test_what_is_closed_is_said(house: House) -> None:
         send(page, "Hello")
         expect(page.get_by_role("button", name="Stop")).to_be_visible()
         with page.expect_request("**/events?after=*"):
-            page.evaluate("{ const now = Date.now; Date.now = () => now() + 60_000; }")
+            page.evaluate("{ const now = Date.now; let later = 0; Date.now = () => now() + (later += 60_000); }")
         page.get_by_role("button", name="Stop").click()
         ended(page)
 
@@ -353,8 +353,8 @@ def test_hostile_answers_only_show(house: House, monkeypatch: pytest.MonkeyPatch
                 assert link.get_attribute("href").startswith(("https://", "http://"))
             assert page.locator(f"#log :is({FORBIDDEN})").count() == 0
             # the page goes on
-            page.get_by_label("Message").type("and?", timeout=5_000)
-            page.get_by_text("Details").click(timeout=5_000)
+            page.get_by_label("Message").type("and?")
+            page.get_by_text("Details").click()
             expect(page.get_by_text("Tokens out")).to_be_visible()
         assert not dialogs
         assert not watched.complaints

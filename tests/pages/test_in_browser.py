@@ -9,7 +9,7 @@ import pytest
 
 from tests.browser import PHONE, Watched, needs_chromium, playwright, watched_page
 from tests.live import Live
-from tests.talking import bearer
+from tests.talking import bearer, until
 
 PASSWORD = "a long phrase of dora"
 CONVERSATIONS = 31
@@ -221,6 +221,6 @@ def test_what_is_slipped_into_a_page_does_not_run(watched: Watched) -> None:
         document.body.insertAdjacentHTML("beforeend", '<img src="https://elsewhere.example/x.png">');
         document.body.insertAdjacentHTML("beforeend", '<p style="color: red">styled</p>');
     }""")
-    page.wait_for_function("document.images[0].complete && refused.length == 4")
+    until(lambda: page.evaluate("document.images[0].complete && refused.length == 4"))
     assert page.evaluate("refused.sort()") == ["img-src", "script-src-attr", "script-src-elem", "style-src-attr"]
     assert page.evaluate("window.ran") is None
