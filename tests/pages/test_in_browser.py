@@ -178,7 +178,7 @@ def test_the_profile_and_the_keyboard(watched: Watched, dora: Dora) -> None:
     dark = page.evaluate(background)
     assert dark != light
     page.get_by_role("link", name="Change the password").click()
-    assert page.evaluate(background) == dark
+    until(lambda: page.evaluate(background) == dark)
     assert not watched.barriers()
     assert not watched.complaints
 
