@@ -167,13 +167,13 @@ def test_what_ends_it_is_one_line(studio: Studio, tmp_path: Path) -> None:
 @ON_SQLITE
 def test_a_title_that_is_paid_for_is_kept(studio: Studio) -> None:
     with VendorServer() as vendor:
-        llm = {"vendor": "openai", "api_endpoint": vendor.url, "default_model": "titling:slow:6"}
+        llm = {"vendor": "openai", "api_endpoint": vendor.url, "default_model": "titling:slow:20"}
         chat = studio.chat(llm=llm, llm_titles=True)
         with piped(studio, str(chat)) as process:
             process.communicate(b"Hello")
         assert process.returncode == 0
     [session] = studio.call("GET", f"/sessions?filter[chat]={chat}")
-    assert session["attributes"]["name"] == "1 2 3 4 5 6"
+    assert session["attributes"]["name"] == " ".join(map(str, range(1, 21)))
 
 
 @ON_SQLITE
