@@ -11,7 +11,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from tests.browser import CHROMIUM, OPTIONS
+from tests.browser import CHROMIUM, OPTIONS, sign_in
 from tests.live import manage
 from tests.talking import opened
 
@@ -42,11 +42,7 @@ def main() -> None:
         session = manage(studio.variables, "shell", "--no-imports", "--command", TALK).strip()
         browser = started.chromium.launch(executable_path=CHROMIUM, args=list(OPTIONS))
         page = browser.new_page(base_url=studio.urls[0])
-        page.goto("/sign-in")
-        page.get_by_label("E-mail").fill(EMAIL)
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Sign in").click()
-        page.wait_for_url("/")
+        sign_in(page, EMAIL, PASSWORD)
         times = []
         for _ in range(LOADS):
             page.goto(f"/sessions/{session}", wait_until="networkidle")

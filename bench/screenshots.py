@@ -12,7 +12,7 @@ from typing import Any
 
 from playwright.sync_api import sync_playwright
 
-from tests.browser import CHROMIUM, DESKTOP, OPTIONS, PHONE
+from tests.browser import CHROMIUM, DESKTOP, OPTIONS, PHONE, sign_in
 from tests.talking import opened
 from tests.vendor_server import BEHAVIOURS, Connection, VendorServer, ok
 
@@ -58,11 +58,7 @@ def main(folder: Path) -> None:
             studio.call("POST", f"/sessions/{session}/messages", {"text": question}, key=key)
         browser = started.chromium.launch(executable_path=CHROMIUM, args=list(OPTIONS))
         page = browser.new_page(base_url=studio.urls[0])
-        page.goto("/sign-in")
-        page.get_by_label("E-mail").fill(EMAIL)
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Sign in").click()
-        page.wait_for_url("/")
+        sign_in(page, EMAIL, PASSWORD)
         signed_in = page.context.storage_state()
         folder.mkdir(parents=True, exist_ok=True)
         for size, options in SIZES.items():

@@ -26,6 +26,15 @@ PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch":
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed.")
 
 
+def sign_in(page: Any, email: str, password: str) -> None:
+    """Through the page, as a person does."""
+    page.goto("/sign-in")
+    page.get_by_label("E-mail").fill(email)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("/")
+
+
 class Watched:
     """A page, and what it did that a page of ours should not: errors, and requests to others."""
 

@@ -20,7 +20,14 @@ LAYERS = (  # from the top; what stands in one line is strange to each other
     ("bricks",),
 )
 APPS = sorted({name for layer in LAYERS for name in layer} - {"wiring", "bricks"})
-WIRING = ("aistudio.urls", "aistudio.api", "aistudio.asgi", "aistudio.probes", "aistudio.management")
+WIRING = (
+    "aistudio.urls",
+    "aistudio.api",
+    "aistudio.asgi",
+    "aistudio.serving",
+    "aistudio.probes",
+    "aistudio.management",
+)
 ABOVE_MODELS = {"serializers", "views", "admin"}
 
 

@@ -9,11 +9,11 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
-from aistudio.asgi import in_database
 from aistudio.audit import recording
 from aistudio.management.commands.demo import make_demo
 from aistudio.management.commands.runserver import APPLICATION, base_url, server_options
 from aistudio.server import Server
+from aistudio.serving import in_database
 from chats.models import Chat
 from groups.models import ApiToken, Group, User
 

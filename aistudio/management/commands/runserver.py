@@ -91,6 +91,6 @@ def server_options(host: str, port: int) -> dict[str, Any]:
         "log_config": None,  # Django's LOGGING has it
         "access_log": False,  # ours has more
         "server_header": False,
-        "proxy_headers": False,  # asgi.py has them
+        "proxy_headers": False,  # serving.py has them
         "timeout_graceful_shutdown": settings.SHUTDOWN_TIMEOUT,
     }

@@ -1,0 +1,218 @@
+"""What is served: Django, behind a limit on bodies, with a start and an end to the process. It needs Django set up."""
+
+import asyncio
+import gc
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from http import HTTPStatus
+from importlib import import_module
+from importlib.util import find_spec
+from time import perf_counter
+from typing import Any
+from urllib.parse import quote
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.db import DatabaseError, connections
+
+from aistudio import idempotency
+from aistudio.bare import Receive, Scope, Send, address_of, refuse
+from aistudio.handler import Handler
+from aistudio.middleware import current_request_id
+from aistudio.probes import Probes
+from aistudio.proxies import Proxied
+from aistudio.watch import SeenRequest, current_request, valid_id, watchers
+from chats import runs
+from groups import token_use
+from groups.models import User
+from groups.people import first_run_code
+
+log = logging.getLogger(__name__)
+access_log = logging.getLogger("aistudio.access")
+
+TOKEN_USE_INTERVAL = 60  # seconds
+LONGEST_PATH = 500  # characters that are logged
+NOT_WAITED_FOR = 499  # what is logged, as nginx does, where the client left before there was a status
+PRINTABLE = "/:@!$&'()*+,;=~"  # in a path, beside letters and digits
+OTEL = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
+
+django_application = Handler(on_stop=runs.hurry)
+probes = Probes(lambda: django_application.streams)
+
+
+def load_traces() -> None:
+    """Trace, where a setting says to whom and OpenTelemetry is installed: AI Studio does without it."""
+    if not (settings.OTEL_EXPORTER_OTLP_ENDPOINT and not settings.OTEL_SDK_DISABLED):
+        return
+    if is_installed(*OTEL):
+        watchers.append(import_module("aistudio.traces").Traces())
+    else:
+        log.warning(
+            "OTEL_EXPORTER_OTLP_ENDPOINT is set, but nothing is traced: opentelemetry-sdk and "
+            "opentelemetry-exporter-otlp-proto-http are not installed."
+        )
+
+
+def is_installed(*modules: str) -> bool:
+    try:
+        return all(map(find_spec, modules))
+    except ModuleNotFoundError:  # not even the package that it would be in
+        return False
+
+
+load_traces()
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "lifespan":
+        await lifespan(receive, send)
+    elif scope["type"] == "http":
+        await (probes.paths.get(scope["path"]) or watched)(scope, receive, send)
+    else:  # a WebSocket: there is none
+        await send({"type": "websocket.close"})
+
+
+async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer, under an id, and say afterwards what was seen of it: to the log and to those that watch."""
+    headers = dict(scope["headers"])
+    request = SeenRequest(
+        id=valid_id(headers.get(b"x-request-id", b"").decode("latin1")),
+        method=scope["method"],
+        path=quote(scope["path"], safe=PRINTABLE)[:LONGEST_PATH],
+        address=address_of(scope),
+        scheme=scope["scheme"],
+    )
+    current_request.set(request)
+    current_request_id.set(request.id)
+    for watcher in watchers:
+        watcher.request_begins(request, headers)
+    try:
+        await limited(scope, receive, send)
+    except Exception:
+        request.status = HTTPStatus.INTERNAL_SERVER_ERROR
+        raise
+    finally:
+        request.status = request.status or NOT_WAITED_FOR
+        seconds = perf_counter() - request.begun
+        log_access(request, seconds)
+        for watcher in watchers:
+            watcher.request_ended(request, seconds)
+
+
+def log_access(request: SeenRequest, seconds: float) -> None:
+    fields = {
+        "method": request.method,
+        "path": request.path,
+        "route": request.route,
+        "status": int(request.status),
+        "ms": round(seconds * 1000),
+        "user_id": request.user_id,
+        "address": request.address,
+    }
+    words = "%(method)s %(path)s %(status)s %(ms)s ms user=%(user_id)s %(address)s"
+    access_log.info(words, fields, extra={"fields": fields})
+
+
+async def limited(scope: Scope, receive: Receive, send: Send) -> None:
+    """Read the body, at most as much as is allowed, and hand it on whole: with a length, as DRF wants it."""
+    body = None
+    if announced_length(scope) <= settings.MAX_BODY_SIZE:
+        try:
+            body = await read_body(receive)
+        except ConnectionAbortedError:
+            return
+    if body is None:
+        detail = f"The body has more than {settings.MAX_BODY_SIZE:,} bytes."
+        await refuse(send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "payload_too_large", detail)
+        return
+    headers = [(name, value) for name, value in scope["headers"] if name != b"content-length"]
+    scope = {**scope, "headers": [*headers, (b"content-length", str(len(body)).encode())]}
+    messages = [{"type": "http.request", "body": body}]
+
+    async def replay() -> Any:
+        return messages.pop() if messages else await receive()
+
+    await django_application(scope, replay, send)
+
+
+async def read_body(receive: Receive) -> bytes | None:
+    """The body, or None when it is too large; raises ConnectionAbortedError when the client went away."""
+    body = bytearray()
+    while len(body) <= settings.MAX_BODY_SIZE:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionAbortedError
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            break
+    return bytes(body) if len(body) <= settings.MAX_BODY_SIZE else None
+
+
+def announced_length(scope: Scope) -> int:
+    value = dict(scope["headers"]).get(b"content-length", b"0")
+    return int(value) if value.isdigit() else 0
+
+
+async def lifespan(receive: Receive, send: Send) -> None:
+    """What this process does beside answering requests, from its start to its end."""
+    await receive()
+    probes.drain_first()
+    gc.collect()
+    gc.freeze()  # what was loaded stays: looking through it again and again would make every request wait
+    async with runs.Worker():
+        tasks = [asyncio.create_task(work()) for work in (write_token_use, probes.keep_showing)]
+        await in_database(say_first_run_code)
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await store_token_use()
+    for watcher in watchers:
+        await asyncio.to_thread(watcher.close)
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+def say_first_run_code() -> None:
+    with suppress(DatabaseError):  # not migrated yet
+        if not User.objects.exists():
+            log.warning(
+                "There is no user yet. The page /first-run makes the administrator; its code: %s", first_run_code()
+            )
+
+
+async def write_token_use() -> None:
+    while True:
+        await asyncio.sleep(TOKEN_USE_INTERVAL)
+        await store_token_use()
+        await forget_old_requests()
+
+
+async def store_token_use() -> None:
+    try:
+        await in_database(token_use.write)
+    except DatabaseError as error:
+        log.warning("When tokens were last used is not stored now, but the next time: %s", error)
+
+
+async def forget_old_requests() -> None:
+    try:
+        await in_database(idempotency.forget_old)
+    except DatabaseError as error:
+        log.warning("Old requests with an Idempotency-Key are not forgotten now, but the next time: %s", error)
+
+
+async def in_database(work: Callable[[], None]) -> None:
+    """Run it in a thread, and keep no connection afterwards."""
+
+    def run() -> None:
+        try:
+            work()
+        finally:
+            connections.close_all()
+
+    await sync_to_async(run)()
+
+
+proxied = Proxied(application, settings.TRUSTED_PROXIES)  # which is what is served
