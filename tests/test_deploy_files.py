@@ -34,7 +34,7 @@ def test_containers_run_what_the_unit_runs() -> None:
 
 
 def test_the_image_gets_what_make_serve_gets() -> None:
-    install = "-m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt"
+    install = "-m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.txt"
     assert install in (ROOT / "Makefile").read_text()
     assert f"\nRUN python {install}\n" in DOCKERFILE.replace(" --no-cache-dir", "")
     ignored = (DEPLOY / "Dockerfile.dockerignore").read_text().split()
