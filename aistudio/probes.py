@@ -15,7 +15,7 @@ from aistudio.bare import Receive, Scope, Send, address_of, answer, refuse
 from aistudio.health import Readiness
 from aistudio.server import DRAINING
 from aistudio.watch import watchers
-from chats import runs
+from chats import worker
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Probes:
             await answer(send, HTTPStatus.SERVICE_UNAVAILABLE, UNREADY)
 
     def obstacle(self) -> str:
-        return "it was asked to stop." if self.stopping else runs.obstacle()
+        return "it was asked to stop." if self.stopping else worker.obstacle()
 
     async def scrape(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The metrics, to those who may have them."""
@@ -71,7 +71,7 @@ class Probes:
             await asyncio.sleep(SHOWN)
 
     def show(self) -> None:
-        running, lag = runs.state()
+        running, lag = worker.state()
         self.metrics.show(streams=self.streams(), running=running, lag=lag)
 
     def drain_first(self) -> None:

@@ -23,7 +23,7 @@ from aistudio.middleware import current_request_id
 from aistudio.probes import Probes
 from aistudio.proxies import Proxied
 from aistudio.watch import SeenRequest, current_request, valid_id, watchers
-from chats import runs
+from chats import worker
 from groups import token_use
 from groups.models import User
 from groups.people import first_run_code
@@ -37,7 +37,7 @@ NOT_WAITED_FOR = 499  # what is logged, as nginx does, where the client left bef
 PRINTABLE = "/:@!$&'()*+,;=~"  # in a path, beside letters and digits
 OTEL = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 
-django_application = Handler(on_stop=runs.hurry)
+django_application = Handler(on_stop=worker.hurry)
 probes = Probes(lambda: django_application.streams)
 
 
@@ -160,7 +160,7 @@ async def lifespan(receive: Receive, send: Send) -> None:
     probes.drain_first()
     gc.collect()
     gc.freeze()  # what was loaded stays: looking through it again and again would make every request wait
-    async with runs.Worker():
+    async with worker.Worker():
         tasks = [asyncio.create_task(work()) for work in (write_token_use, probes.keep_showing)]
         await in_database(say_first_run_code)
         await send({"type": "lifespan.startup.complete"})

@@ -25,7 +25,7 @@ from aistudio.renderers import API_ROOT, FlatRenderer
 from aistudio.shapes import shown
 from aistudio.streams import MEDIA_TYPE, EventStream
 from aistudio.views import ResourceView, ResourceViewSet
-from chats import conversation, runs
+from chats import conversation, worker
 from chats.conversation import Exchange
 from chats.events import DONE, Position, follow, is_place
 from chats.feeds import Reader
@@ -153,7 +153,7 @@ class SessionViewSet(Streaming, ResourceViewSet):
         run = Run.objects.filter(session=session).first()
         if run is None or not conversation.request_stop(session=session):
             raise Conflict("Nothing is being answered in this session.")
-        runs.stop(run.message_id)
+        worker.stop(run.message_id)
         return Response(status=HTTPStatus.ACCEPTED)
 
     @operation(
@@ -266,14 +266,14 @@ class MessageViewSet(Streaming):
             exchange = verb(
                 user=self.user,
                 session=self.kwargs["session"],
-                worker=lambda: runs.current().id,
+                worker=lambda: worker.current().id,
                 idempotency_key=self.idempotency_key,
                 **said,
             )
         except (Session.DoesNotExist, Message.DoesNotExist):
             raise NotFound from None
         if exchange.call:
-            runs.current().begin(exchange)
+            worker.current().begin(exchange)
         if self.wants_events:
             return stream(exchange.answer, exchange.question)
         renderer = self.request.accepted_renderer
@@ -286,7 +286,7 @@ class MessageViewSet(Streaming):
 
     async def whole(self, answer: Message) -> AsyncIterator[bytes]:
         """The answer once it has ended."""
-        feed = runs.current().feed(answer)
+        feed = worker.current().feed(answer)
         with Reader(feed) as reader:
             while not feed.ended:
                 await reader.woken()
@@ -322,7 +322,7 @@ def took(calls: QuerySet[Any]) -> dict[str, Any]:
 
 
 def stream(answer: Message, question: Message | None, place: int = -1) -> EventStream:
-    return EventStream(follow(lambda: runs.current().feed(answer), question, place))
+    return EventStream(follow(lambda: worker.current().feed(answer), question, place))
 
 
 def followed(session: Session, request: Any) -> tuple[Message | None, int]:

@@ -20,7 +20,7 @@ from aistudio.errors import Conflict, InvalidParameter, Unavailable, error_objec
 from aistudio.pages import page
 from aistudio.renderers import FlatRenderer
 from aistudio.streams import EventStream
-from chats import conversation, runs
+from chats import conversation, worker
 from chats.conversation_views import followed
 from chats.models import Chat, Message, Run, Session
 from chats.serializers import LONGEST_QUESTION, MessageSerializer, SessionSerializer
@@ -96,14 +96,14 @@ def events(request: HttpRequest, uuid: UUID) -> HttpResponseBase:
     """The newest answer as it grows, in blocks of HTML; where to read on is named as in the API's events."""
     try:
         answer, place = followed(own(request, uuid), request)
-        runs.current()
+        worker.current()
     except InvalidParameter as error:
         return HttpResponse(str(error), status=HTTPStatus.BAD_REQUEST, content_type="text/plain")
     except Unavailable as error:
         return HttpResponse(str(error), status=HTTPStatus.SERVICE_UNAVAILABLE, content_type="text/plain")
     if answer is None:
         return HttpResponse(status=HTTPStatus.NO_CONTENT)
-    return EventStream(follow_blocks(lambda: runs.current().feed(answer), place))
+    return EventStream(follow_blocks(lambda: worker.current().feed(answer), place))
 
 
 @require_POST

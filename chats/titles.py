@@ -17,7 +17,8 @@ from aistudio.rows import insert, update, writing
 from chats import prompts
 from chats.conversation import Exchange, title_of
 from chats.models import USAGE, Message, Session, Title
-from llms.vendors.base import Call, Finish, Reasoning, Text, Turn, Usage, VendorError
+from llms.vendors.base import Call, Finish, Reasoning, Text, Turn, Usage
+from llms.vendors.errors import VendorError
 from llms.vendors.registry import adapter
 
 log = logging.getLogger(__name__)

@@ -28,7 +28,7 @@ from aistudio.secrets import Ciphertext, UnreadableSecret
 from llms.checks import MOST_TOKENS, SECONDS, Check, check
 from llms.models import LLM, LLMSettings
 from llms.offers import models_of_each
-from llms.vendors.base import VendorError
+from llms.vendors.errors import VendorError
 
 KEY_MAX_LENGTH = 1_000
 MARKS = {True: "✓", False: "✗", None: "–"}  # noqa: RUF001

@@ -19,7 +19,8 @@ from llms.calls import options_of
 from llms.models import LLM, LLMSettings
 from llms.offers import UNREADABLE_KEY
 from llms.talking import talk
-from llms.vendors.base import WEB_PAGE, Call, Finish, Reasoning, Text, Turn, Usage, VendorError
+from llms.vendors.base import Call, Finish, Reasoning, Text, Turn, Usage
+from llms.vendors.errors import WEB_PAGE, VendorError
 from llms.vendors.registry import adapter
 
 if TYPE_CHECKING:

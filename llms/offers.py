@@ -9,7 +9,7 @@ from django.core.cache import cache
 from aistudio.secrets import UnreadableSecret
 from llms.models import LLM
 from llms.talking import talk
-from llms.vendors.base import VendorError
+from llms.vendors.errors import VendorError
 from llms.vendors.registry import adapter
 
 if TYPE_CHECKING:

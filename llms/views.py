@@ -20,7 +20,7 @@ from llms.serializers import (
     ModelSerializer,
     VendorSerializer,
 )
-from llms.vendors.base import VendorError
+from llms.vendors.errors import VendorError
 from llms.vendors.registry import VENDORS, Vendor
 
 LONGEST_NAME = LLMSettings._meta.get_field("model_name").max_length or 0

@@ -4,7 +4,8 @@ import re
 from typing import Any
 from urllib.parse import quote
 
-from llms.vendors.base import Call, Usage, Vendor, VendorError
+from llms.vendors.base import Call, Usage, Vendor
+from llms.vendors.errors import VendorError
 from llms.vendors.http import OWN_WORDS
 from llms.vendors.wire import Adapter, Page, Parser, Request, alternating, count, settings
 

@@ -18,7 +18,7 @@ import orjson
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL  # what aiohttp reads URLs with: no other reading than the one that is connected to
 
-from llms.vendors.base import WEB_PAGE, VendorError
+from llms.vendors.errors import WEB_PAGE, VendorError
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Refusal = Callable[[Address], str | None]

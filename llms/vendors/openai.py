@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from llms.vendors.base import Call, Usage, Vendor, VendorError
+from llms.vendors.base import Call, Usage, Vendor
+from llms.vendors.errors import VendorError
 from llms.vendors.http import Client
 from llms.vendors.wire import Adapter, Page, Parser, Request, count, settings
 

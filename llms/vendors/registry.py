@@ -5,6 +5,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
 from llms.vendors import base
+from llms.vendors.errors import VendorError
 
 if TYPE_CHECKING:
     from llms.vendors.http import Client, Refusal
@@ -30,7 +31,7 @@ class Vendor(NamedTuple):
 def adapter(vendor: str) -> base.Vendor:
     """What speaks to this vendor; raises VendorError for one to which AI Studio cannot speak yet."""
     if vendor not in ADAPTERS:
-        raise base.VendorError("unsupported", f"AI Studio cannot speak to {VENDORS.get(vendor, vendor)} yet.")
+        raise VendorError("unsupported", f"AI Studio cannot speak to {VENDORS.get(vendor, vendor)} yet.")
     return import_module(ADAPTERS[vendor]).ADAPTER
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from llms.vendors.base import VendorError
+from llms.vendors.errors import VendorError
 
 LONGEST = 2**20  # bytes of a line, and of the data of an event
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"

@@ -7,7 +7,8 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 import orjson
 
-from llms.vendors.base import Call, Finish, Ignored, Reasoning, Text, ToolCall, Turn, Usage, Value, VendorError
+from llms.vendors.base import Call, Finish, Ignored, Reasoning, Text, ToolCall, Turn, Usage, Value
+from llms.vendors.errors import VendorError
 from llms.vendors.http import Client, failure, message_in, shown
 from llms.vendors.sse import Events
 

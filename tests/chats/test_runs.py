@@ -11,8 +11,9 @@ import pytest
 from chats.conversation import Exchange
 from chats.events import ANSWER, follow
 from chats.models import Message, Session
-from chats.runs import Mirror, Run, Worker
+from chats.runs import Mirror, Run
 from chats.shown import follow_blocks
+from chats.worker import Worker
 from llms.vendors.base import Call, Turn
 
 
@@ -58,7 +59,7 @@ FOLLOWED = {
 def test_a_silent_stream_shows_signs_of_life(
     monkeypatch: pytest.MonkeyPatch, followed: Callable[..., Any], expected: list[bytes]
 ) -> None:
-    monkeypatch.setattr("chats.runs.SIGN_OF_LIFE", 0)
+    monkeypatch.setattr("chats.worker.SIGN_OF_LIFE", 0)
     answer = Message(pk=2, session=Session(), sequence=2, role="assistant", status="streaming")
 
     async def read() -> list[bytes]:

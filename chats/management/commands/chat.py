@@ -6,6 +6,7 @@ from django.db import DatabaseError
 
 from aistudio.names import utf_8
 from chats import terminal
+from chats.talk import INTERRUPTED_BY_KEY, refused
 from groups.models import User
 from groups.people import active_administrators
 
@@ -35,9 +36,9 @@ class Command(BaseCommand):
         try:
             terminal.run(user_of(email), chat, resume=resume)
         except KeyboardInterrupt:
-            raise CommandError("Interrupted.", returncode=terminal.INTERRUPTED_BY_KEY) from None
+            raise CommandError("Interrupted.", returncode=INTERRUPTED_BY_KEY) from None
         except DatabaseError as error:
-            raise terminal.refused(terminal.unusable(error)) from None
+            raise refused(terminal.unusable(error)) from None
 
 
 def user_of(email: str | None) -> User:

@@ -8,7 +8,8 @@ from typing import Any
 
 import uvloop
 
-from llms.vendors.base import Call, Text, Turn, Value, VendorError
+from llms.vendors.base import Call, Text, Turn, Value
+from llms.vendors.errors import VendorError
 from llms.vendors.registry import adapter, client
 
 KEY = "sk-canary-0123456789-7777"

@@ -11,7 +11,8 @@ import pytest
 import uvloop
 
 from llms.vendors import http
-from llms.vendors.base import CODES, Finish, Usage, VendorError
+from llms.vendors.base import Finish, Usage
+from llms.vendors.errors import CODES, VendorError
 from llms.vendors.google_ai import GoogleAI
 from llms.vendors.registry import adapter, client
 from tests.llms.vendors.asking import KEY, Asked, ask, call

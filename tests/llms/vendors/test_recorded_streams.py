@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from llms.vendors.anthropic import Anthropic, MessageParser
-from llms.vendors.base import VendorError
+from llms.vendors.errors import VendorError
 from llms.vendors.google_ai import GeminiParser
 from llms.vendors.ollama import ChatParser
 from llms.vendors.openai import CompletionParser

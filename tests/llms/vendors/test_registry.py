@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from llms.vendors.base import VendorError
+from llms.vendors.errors import VendorError
 from llms.vendors.registry import ADAPTERS, VENDORS, adapter
 from tests.live import ROOT
 
