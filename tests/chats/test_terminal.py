@@ -330,6 +330,6 @@ def test_a_long_answer_costs_as_much_as_a_short_one_for_each_word() -> None:
 
 
 def test_what_it_needs_is_loaded_by_nothing_else() -> None:
-    theirs = re.compile(r"rich\.|chats\.(terminal|screen)")
+    theirs = re.compile(r"rich\.|chats\.(terminal|talk|screen)")
     users = {module for module in modules() if any(map(theirs.match, imports(module, tree_of(module))))}
-    assert users == {"chats.management.commands.chat", "chats.terminal", "chats.screen"}
+    assert users == {"chats.management.commands.chat", "chats.terminal", "chats.talk", "chats.screen"}
