@@ -1,8 +1,9 @@
 """`Idempotency-Key`: a POST that is sent again, since its answer was lost, is not done again but answered again.
 
 A key holds for a person, method and path. The first request with it stores a row, committed before anything is done,
-and fills in its answer at the end; that is what the same request gets within KEPT. While it is being answered the row
-is leased: when the process dies in between, the next attempt may run once the lease is over.
+and fills in its answer at the end, in the transaction of what it did; that is what the same request gets within KEPT.
+While it is being answered the row is leased: when the process dies in between, nothing was done, and the next attempt
+may run once the lease is over. If it was only slow, it finds its row taken over, and what it did is undone.
 
 The table is of an app: settings.IDEMPOTENT_REQUEST_MODEL names it, as AUTH_USER_MODEL names that of people.
 """
@@ -29,7 +30,7 @@ from aistudio.operations import Parameter
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"  # a header of an answer that was given before
 LONGEST_KEY = 200  # characters
-LEASE = timedelta(seconds=60)  # longer than any POST takes that is not streamed
+LEASE = timedelta(seconds=30)  # longer than any POST takes that is not streamed
 KEPT = timedelta(hours=24)
 NOT_KEPT = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS)  # these may change
 KEPT_HEADERS = ("Content-Type", "Location", "ETag")
@@ -57,6 +58,13 @@ class StillRunning(Conflict):
     def __init__(self, lease_until: datetime) -> None:
         super().__init__("The first request with this Idempotency-Key is still being answered. Ask again in a moment.")
         self.wait = min(max(1, (lease_until - timezone.now()).total_seconds()), LEASE.total_seconds())
+
+
+class TakenOver(Conflict):
+    """This attempt took longer than its lease, and another has begun."""
+
+    def __init__(self) -> None:
+        super().__init__("This took so long that the same request, sent again, is being answered in its place.")
 
 
 class AnsweredBefore(Exception):
@@ -88,7 +96,10 @@ class Attempt:
         return table().filter(pk=self.row, holder=self.holder)
 
     def settle(self, response: HttpResponse, *, is_secret: bool) -> None:
-        """Keep the answer for who asks again; forget the request where another attempt may fare better."""
+        """Keep the answer for who asks again; forget the request where another attempt may fare better.
+
+        Raises TakenOver where another has its place already.
+        """
         status = response.status_code
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in NOT_KEPT:
             self.give_up()
@@ -97,7 +108,8 @@ class Attempt:
         if not answer["is_secret"]:
             answer["headers"] = {name: response[name] for name in KEPT_HEADERS if name in response}
             answer["content"] = response.content.decode()
-        self.own.update(**answer)
+        if not self.own.update(**answer):
+            raise TakenOver
 
     def give_up(self) -> None:
         """Let the next attempt run at once."""

@@ -30,7 +30,7 @@ class Operation:
     `answers` is a serializer of the answer other than the view's; `streams` says that its answer can be had as events;
     `fails` are statuses beyond those that every operation can have.
     `holds_secret` says that its answer is not kept for who sends an Idempotency-Key again, `repeatable` that it is as
-    well done again.
+    well done again, `waits` that it waits for others, so that no transaction may be open meanwhile.
     """
 
     summary: str
@@ -44,6 +44,7 @@ class Operation:
     fails: tuple[HTTPStatus, ...] = ()
     holds_secret: bool = False
     repeatable: bool = False
+    waits: bool = False
 
 
 STANDARD = {

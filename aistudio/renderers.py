@@ -6,8 +6,8 @@ from typing import Any
 import orjson
 from rest_framework.renderers import BaseRenderer
 
+from aistudio.relations import related
 from aistudio.shapes import Shape
-from aistudio.shapes import related as fetched
 
 OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 API_ROOT = "/api/v1/"
@@ -58,20 +58,23 @@ class FlatRenderer(DialectRenderer):
 def flat(serializer: Any, row: dict[str, Any], instance: Any) -> dict[str, Any]:
     shape: Shape = serializer.shape()
     attributes = {name: row[name] for name in shape.attributes if name in row}
-    for name in (name for name in shape.to_one if name in row):
-        attributes[f"{name}_id"] = int(row[name]["id"]) if row[name] else None
-    for name in (name for name in shape.to_many if name in row):
-        related = serializer.included(name)
-        attributes[name] = [flat_once(related, item) for item in fetched(instance, name)]
+    for name in shape.to_one:
+        if name in row:
+            attributes[f"{name}_id"] = row[name]
+    for name in shape.to_many:
+        if name in row:
+            one = serializer.included(name)
+            attributes[name] = [flat_once(one, item) for item in row[name]]
     return {"type": shape.type, "id": serializer.key(instance), "attributes": attributes}
 
 
 def flat_once(serializer: Any, instance: Any) -> dict[str, Any]:
     """A related resource, which others of the same answer may be related to as well."""
-    made: dict[Any, dict[str, Any]] = serializer.__dict__.setdefault("_flat", {})
-    if instance.pk not in made:
-        made[instance.pk] = flat(serializer, serializer.to_representation(instance), instance)
-    return made[instance.pk]
+    made: dict[int, dict[str, Any]] = serializer.__dict__.setdefault("_flat", {})
+    own = id(instance)  # rows that are attached are one object each, and live as long as the answer is made
+    if own not in made:
+        made[own] = flat(serializer, serializer.to_representation(instance), instance)
+    return made[own]
 
 
 class JSONAPIRenderer(DialectRenderer):
@@ -120,7 +123,9 @@ def resource(serializer: Any, row: dict[str, Any], instance: Any, root: str) -> 
         "id": serializer.key(instance),
         "attributes": {name: row[name] for name in shape.attributes if name in row},
     }
-    relationships: dict[str, Any] = {name: {"data": row[name]} for name in shape.relations if name in row}
+    relationships: dict[str, Any] = {
+        name: {"data": linkage(serializer, name, row[name])} for name in shape.relations if name in row
+    }
     for name in serializer.linked_relations:
         relationships.setdefault(name, {})["links"] = {"self": f"{root}{path}/relationships/{name}"}
     if relationships:
@@ -130,11 +135,19 @@ def resource(serializer: Any, row: dict[str, Any], instance: Any, root: str) -> 
     return document
 
 
+def linkage(serializer: Any, relation: str, value: Any) -> Any:
+    """The identifiers of what a relation leads to."""
+    kind = serializer.included(relation).shape().type
+    if relation in serializer.shape().to_many:
+        return [{"type": kind, "id": str(item.pk)} for item in value]
+    return None if value is None else {"type": kind, "id": str(value)}
+
+
 def collect(serializer: Any, instances: list[Any], relation: str, root: str, included: dict[Any, Any]) -> None:
     """Add to `included`, by type and id, what the relation leads to from these instances."""
-    related, many = serializer.included(relation), relation in serializer.shape().to_many
-    kind = related.shape().type
+    other, many = serializer.included(relation), relation in serializer.shape().to_many
+    kind = other.shape().type
     for instance in instances:
-        for item in fetched(instance, relation) if many else [getattr(instance, relation)]:
+        for item in related(instance, relation) if many else [getattr(instance, relation)]:
             if item is not None and (kind, item.pk) not in included:
-                included[kind, item.pk] = resource(related, related.to_representation(item), item, root)
+                included[kind, item.pk] = resource(other, other.to_representation(item), item, root)

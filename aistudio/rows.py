@@ -6,7 +6,7 @@ To compose it takes the ORM several times as long as the database needs to run i
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cache, cached_property
-from threading import Lock
+from threading import RLock
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from django.db import DEFAULT_DB_ALIAS, connection, connections, models, transac
 Model = TypeVar("Model", bound=models.Model)
 
 
-_one_writer = Lock()
+_one_writer = RLock()
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def writing() -> Iterator[None]:
 
 
 class Lookup(Generic[Model]):
-    """Finds the row of a queryset that `compose` makes of keys: integers and uuids.
+    """Finds the rows of a queryset that `compose` makes of keys: integers and uuids.
 
     It must be the same queryset for all keys, but for their values.
     """
@@ -40,28 +40,34 @@ class Lookup(Generic[Model]):
 
     @cached_property
     def composed(self) -> tuple[type[Model], str, list[int], list[str], Any]:
-        """The model, the statement, which key each parameter is; of what is selected the names and converters."""
-        queryset = self.compose(*self.stand_ins).order_by()
+        """The model, the statement, which key each parameter is; of the model's columns the names and converters."""
+        queryset = self.compose(*self.stand_ins)
         compiler = queryset.query.get_compiler(connection=connection)
         statement, parameters = compiler.as_sql()
         known = [adapted(key) for key in self.stand_ins]
-        columns = [expression for expression, *_ in compiler.select]
+        columns = [expression for expression, *_ in compiler.select][: len(queryset.model._meta.concrete_fields)]
         names, converters = [column.target.attname for column in columns], compiler.get_converters(columns)
         return queryset.model, statement, [known.index(parameter) for parameter in parameters], names, converters
 
-    def first(self, *keys: int | UUID) -> Model | None:
-        model, statement, places, names, converters = self.composed
-        own = own_connection()
-        with own.cursor() as cursor:
+    def rows(self, *keys: int | UUID) -> list[Any]:
+        """The values of each row as the database has them: the model's columns, then what was annotated."""
+        _, statement, places, *_ = self.composed
+        with own_connection().cursor() as cursor:
             cursor.execute(statement, [adapted(keys[place]) for place in places])
-            row = cursor.fetchone()
-        if row is None:
-            return None
-        values = list(row)
+            return cursor.fetchall()
+
+    def made(self, row: Sequence[Any]) -> Model:
+        """The instance of a row."""
+        model, _, _, names, converters = self.composed
+        own = own_connection()
+        values = list(row[: len(names)])
         for place, (convert, expression) in converters.items():
             for converter in convert:
                 values[place] = converter(values[place], expression, own)
         return model.from_db(own.alias, names, values)
+
+    def first(self, *keys: int | UUID) -> Model | None:
+        return next(map(self.made, self.rows(*keys)), None)
 
 
 def own_connection() -> Any:

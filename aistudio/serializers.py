@@ -20,8 +20,9 @@ from rest_framework_json_api.serializers import IncludedResourcesValidationMixin
 from aistudio.errors import Conflict
 from aistudio.names import UniqueFolded, taken_message
 from aistudio.parsers import LARGEST_INTEGER, Identifier
+from aistudio.relations import found, related
 from aistudio.renderers import OPTIONS
-from aistudio.shapes import Shape, related
+from aistudio.shapes import Shape
 
 MAX_RELATED = 1000  # resources that one relation may name in a request
 
@@ -125,15 +126,6 @@ class RelationField(ResourceRelatedField):
         kwargs.pop("allow_empty", None)
         return ToMany(child_relation=cls(*args, **kwargs), **options)
 
-    def get_queryset(self) -> Any:
-        return super().get_queryset().visible_to(self.context["request"].user)
-
-    def use_pk_only_optimization(self) -> bool:
-        return True
-
-    def to_representation(self, value: Any) -> dict[str, str]:
-        return {"type": resource_type(self), "id": str(value.pk)}
-
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, list):
             raise ValidationError("This must be one resource, not a list.", "invalid")
@@ -148,13 +140,14 @@ class RelationField(ResourceRelatedField):
                 keys[self.key_of(reference)] = None
             except ValidationError as error:
                 errors += error.detail
-        found = self.get_queryset().in_bulk([key for key in keys if 0 < key <= LARGEST_INTEGER])
-        noun = self.get_queryset().model._meta.verbose_name
-        missing = [key for key in keys if key not in found]
+        model = self.get_queryset().model
+        there = found(model, [key for key in keys if 0 < key <= LARGEST_INTEGER], self.context["request"].user)
+        noun = model._meta.verbose_name
+        missing = [key for key in keys if key not in there]
         errors += [ErrorDetail(f"There is no {noun} with the id {key}.", "does_not_exist") for key in missing]
         if errors:
             raise ValidationError(errors)
-        return [found[key] for key in keys]
+        return [there[key] for key in keys]
 
     def key_of(self, reference: Any) -> int:
         if isinstance(reference, Identifier):
@@ -245,7 +238,7 @@ class PlainSerializer(drf.Serializer):
         return set() if getattr(user, "is_admin", False) else set(getattr(self.Meta, "administrators_read", ()))
 
     def to_representation(self, instance: Any) -> dict[str, Any]:
-        """The values by field: attributes ready for JSON, relations as identifiers."""
+        """The values by field: of attributes ready for JSON, of relations the key, or the instances."""
         return {name: read(instance) for name, read in self.readers}
 
     @cached_property
@@ -284,7 +277,7 @@ class PlainSerializer(drf.Serializer):
 
     def is_as_shown(self, name: str, value: Any) -> bool:
         """Whether a client sends back what it was shown: many send a resource whole to change a part of it."""
-        read = dict(self.readers).get(name) if self.instance else None
+        read = dict(self.readers).get(name) if self.instance and name in self.shape().attributes else None
         return read is not None and orjson.loads(orjson.dumps(read(self.instance), option=OPTIONS)) == value
 
 
@@ -348,20 +341,10 @@ def readers_of(serializer_class: Any) -> tuple[tuple[str, Any], ...]:
 
 def reader(field: Any) -> Any:
     source: str = field.source
-    relation: Any = getattr(field, "child_relation", field)
     if isinstance(field, ToMany):
-        kind = resource_type(relation)
-        return lambda instance: [{"type": kind, "id": str(item.pk)} for item in related(instance, source)]
+        return lambda instance: related(instance, source)
     if isinstance(field, RelationField):
-        return to_one_reader(resource_type(relation), attrgetter(f"{source}_id"))
+        return attrgetter(f"{source}_id")
     if isinstance(field, READ_AS_THEY_ARE) and type(field).get_attribute is drf.Field.get_attribute:
         return attrgetter(source)
     return lambda instance: field.to_representation(field.get_attribute(instance))
-
-
-def to_one_reader(kind: str, key_of: Any) -> Any:
-    def read(instance: Any) -> dict[str, str] | None:
-        key = key_of(instance)
-        return None if key is None else {"type": kind, "id": str(key)}
-
-    return read

@@ -26,7 +26,7 @@ from aistudio.watch import SeenRequest, current_request, valid_id, watchers
 from chats import worker
 from groups import token_use
 from groups.models import User
-from groups.people import first_run_code
+from groups.people import first_run_code, forget_attempts
 
 log = logging.getLogger(__name__)
 access_log = logging.getLogger("aistudio.access")
@@ -186,7 +186,7 @@ async def write_token_use() -> None:
     while True:
         await asyncio.sleep(TOKEN_USE_INTERVAL)
         await store_token_use()
-        await forget_old_requests()
+        await forget_old()
 
 
 async def store_token_use() -> None:
@@ -196,11 +196,12 @@ async def store_token_use() -> None:
         log.warning("When tokens were last used is not stored now, but the next time: %s", error)
 
 
-async def forget_old_requests() -> None:
+async def forget_old() -> None:
     try:
         await in_database(idempotency.forget_old)
+        await in_database(forget_attempts)
     except DatabaseError as error:
-        log.warning("Old requests with an Idempotency-Key are not forgotten now, but the next time: %s", error)
+        log.warning("Old requests and attempts to sign in are not forgotten now, but the next time: %s", error)
 
 
 async def in_database(work: Callable[[], None]) -> None:

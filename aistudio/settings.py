@@ -130,7 +130,7 @@ except UnicodeDecodeError:
 except EnvError as error:
     raise SystemExit(f"AI Studio cannot start: {one_line(error)} See docs/settings.md.") from None
 
-# of this process: it counts wrong tokens and passwords, so that it must not forget the one for the many
+# of this process: it counts wrong tokens, so that it must not forget the one for the many
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 100_000}}}
 
 INSTALLED_APPS = [

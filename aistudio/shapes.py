@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from inflection import singularize
 
@@ -37,14 +36,3 @@ class Shape:
     @cached_property
     def relations_by_any_name(self) -> set[str]:
         return {name for name, field in self.flat_names.items() if field in self.relations} | set(self.relations)
-
-
-def related(instance: Any, name: str) -> Any:
-    """What a relation to many leads to: as it was fetched for all rows at once, else from the database."""
-    fetched = instance.__dict__.get(shown(name))
-    return getattr(instance, name).all() if fetched is None else fetched
-
-
-def shown(name: str) -> str:
-    """The attribute that keeps what a relation to many leads to, as far as the caller may see it."""
-    return f"_shown_{name}"

@@ -1,12 +1,13 @@
 """The base of every resource's view: which parameters it takes, what may be included, how it is stored."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from http import HTTPStatus
 from typing import Any, ClassVar
 
 from django.db import IntegrityError, transaction
-from django.db.models import Prefetch, ProtectedError, Q, QuerySet, prefetch_related_objects
+from django.db.models import ProtectedError, Q, QuerySet
 from django.http import HttpResponse, HttpResponseNotModified
 from django.utils.cache import patch_vary_headers
 from django.utils.http import parse_etags
@@ -22,7 +23,9 @@ from aistudio.errors import Conflict, InvalidParameter, PreconditionFailed
 from aistudio.filters import LONGEST_SEARCH, SortBackend
 from aistudio.names import fold
 from aistudio.operations import STANDARD, Operation
+from aistudio.relations import attach
 from aistudio.renderers import API_ROOT
+from aistudio.rows import writing
 
 COLLISION = "Someone else changed the same at this moment. Nothing was stored; try again."
 CHANGES = {"POST": "add", "PATCH": "set", "DELETE": "remove"}
@@ -50,17 +53,26 @@ class ResourceView(GenericViewSet):
     # what is asked
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
-        """Answer, and keep the answer to what came with an Idempotency-Key."""
+        """Answer, and keep the answer to what came with an Idempotency-Key, in one transaction with what it did."""
         try:
-            response: Any = super().dispatch(request, *args, **kwargs)
-            if self.attempt:
-                if isinstance(response, Response):
-                    response.render()
-                self.attempt.settle(response, is_secret=self.operation.holds_secret)
-        except BaseException:
-            if self.attempt:
-                self.attempt.give_up()
-            raise
+            with ExitStack() as self.until_kept:
+                response = self.rendered(super().dispatch(request, *args, **kwargs))
+                if self.attempt:
+                    self.attempt.settle(response, is_secret=self.operation.holds_secret)
+        except BaseException as error:
+            if self.attempt is None:
+                raise
+            self.attempt.give_up()
+            # PostgreSQL says only at the end that a row was deleted which another was to refer to
+            conflict = Conflict(COLLISION) if isinstance(error, IntegrityError) else error
+            if not isinstance(conflict, Conflict):
+                raise
+            response = self.rendered(self.finalize_response(self.request, self.handle_exception(conflict)))
+        return response
+
+    def rendered(self, response: Any) -> Any:
+        if self.attempt and isinstance(response, Response):
+            response.render()
         return response
 
     def handle_exception(self, exc: Exception) -> Any:
@@ -79,6 +91,8 @@ class ResourceView(GenericViewSet):
             return
         if not (self.operation.streams or self.operation.repeatable):
             self.attempt = idempotency.begin(self.request._request, user=self.user, key=key)
+            if not self.operation.waits:
+                self.until_kept.enter_context(writing())
 
     @property
     def has_operation(self) -> bool:
@@ -177,15 +191,24 @@ class ResourceView(GenericViewSet):
     # what is there
 
     def get_queryset(self) -> QuerySet[Any]:
-        """What the caller may see, with what its representation shows."""
+        """What the caller may see, with the single resources that are to be included."""
         serializer: Any = self.get_serializer_class()
         to_one = [name for name in self.include if name in serializer.shape().to_one]
-        queryset = self.queryset.visible_to(self.user).prefetch_related(*self.prefetches())
+        queryset = self.queryset.visible_to(self.user)
         return queryset.select_related(*to_one) if to_one else queryset  # without names it would follow all
 
-    def prefetches(self) -> list[Prefetch]:
-        """The relations to many that the representation shows, as far as the caller may see them."""
-        return []
+    def attach_shown(self, serializer: Any, rows: Any, include: Sequence[str]) -> None:
+        """Give these rows what their representation shows of relations to many, and so on for what it includes."""
+        shape = serializer.shape()
+        for name in shape.to_many:
+            if name not in shape.on_request or name in include:
+                others = attach(rows, name, self.user)
+                if name in include:
+                    self.attach_shown(serializer.included_serializers[name], others, ())
+        for name in shape.to_one:
+            if name in include:
+                others = [other for row in rows if (other := getattr(row, name))]
+                self.attach_shown(serializer.included_serializers[name], others, ())
 
     def get_object(self) -> Any:
         """The resource of the path: filters are for lists, and here those of another resource's."""
@@ -198,8 +221,9 @@ class ResourceView(GenericViewSet):
         return get_object_or_404(queryset, **{self.key: self.kwargs["pk"]})
 
     def answer_list(self, queryset: QuerySet[Any]) -> Response:
-        page = self.paginate_queryset(self.filter_queryset(queryset))
-        serializer_class = self.operation.answers or self.get_serializer_class()
+        page: Any = self.paginate_queryset(self.filter_queryset(queryset))
+        serializer_class: Any = self.operation.answers or self.get_serializer_class()
+        self.attach_shown(serializer_class, page, self.include)
         return self.get_paginated_response(
             serializer_class(page, many=True, context=self.get_serializer_context()).data
         )
@@ -213,7 +237,8 @@ class ResourceView(GenericViewSet):
 
     def answer_one(self, instance: Any, status: int = HTTPStatus.OK) -> Response:
         """The resource, with its ETag where the request has no query."""
-        serializer_class = self.operation.answers or self.get_serializer_class()
+        serializer_class: Any = self.operation.answers or self.get_serializer_class()
+        self.attach_shown(serializer_class, [instance], self.include)
         response = Response(serializer_class(instance, context=self.get_serializer_context()).data, status=status)
         if not self.request.query_params and self.operation.answers is None:
             response.add_post_render_callback(self.tag)
@@ -279,7 +304,8 @@ class ResourceView(GenericViewSet):
         if wanted is None or wanted.strip() == "*":
             return
         self.without_query = True
-        serializer = self.get_serializer(instance)
+        serializer: Any = self.get_serializer(instance)
+        self.attach_shown(serializer, [instance], ())
         current = self.request.accepted_renderer.render(serializer.data, renderer_context=self.get_renderer_context())
         self.without_query = False
         if etag(current) not in parse_etags(wanted):
@@ -331,11 +357,6 @@ class ResourceViewSet(ResourceView):
         """Save what was validated, inside the transaction."""
         if serializer.instance is None or serializer.validated_data:  # to change nothing is no change
             self.save(serializer)
-        prefetches = self.prefetches()
-        for prefetch in prefetches:
-            if prefetch.prefetch_through in serializer.validated_data:
-                serializer.instance.__dict__.pop(prefetch.to_attr, None)  # as it was before
-        prefetch_related_objects([serializer.instance], *prefetches)
 
     def save(self, serializer: Any) -> None:
         serializer.save()

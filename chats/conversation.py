@@ -122,16 +122,16 @@ def locked(user: User, session: UUID) -> Session:
 
 
 def visible_session(owner: int, key: UUID, is_admin: bool) -> QuerySet[Session]:
-    sessions = Session.objects.visible_to(User(pk=owner, is_admin=is_admin)).filter(uuid=key)
+    sessions = Session.objects.visible_to(User(pk=owner, is_admin=is_admin)).filter(uuid=key).order_by()
     return sessions.select_for_update(of=("self",))
 
 
 SESSIONS = {
     is_admin: Lookup(int, UUID, compose=partial(visible_session, is_admin=is_admin)) for is_admin in (False, True)
 }
-CHATS = Lookup(int, compose=lambda key: Chat.objects.filter(pk=key))
-LLMS = Lookup(int, compose=lambda key: LLM.objects.filter(pk=key))
-SETTINGS = Lookup(int, compose=lambda key: LLMSettings.objects.filter(pk=key))
+CHATS = Lookup(int, compose=lambda key: Chat.objects.filter(pk=key).order_by())
+LLMS = Lookup(int, compose=lambda key: LLM.objects.filter(pk=key).order_by())
+SETTINGS = Lookup(int, compose=lambda key: LLMSettings.objects.filter(pk=key).order_by())
 
 
 def asked_before(session: Session, question: Message, key: str | None) -> Exchange | None:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 from uuid import UUID
 
-from django.db.models import Count, Prefetch, Q, QuerySet, Sum
+from django.db.models import Count, Q, QuerySet, Sum
 from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django_filters import rest_framework as filters
@@ -22,7 +22,6 @@ from aistudio.errors import Conflict, InvalidParameter
 from aistudio.filters import BooleanFilter, IdFilter
 from aistudio.operations import INTEGER_64, Parameter, described, operation
 from aistudio.renderers import API_ROOT, FlatRenderer
-from aistudio.shapes import shown
 from aistudio.streams import MEDIA_TYPE, EventStream
 from aistudio.views import ResourceView, ResourceViewSet
 from chats import conversation, worker
@@ -38,7 +37,6 @@ from chats.serializers import (
     SessionSerializer,
     SessionUsageSerializer,
 )
-from groups.models import Group
 from groups.permissions import SignedIn
 
 EVENT_ID = {"type": "string", "pattern": "^[0-9]{1,19}$"}
@@ -111,10 +109,6 @@ class SessionViewSet(Streaming, ResourceViewSet):
 
     def get_queryset(self) -> QuerySet[Session]:
         return super().get_queryset().select_related("chat")
-
-    def prefetches(self) -> list[Prefetch]:
-        groups = Group.objects.visible_to(self.user)
-        return [Prefetch("chat__groups", groups, to_attr=shown("groups"))] if "chat" in self.include else []
 
     def search_elsewhere(self, word: str) -> Q:
         return said(word)

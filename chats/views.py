@@ -1,13 +1,12 @@
 from typing import Any, ClassVar
 
-from django.db.models import Prefetch, QuerySet
+from django.db.models import QuerySet
 from django_filters import rest_framework as filters
 from rest_framework.response import Response
 
 from aistudio.errors import InvalidParameter
 from aistudio.filters import IdFilter, NameFilter
 from aistudio.operations import INTEGER_64, Parameter, operation, relationship
-from aistudio.shapes import shown
 from aistudio.views import ResourceViewSet
 from chats.access import explain
 from chats.models import Chat
@@ -38,9 +37,6 @@ class ChatViewSet(ResourceViewSet):
     }
 
     groups_relationship = relationship("groups")
-
-    def prefetches(self) -> list[Prefetch]:
-        return [Prefetch("groups", Group.objects.visible_to(self.user), to_attr=shown("groups"))]
 
     @operation(
         "List the chats of a group",

@@ -305,3 +305,17 @@ class IdempotentRequest(models.Model):
 
     def __str__(self) -> str:
         return f"{self.method} {self.path} {self.key}"
+
+
+class Attempts(models.Model):
+    """How often someone tried to sign in to an account from an address, until when it counts."""
+
+    counter = models.CharField(max_length=200, primary_key=True, help_text="A digest of the e-mail, and the address.")
+    count = models.PositiveIntegerField()
+    ends_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        verbose_name_plural = "attempts"
+
+    def __str__(self) -> str:
+        return f"{self.count} until {self.ends_at}"

@@ -2,27 +2,28 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from textwrap import wrap
 from typing import Any
 
 from django.contrib.auth import authenticate
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
-from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.dispatch import receiver
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from aistudio import audit
 from aistudio.names import fold
-from groups.models import ApiToken, AuditEvent, User, digest
+from groups.models import ApiToken, Attempts, AuditEvent, User, digest
 
 API_KEY_NAME = "api-key"
 FAILED_SIGN_INS = 10  # of one account from one address
-SIGN_IN_WINDOW = 15 * 60  # seconds
+SIGN_IN_WINDOW = timedelta(minutes=15)
 CODE_LENGTH = 20  # hexadecimal digits: 80 bits, which nobody guesses
 
 
@@ -91,16 +92,42 @@ def roll_api_key(*, user: User) -> str:
 
 def sign_in(*, request: HttpRequest, email: str, password: str) -> User | None:
     """The user with this password, None when it is wrong; raises TooManyAttempts without looking at it."""
-    counter = f"sign-ins:{digest(fold(email))}:{request.META.get('REMOTE_ADDR')}"
+    counter = f"{digest(fold(email))}:{request.META.get('REMOTE_ADDR')}"
     # counted before it is known to fail: many at once would otherwise all pass
-    if count(counter, SIGN_IN_WINDOW) > FAILED_SIGN_INS:
+    if count_attempt(counter, SIGN_IN_WINDOW) > FAILED_SIGN_INS:
         refused(email, "too many wrong passwords")
         raise TooManyAttempts("Too many wrong passwords. Wait a quarter of an hour, then try again.")
     user = authenticate(request, username=email, password=password)
     if isinstance(user, User):
-        cache.delete(counter)
+        Attempts.objects.filter(counter=counter).delete()
         return user
     return None
+
+
+def count_attempt(counter: str, window: timedelta) -> int:
+    """Count one more; returns how many there were within the window of the first, at all workers together."""
+    now = timezone.now()
+    adapt = connection.ops.adapt_datetimefield_value
+    with connection.cursor() as cursor:
+        cursor.execute(ONE_MORE, {"counter": counter, "now": adapt(now), "ends_at": adapt(now + window)})
+        return int(cursor.fetchone()[0])
+
+
+# by hand, for of many at once each must see another number
+ONE_MORE = """
+    INSERT INTO groups_attempts AS known (counter, count, ends_at) VALUES (%(counter)s, 1, %(ends_at)s)
+    ON CONFLICT (counter) DO UPDATE SET
+        count = CASE WHEN known.ends_at > %(now)s THEN known.count + 1 ELSE 1 END,
+        ends_at = CASE WHEN known.ends_at > %(now)s THEN known.ends_at ELSE excluded.ends_at END
+    RETURNING count
+"""
+
+
+def forget_attempts() -> None:
+    """Delete counts that are over; nothing is written where nothing is."""
+    over = Attempts.objects.filter(ends_at__lt=timezone.now())
+    if over.exists():
+        over.delete()
 
 
 def refused(email: str, reason: str) -> None:
@@ -147,12 +174,3 @@ def record_sign_out(user: User | None, **rest: Any) -> None:
 def record_of_own(action: str, user: User) -> None:
     who = {"actor_id": user.pk, "actor_name": str(user)}
     audit.record(action, User.audited_as, object_id=user.pk, object_name=str(user), origin=who)
-
-
-def count(counter: str, seconds: int) -> int:
-    """Count one more; returns how many there were within so many seconds of the first."""
-    cache.add(counter, 0, seconds)
-    try:
-        return cache.incr(counter)
-    except ValueError:  # it expired in between
-        return 1

@@ -100,6 +100,7 @@ class LLMViewSet(ResourceViewSet):
         method="post",
         answers=CheckSerializer,
         parameters=(MODEL, SETTINGS),
+        waits=True,
     )
     def check(self, request: Any, pk: int) -> Response:
         llm, model = self.get_object(), request.query_params.get("model", "").strip()

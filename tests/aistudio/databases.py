@@ -22,7 +22,7 @@ from aistudio.secrets import encrypt
 from aistudio.settings import database
 from aistudio.tables import Row, tables
 from chats.models import Chat, Message, Piece, Run, Session, Title
-from groups.models import ApiToken, Group, IdempotentRequest, User
+from groups.models import ApiToken, Attempts, Group, IdempotentRequest, User
 from llms.models import LLM, LLMSettings
 from tests.live import ROOT, environment
 from tests.talking import NUMBER, new_database
@@ -113,6 +113,7 @@ def add_rows(using: str) -> None:
     IdempotentRequest.objects.using(using).create(
         user=user, method="POST", path="/", key="k", holder=session.uuid, lease_until=timezone.now()
     )
+    Attempts.objects.using(using).create(counter="c", count=1, ends_at=timezone.now())
     SignIn.objects.using(using).create(session_key="k", session_data="d", expire_date=timezone.now())
 
 

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.utils import timezone
@@ -113,6 +114,40 @@ def test_when_its_process_died_the_next_may_run_after_the_lease(alice: Person, b
     assert post(alice, "/groups", group("Pilots"))[REPLAYED] == "true"
     idempotency.Attempt(begun.pk, begun.holder).give_up()  # the dead one says something after all
     assert post(alice, "/groups", group("Pilots"))[REPLAYED] == "true"
+
+
+def test_what_a_process_did_that_dies_before_the_answer_is_kept_is_undone(alice: Person, monkeypatch: Any) -> None:
+    class Killed(BaseException):
+        pass
+
+    def die(*_: Any, **__: Any) -> None:
+        raise Killed
+
+    monkeypatch.setattr(idempotency.Attempt, "settle", die)
+    monkeypatch.setattr(idempotency.Attempt, "give_up", lambda attempt: None)
+    with pytest.raises(Killed):
+        post(alice, "/groups", group("Pilots"))
+    monkeypatch.undo()
+    assert not Group.objects.filter(name="Pilots").exists()
+    assert not AuditEvent.objects.filter(object_type="groups").exists()
+    assert post(alice, "/groups", group("Pilots")).status_code == 409
+    IdempotentRequest.objects.update(lease_until=timezone.now())
+    assert [post(alice, "/groups", group("Pilots")).status_code for _ in range(2)] == [201, 201]
+    assert Group.objects.filter(name="Pilots").count() == 1
+
+
+def test_one_that_was_slower_than_its_lease_is_undone(alice: Person, monkeypatch: Any) -> None:
+    save = Group.save
+
+    def slowly(self: Group, **options: Any) -> None:
+        save(self, **options)
+        IdempotentRequest.objects.update(holder=uuid4())  # the next attempt has begun
+
+    monkeypatch.setattr(Group, "save", slowly)
+    response = post(alice, "/groups", group("Pilots"))
+    assert (response.status_code, response.json()["errors"][0]["code"]) == (409, "conflict")
+    assert not Group.objects.filter(name="Pilots").exists()
+    assert response["Cache-Control"] == "private, no-cache"
 
 
 def test_a_day_later_the_key_is_new(alice: Person, begun: IdempotentRequest) -> None:

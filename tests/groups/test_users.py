@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 from django.core.cache import cache
 from django.test import Client
+from django.utils import timezone
 
 from groups import people
-from groups.models import ApiToken, Group, User
+from groups.models import ApiToken, Attempts, Group, User
 from tests.people import JSON_API, PASS_PHRASE, Person
 
 PHRASE = "correct horse battery"
@@ -205,13 +206,21 @@ def test_many_wrong_passwords_at_once_are_slowed_too(bob: Person, browser: Brows
     seen: list[int] = []
 
     def fail(*_: Any, **__: Any) -> None:
-        seen.append(cache.get(next(key.split(":", 2)[2] for key in cache._cache)))  # type: ignore[attr-defined]
+        seen.append(Attempts.objects.get().count)
 
     monkeypatch.setattr(people, "authenticate", fail)
     browser.client.get("/api/v1/auth/login")
     for _ in range(2):
         browser.post("/auth/login", credentials("bob@example.com", "wrong"))
     assert seen == [1, 2]
+    Attempts.objects.update(ends_at=timezone.now())
+    browser.post("/auth/login", credentials("bob@example.com", "wrong"))  # in a new window
+    assert seen == [1, 2, 1]
+    people.forget_attempts()
+    assert Attempts.objects.count() == 1
+    Attempts.objects.update(ends_at=timezone.now())
+    people.forget_attempts()
+    assert not Attempts.objects.exists()
 
 
 def test_an_inactive_user_does_not_sign_in(bob: Person, browser: Browser) -> None:
