@@ -310,7 +310,7 @@ class IdempotentRequest(models.Model):
 class Attempts(models.Model):
     """How often someone tried to sign in to an account from an address, until when it counts."""
 
-    counter = models.CharField(max_length=200, primary_key=True, help_text="A digest of the e-mail, and the address.")
+    counter = models.CharField(max_length=200, unique=True, help_text="A digest of the e-mail, and the address.")
     count = models.PositiveIntegerField()
     ends_at = models.DateTimeField(db_index=True)
 
