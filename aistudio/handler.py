@@ -10,10 +10,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
+from contextvars import copy_context
 from time import perf_counter
 from typing import Any
 
-from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.core import signals
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
@@ -43,8 +43,7 @@ class Handler(ASGIHandler):
                 seen.waited = perf_counter() - begun
             worker = self.idle.pop()  # the one that was busy last, whose connection is the likeliest to be open
             try:
-                async with ThreadSensitiveContext(executor=worker):
-                    response = await self.handle(scope, receive, send)
+                response = await self.answer(scope, receive, send, worker)
             finally:
                 self.idle.append(worker)
         if response is not None:
@@ -54,19 +53,21 @@ class Handler(ASGIHandler):
             finally:
                 self.streams -= 1
 
-    async def handle(self, scope: Any, receive: Any, send: Any) -> Any:
-        """Answer in a thread; returns a response that is still to be streamed, without one."""
+    async def answer(self, scope: Any, receive: Any, send: Any, worker: ThreadPoolExecutor) -> Any:
+        """Answer in this thread; returns a response that is still to be streamed, without one."""
         try:
             body = await self.read_body(receive)
         except RequestAborted:
             return None
-        response = await sync_to_async(self.respond)(scope, body)
+        loop = asyncio.get_running_loop()
+        # not `sync_to_async`: nothing here calls back into the loop, and its care for that takes as long as a query
+        response = await loop.run_in_executor(worker, copy_context().run, self.respond, scope, body)
         if response.streaming and response.is_async:
             return response
         with suppress(asyncio.CancelledError):
             await self.send_response(response, send)
         if response.streaming:
-            await sync_to_async(response.close)()
+            await loop.run_in_executor(worker, copy_context().run, response.close)
         return None
 
     def respond(self, scope: Any, body: Any) -> Any:

@@ -32,13 +32,13 @@ def attach(rows: Sequence[Model], name: str, user: Any) -> list[Any]:
     of: dict[Any, list[Any]] = {row.pk: [] for row in rows}
     lookup = by_holder(type(rows[0]), name, user.is_admin, size_for(of))
     made: dict[Any, Any] = {}
-    for *values, holder in lookup.rows(user.pk, *padded(list(of))):
-        key = values[0]
+    for row in lookup.rows(user.pk, *padded(list(of))):
+        key, holder = row[0], row[-1]
         if key not in made:
-            made[key] = lookup.made(values)
+            made[key] = lookup.made(row)
         of[holder].append(made[key])
-    for row in rows:
-        setattr(row, shown(name), of[row.pk])
+    for holder in rows:
+        setattr(holder, shown(name), of[holder.pk])
     return list(made.values())
 
 

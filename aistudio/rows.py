@@ -7,12 +7,20 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cache, cached_property
 from threading import RLock
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connection, connections, models, transaction
+from django.db.models.query import get_related_populators
 
 Model = TypeVar("Model", bound=models.Model)
+Key = int | str | UUID
+
+STAND_INS: dict[Any, Callable[[int], Key]] = {  # for keys, while a statement is composed; each is unlike the others
+    int: lambda place: -place,
+    str: lambda place: f"-{place}",
+    UUID: lambda place: UUID(int=place),
+}
 
 
 _one_writer = RLock()
@@ -28,45 +36,62 @@ def writing() -> Iterator[None]:
         yield
 
 
-class Lookup(Generic[Model]):
-    """Finds the rows of a queryset that `compose` makes of keys: integers and uuids.
+class Composed(NamedTuple):
+    """A statement, which key each of its parameters is, and how instances are made of its rows."""
 
-    It must be the same queryset for all keys, but for their values.
+    model: type[models.Model]
+    statement: str
+    keys: list[int]
+    names: list[str]  # of the model's own columns, which come first
+    converters: list[tuple[int, list[Any], Any]]
+    related: list[Any]  # for each relation that is selected along: what puts it in its place
+
+
+class Lookup(Generic[Model]):
+    """Finds the rows of a queryset that `compose` makes of keys: integers, texts and uuids.
+
+    It must be the same queryset for all keys, but for their values. It may select related rows along.
     """
 
-    def __init__(self, *kinds: type[int] | type[UUID], compose: Callable[..., models.QuerySet[Model]]) -> None:
-        self.stand_ins = [kind(int=place) if kind is UUID else -place for place, kind in enumerate(kinds, 2**40)]
+    def __init__(self, *kinds: type[Key], compose: Callable[..., models.QuerySet[Model]]) -> None:
+        self.stand_ins = [STAND_INS[kind](place) for place, kind in enumerate(kinds, 2**40)]
         self.compose = compose
 
     @cached_property
-    def composed(self) -> tuple[type[Model], str, list[int], list[str], Any]:
-        """The model, the statement, which key each parameter is; of the model's columns the names and converters."""
+    def composed(self) -> Composed:
         queryset = self.compose(*self.stand_ins)
         compiler = queryset.query.get_compiler(connection=connection)
         statement, parameters = compiler.as_sql()
         known = [adapted(key) for key in self.stand_ins]
-        columns = [expression for expression, *_ in compiler.select][: len(queryset.model._meta.concrete_fields)]
-        names, converters = [column.target.attname for column in columns], compiler.get_converters(columns)
-        return queryset.model, statement, [known.index(parameter) for parameter in parameters], names, converters
+        columns = [expression for expression, *_ in compiler.select]
+        return Composed(
+            model=queryset.model,
+            statement=statement,
+            keys=[known.index(parameter) for parameter in parameters],
+            names=[column.target.attname for column in columns[: len(queryset.model._meta.concrete_fields)]],
+            converters=[(place, *found) for place, found in compiler.get_converters(columns).items()],
+            related=get_related_populators(compiler.klass_info, compiler.select, DEFAULT_DB_ALIAS),  # type: ignore[call-arg]
+        )
 
-    def rows(self, *keys: int | UUID) -> list[Any]:
+    def rows(self, *keys: Key) -> list[Any]:
         """The values of each row as the database has them: the model's columns, then what was annotated."""
-        _, statement, places, *_ = self.composed
+        composed = self.composed
         with own_connection().cursor() as cursor:
-            cursor.execute(statement, [adapted(keys[place]) for place in places])
+            cursor.execute(composed.statement, [adapted(keys[place]) for place in composed.keys])
             return cursor.fetchall()
 
     def made(self, row: Sequence[Any]) -> Model:
         """The instance of a row."""
-        model, _, _, names, converters = self.composed
-        own = own_connection()
-        values = list(row[: len(names)])
-        for place, (convert, expression) in converters.items():
+        composed, own, values = self.composed, own_connection(), list(row)
+        for place, convert, expression in composed.converters:
             for converter in convert:
                 values[place] = converter(values[place], expression, own)
-        return model.from_db(own.alias, names, values)
+        instance: Any = composed.model.from_db(own.alias, composed.names, values[: len(composed.names)])
+        for populator in composed.related:
+            populator.populate(values, instance)
+        return instance
 
-    def first(self, *keys: int | UUID) -> Model | None:
+    def first(self, *keys: Key) -> Model | None:
         return next(map(self.made, self.rows(*keys)), None)
 
 
@@ -75,7 +100,7 @@ def own_connection() -> Any:
     return connections[DEFAULT_DB_ALIAS]
 
 
-def adapted(key: int | UUID) -> Any:
+def adapted(key: Key) -> Any:
     return models.UUIDField().get_db_prep_value(key, connection) if isinstance(key, UUID) else key
 
 

@@ -23,7 +23,6 @@ from chats import prompts
 from chats.models import Chat, Message, Piece, Run, Session
 from groups.models import User
 from llms.calls import Uncallable, call_of, model_of
-from llms.models import LLM, LLMSettings
 from llms.vendors.base import Call, Turn
 from llms.windows import window_of
 
@@ -115,9 +114,8 @@ def locked(user: User, session: UUID) -> Session:
     found = SESSIONS[user.is_admin].first(user.pk, session)
     if found is None:
         raise Session.DoesNotExist
-    if found.chat_id and (chat := CHATS.first(found.chat_id)):
-        found.chat = chat
-        chat.llm, chat.llm_settings = LLMS.first(chat.llm_id), SETTINGS.first(chat.llm_settings_id)  # type: ignore
+    if found.chat_id:
+        found.chat = CHATS.first(found.chat_id)
     return found
 
 
@@ -129,9 +127,7 @@ def visible_session(owner: int, key: UUID, is_admin: bool) -> QuerySet[Session]:
 SESSIONS = {
     is_admin: Lookup(int, UUID, compose=partial(visible_session, is_admin=is_admin)) for is_admin in (False, True)
 }
-CHATS = Lookup(int, compose=lambda key: Chat.objects.filter(pk=key).order_by())
-LLMS = Lookup(int, compose=lambda key: LLM.objects.filter(pk=key).order_by())
-SETTINGS = Lookup(int, compose=lambda key: LLMSettings.objects.filter(pk=key).order_by())
+CHATS = Lookup(int, compose=lambda key: Chat.objects.filter(pk=key).select_related("llm", "llm_settings").order_by())
 
 
 def asked_before(session: Session, question: Message, key: str | None) -> Exchange | None:

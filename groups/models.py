@@ -7,12 +7,13 @@ from typing import Any, ClassVar, Self
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.hashers import check_password
-from django.db import connection, models
+from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
 from aistudio.audit import Audited, AuditedManyToManyField, Encoder
 from aistudio.names import FoldedField, UniqueFolded, fold
+from aistudio.rows import Lookup
 
 
 class UserQuerySet(models.QuerySet["User"]):
@@ -127,26 +128,18 @@ class Group(Audited):
         return self.name
 
 
-ACTING_WITH = """
-    SELECT groups_user.*, groups_apitoken.id AS token_id
-    FROM groups_apitoken JOIN groups_user ON groups_user.id = groups_apitoken.user_id
-    WHERE groups_apitoken.digest = %s AND groups_user.is_active AND groups_apitoken.revoked_at IS NULL
-        AND (groups_apitoken.expires_at IS NULL OR groups_apitoken.expires_at > %s)
-"""
-
-
 class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
     def usable(self) -> Self:
         """Neither revoked nor expired, and of an active user."""
         return self.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()), revoked_at=None, user__is_active=True)
 
     def user_of(self, key: str) -> "User | None":
-        """Who may act with this key, with the `token_id` of its token: one query, the same as `usable` says.
-
-        Every request asks it, and to compose it anew with the ORM took thrice the time of running it.
-        """
-        now = connection.ops.adapt_datetimefield_value(timezone.now())
-        return next(iter(User.objects.raw(ACTING_WITH, [digest(key), now])), None)
+        """Who may act with this key, with the `token_id` of its token: one query."""
+        token = BY_DIGEST.first(digest(key))
+        if token is None or not token.is_usable:
+            return None
+        token.user.token_id = token.pk
+        return token.user
 
 
 class ApiToken(Audited):
@@ -191,6 +184,9 @@ class ApiToken(Audited):
     def is_usable(self) -> bool:
         expired = self.expires_at is not None and self.expires_at <= timezone.now()
         return self.revoked_at is None and not expired and self.user.is_active
+
+
+BY_DIGEST = Lookup(str, compose=lambda digest: ApiToken.objects.filter(digest=digest).select_related("user").order_by())
 
 
 def digest(key: str) -> str:
