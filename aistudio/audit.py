@@ -36,7 +36,8 @@ from aistudio.secrets import EncryptedField
 MASK = "********"  # stands for a secret that is there
 LONGEST_VALUE = 10_000  # characters of a text; of a longer one the beginning is recorded
 LONGEST_NAME = 300  # characters
-CREATED, CHANGED, DELETED = "created", "changed", "deleted"
+CREATED, CHANGED, DELETED, RESTORED = "created", "changed", "deleted", "restored"
+DATABASE = "database"  # the object_type of all that there is
 
 Changes = dict[str, dict[str, Any]]
 

@@ -53,6 +53,12 @@ class Metrics(Watcher):
             ("vendor", "status", "code"),
             registry=registry,
         )
+        self.titles = Counter(
+            "aistudio_titles",
+            "Titles that were asked of LLMs, and how that ended.",
+            ("vendor", "code"),
+            registry=registry,
+        )
         self.answer_seconds = Histogram(
             "aistudio_answer_seconds",
             "From a question to the end of its answer.",
@@ -113,8 +119,15 @@ class Metrics(Watcher):
         self.answer_seconds.labels(vendor).observe(answer.latency_ms / 1000)
         if answer.time_to_first_token_ms is not None:
             self.first_tokens.labels(vendor).observe(answer.time_to_first_token_ms / 1000)
-        estimated = "yes" if answer.estimated else "no"
-        counts = {"input": answer.input_tokens, "output": answer.output_tokens, "cached": answer.cached_tokens}
+        self.count_tokens(vendor, answer)
+
+    def title_ended(self, vendor: str, title: Any) -> None:
+        self.titles.labels(vendor, title.error_code).inc()
+        self.count_tokens(vendor, title)
+
+    def count_tokens(self, vendor: str, call: Any) -> None:
+        estimated = "yes" if call.estimated else "no"
+        counts = {"input": call.input_tokens, "output": call.output_tokens, "cached": call.cached_tokens}
         for kind, count in counts.items():
             if count is not None:
                 self.tokens.labels(vendor, kind, estimated).inc(count)

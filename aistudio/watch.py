@@ -58,6 +58,9 @@ class Watcher:
     def call_ended(self, call: SeenCall, answer: Any) -> None:
         """`answer` is the message as it is stored: its status, error_code, tokens and times."""
 
+    def title_ended(self, vendor: str, title: Any) -> None:
+        """A call for a title; `title` has its error_code, tokens and times."""
+
     def stored(self, seconds: float) -> None:
         """So long it took to store what had arrived of answers."""
 

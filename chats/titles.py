@@ -14,6 +14,7 @@ from django.db import DatabaseError
 from django.db.models import Exists, OuterRef
 
 from aistudio.rows import insert, update, writing
+from aistudio.watch import watchers
 from chats import prompts
 from chats.conversation import Exchange, title_of
 from chats.models import USAGE, Message, Session, Title
@@ -125,6 +126,8 @@ async def asked(vendor: str, call: Call, title: Title, http: Any) -> str:
         title.error_code = "unusable"
     if title.error_code:
         log.warning("Session %s got no title from %s: %s", title.session_id, vendor, title.error_code)
+    for watcher in watchers:
+        watcher.title_ended(vendor, title)
     return name
 
 

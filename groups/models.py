@@ -11,6 +11,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from aistudio import audit
 from aistudio.audit import Audited, AuditedManyToManyField, Encoder
 from aistudio.names import FoldedField, UniqueFolded, fold
 from aistudio.rows import Lookup
@@ -219,6 +220,7 @@ class AuditEvent(models.Model):
         SIGNED_OUT = "signed_out"
         SIGN_IN_REFUSED = "sign_in_refused"
         PRUNED = "pruned"
+        RESTORED = audit.RESTORED
 
     class Door(models.TextChoices):
         API = "api"
@@ -271,7 +273,7 @@ class AuditEvent(models.Model):
     @classmethod
     def object_types(cls) -> list[str]:
         """The types of what there can be records of."""
-        return sorted([cls.PRUNED_TYPE, *(model.audited_as for model in Audited.__subclasses__())])
+        return sorted([cls.PRUNED_TYPE, audit.DATABASE, *(model.audited_as for model in Audited.__subclasses__())])
 
     def as_line(self) -> dict[str, Any]:
         """All of it, for a line of JSON."""

@@ -72,10 +72,11 @@ class World:
     bob: Member
     group: int
 
-    def session(self, model: str) -> str:
+    def session(self, model: str, **chat: Any) -> str:
         """One of bob's, with a model of the vendor."""
         llm = {"vendor": "openai", "api_endpoint": self.vendor.url, "api_key": KEY, "default_model": model}
-        return self.studio.session(self.studio.chat(self.group, llm=llm, settings={"temperature": 0}), self.bob.key)
+        settings = {"temperature": 0}
+        return self.studio.session(self.studio.chat(self.group, llm=llm, settings=settings, **chat), self.bob.key)
 
     def ask(self, session: str, **headers: str) -> httpx.Response:
         return self.studio.send("POST", f"/sessions/{session}/messages", question(SAID), key=self.bob.key, **headers)
@@ -147,6 +148,13 @@ def test_the_metrics_count_what_both_workers_did(world: World) -> None:
     assert value(after, "aistudio_request_database_seconds_sum") > 0
     assert value(after, "aistudio_queue_wait_seconds_count") > 20
     assert value(after, "aistudio_journal_write_seconds_count") > 0
+
+
+def test_the_metrics_count_titles(world: World) -> None:
+    name = 'aistudio_titles_total{code="",vendor="openai"}'
+    before = value(world.metrics(), name)
+    assert world.ask(world.session("ok", llm_titles=True)).status_code == 201
+    until(lambda: value(world.metrics(), name) == before + 1)
 
 
 def test_what_stands_now_is_in_the_metrics(world: World) -> None:

@@ -277,6 +277,20 @@ def test_it_asks_first_and_says_which_keys_are_missing(
     assert not there.exists()
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_the_audit_has_that_it_was_restored(
+    saved: Path, kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'there.sqlite3'}"
+    if kind == "postgresql":
+        url = new_database(request.getfixturevalue("postgres"))
+    assert started(tmp_path, "restore", str(saved), "--noinput", DATABASE_URL=url).wait(60) == 0
+    table = next(table for table in tables(apps) if table.label == "groups.auditevent")
+    *_, last = (dict(zip(table.columns, row, strict=True)) for row in content(database(url))[table.label])
+    assert (last["action"], last["object_type"], last["door"]) == ("restored", "database", "command")
+    assert "the backup of 20" in last["detail"]
+
+
 def test_a_backup_takes_the_place_of_a_backup_and_of_nothing_else(filled: Config, tmp_path: Path) -> None:
     other = tmp_path / "precious.sqlite3"
     shutil.copy(filled["NAME"], other)

@@ -6,6 +6,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
+from aistudio import audit
 from aistudio.archive import Damaged, Reader
 from aistudio.databases import Unsuitable, described
 from aistudio.recovery import Content, restore
@@ -36,6 +37,8 @@ class Command(BaseCommand):
             raise CommandError(f"It cannot be restored: {error.strerror}. Nothing was changed.") from None
         except DatabaseError as error:
             raise CommandError(f"The database does not let it: {first_line(error)}. Nothing was changed.") from None
+        made_at, version = content.archive.manifest["made_at"], content.archive.manifest["version"]
+        audit.record(audit.RESTORED, audit.DATABASE, detail=f"the backup of {made_at}, version {version}")
         self.stdout.write("It is restored. Everyone signs in anew; tokens are those of the backup.")
 
     def describe(self, content: Content) -> None:
