@@ -37,10 +37,10 @@ async def follow(find: Callable[[], Feed], question: Message | None, place: int 
     answer = feed.message
     base = answer.sequence * IDS_PER_ANSWER
     with Reader(feed) as reader:
-        if place < QUESTION and question:
-            yield event(base + QUESTION, "message", described(question))
-        if place < ANSWER:
-            yield event(base + ANSWER, "message", described(answer))
+        begun = [(QUESTION, question)] if question else []
+        begun.append((ANSWER, answer))
+        if place < ANSWER:  # together: what is sent by itself costs the server as much as a token
+            yield b"".join(event(base + at, "message", described(message)) for at, message in begun if at > place)
         offset = max(0, place - ANSWER)
         while place < USAGE:
             if text := feed.since(offset):
@@ -52,9 +52,7 @@ async def follow(find: Callable[[], Feed], question: Message | None, place: int 
                 yield COMMENT
     if feed.cut:
         return
-    for number, name, data in endings(feed.message):
-        if number > place:
-            yield event(base + number, name, data)
+    yield b"".join(event(base + at, name, data) for at, name, data in endings(feed.message) if at > place)
 
 
 def described(message: Message) -> dict[str, Any]:
