@@ -57,6 +57,8 @@ class Reader:
             check_digest(self.file, path)
             self.zip = zipfile.ZipFile(self.file)
             self.manifest: Manifest = json.loads(self.zip.read(MANIFEST))
+            if not isinstance(self.manifest, dict):
+                raise ValueError
             if self.manifest["format"] != FORMAT:
                 raise Damaged(f"{path} has the format {self.manifest['format']}; this version reads {FORMAT}.")
         except BaseException as error:
@@ -85,7 +87,7 @@ def written(path: Path) -> Iterator[Writer]:
 
     Raises Damaged where something else is in its place, OSError where it cannot be written.
     """
-    if path.exists() and not is_backup(path):
+    if path.exists() and not (path.is_file() and is_backup(path)):
         raise Damaged(f"{path} is there and is no backup: it is left alone.")
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
     try:

@@ -11,6 +11,7 @@ The table of records is of an app: settings.AUDIT_EVENT_MODEL names it, as AUTH_
 
 import copy
 import getpass
+import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -34,6 +35,8 @@ from aistudio.names import FoldedField
 from aistudio.secrets import EncryptedField
 
 MASK = "********"  # stands for a secret that is there
+log = logging.getLogger(__name__)
+
 LONGEST_VALUE = 10_000  # characters of a text; of a longer one the beginning is recorded
 LONGEST_NAME = 300  # characters
 CREATED, CHANGED, DELETED, RESTORED = "created", "changed", "deleted", "restored"
@@ -205,9 +208,13 @@ DRAFTED = ("action", "object_type", "object_id", "object_name", "changes", "deta
 
 
 def print_lines(events: list[Any], stream: Any) -> None:
+    """Nobody may read on, and the disk may be full: what was done stays done, and its record is in the database."""
     lines = (orjson.dumps(event.as_line(), default=str).decode() for event in events)
-    stream.write("".join(f"{line}\n" for line in lines))
-    stream.flush()
+    try:
+        stream.write("".join(f"{line}\n" for line in lines))
+        stream.flush()
+    except (AttributeError, OSError, ValueError) as error:  # the first where there is no such stream at all
+        log.error("Records of the audit cannot be written to AUDIT_LOG: %s", error)
 
 
 # rows

@@ -20,6 +20,9 @@ Config = dict[str, Any]
 Migrations = set[tuple[str, str]]
 
 
+MOVE_UNDER_WAY = "aistudio_move"  # a table that a database has until all of a move has arrived
+
+
 class Unsuitable(Exception):
     """A database or a file that cannot be used for this, and why."""
 
@@ -73,12 +76,18 @@ def current(using: str) -> Migrations:
     executor = MigrationExecutor(connections[using])
     applied, known = set(executor.loader.applied_migrations), set(executor.loader.graph.nodes)
     database = described(connections[using].settings_dict)
+    if is_half_moved(using):
+        raise Unsuitable(f"A move to {database} is under way. Go on with manage.py move_database.")
     if missing := known - applied:
         raise Unsuitable(f"{database} lacks {named(missing)}. Run manage.py migrate on it first.")
     labels = {label for label, _ in known}
     if newer := {node for node in applied - known if node[0] in labels}:
         raise Unsuitable(f"{database} is of a newer version: {named(newer)} is not known here.")
     return known
+
+
+def is_half_moved(using: str) -> bool:
+    return MOVE_UNDER_WAY in connections[using].introspection.table_names()
 
 
 def tables_after(migrations: Migrations) -> list[Table]:

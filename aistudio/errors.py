@@ -104,7 +104,10 @@ class PayloadTooLarge(exceptions.APIException):
 class Unavailable(exceptions.APIException):
     status_code = HTTPStatus.SERVICE_UNAVAILABLE
     default_code = "unavailable"
-    default_detail = "The database did not answer in time. Nothing was stored; try again in a moment."
+    default_detail = (
+        "The database did not answer in time; try again in a moment. Of a change, look first whether it was made, "
+        "unless it has an Idempotency-Key."
+    )
 
 
 def error_object(status: int, code: str | None, detail: str, source: dict[str, str] | None = None) -> dict[str, Any]:

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 
-from django.db import DatabaseError, close_old_connections, connection
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, close_old_connections, connection
 from django.db.migrations.executor import MigrationExecutor
+
+from aistudio.databases import is_half_moved
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +51,8 @@ class Readiness:
         try:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT 1")
+            if not self.is_migrated and is_half_moved(DEFAULT_DB_ALIAS):
+                return "a move to the database is under way; manage.py move_database."
             self.is_migrated = self.is_migrated or not unapplied()
         except DatabaseError as error:
             return f"the database fails: {error}"

@@ -11,10 +11,19 @@ from typing import Any
 from django.apps import apps
 from django.db import connections, transaction
 
-from aistudio.databases import Config, Unsuitable, current, described, is_sqlite, make_tables, opened, set_sequences
+from aistudio.databases import (
+    MOVE_UNDER_WAY,
+    Config,
+    Unsuitable,
+    current,
+    described,
+    is_sqlite,
+    make_tables,
+    opened,
+    set_sequences,
+)
 from aistudio.tables import Say, Table, batches, first_difference, tables
 
-UNDER_WAY = "aistudio_move"
 EACH = 10_000  # rows in a transaction
 FOREIGN_KEYS = """
     SELECT format('ALTER TABLE %s ADD CONSTRAINT %I %s', conrelid::regclass, conname, pg_get_constraintdef(oid)),
@@ -39,7 +48,7 @@ def move(source_config: Config, target_config: Config, say: Say) -> int:
     ):
         migrations = current(source)
         found = set(connections[target].introspection.table_names())
-        if UNDER_WAY in found:
+        if MOVE_UNDER_WAY in found:
             check_source(source, target)
             say("Going on with the move that was interrupted")
         elif found:
@@ -58,27 +67,27 @@ def prepare(source: str, target: str, migrations: Any) -> None:
     """Make the tables without their foreign keys, and what remembers them."""
     with transaction.atomic(using=target), connections[target].cursor() as cursor:
         make_tables(target, migrations)
-        cursor.execute(f"CREATE TABLE {UNDER_WAY} (source text NOT NULL, foreign_keys text[] NOT NULL)")
+        cursor.execute(f"CREATE TABLE {MOVE_UNDER_WAY} (source text NOT NULL, foreign_keys text[] NOT NULL)")
         cursor.execute(FOREIGN_KEYS)
         statements = cursor.fetchall()
         for _, drop in statements:
             cursor.execute(drop)
         cursor.execute(
-            f"INSERT INTO {UNDER_WAY} VALUES (%s, %s)",  # noqa: S608
+            f"INSERT INTO {MOVE_UNDER_WAY} VALUES (%s, %s)",  # noqa: S608
             [name_of(source), [add for add, _ in statements]],
         )
 
 
 def check_source(source: str, target: str) -> None:
     with connections[target].cursor() as cursor:
-        cursor.execute(f"SELECT source FROM {UNDER_WAY}")  # noqa: S608
+        cursor.execute(f"SELECT source FROM {MOVE_UNDER_WAY}")  # noqa: S608
         (begun_from,) = cursor.fetchone()
     if begun_from != name_of(source):
         raise Unsuitable(f"A move from {begun_from} was begun there. Go on with that, or name an empty database.")
 
 
 def name_of(source: str) -> str:
-    return str(connections[source].settings_dict["NAME"])
+    return str(Path(connections[source].settings_dict["NAME"]).resolve())
 
 
 def copy(table: Table, source: str, target: str, say: Say) -> int:
@@ -104,10 +113,10 @@ def finish(target: str, say: Say) -> None:
     """Put the foreign keys back, which checks them, and forget that this was a move."""
     say("Putting the foreign keys back")
     with transaction.atomic(using=target), connections[target].cursor() as cursor:
-        cursor.execute(f"SELECT unnest(foreign_keys) FROM {UNDER_WAY}")  # noqa: S608
+        cursor.execute(f"SELECT unnest(foreign_keys) FROM {MOVE_UNDER_WAY}")  # noqa: S608
         for (statement,) in cursor.fetchall():
             cursor.execute(statement)
         set_sequences(target, tables(apps))
-        cursor.execute(f"DROP TABLE {UNDER_WAY}")
+        cursor.execute(f"DROP TABLE {MOVE_UNDER_WAY}")
     with connections[target].cursor() as cursor:
         cursor.execute("ANALYZE")

@@ -101,8 +101,8 @@ def integer(digits: str) -> int:
 
 def finite(digits: str) -> float:
     number = float(digits)
-    if number in (float("inf"), float("-inf")):
-        raise ParseError(f"The number {digits[:40]} is out of range.")
+    if not abs(number) <= LARGEST_INTEGER:  # PostgreSQL keeps no form: 1e20 would come back as an integer
+        raise ParseError(f"The number {digits[:40]} is out of range: it may be as large as an integer of 64 bits.")
     return number
 
 

@@ -1,10 +1,11 @@
 """What the proxies in front say of the caller, believed of TRUSTED_PROXIES alone."""
 
+import ipaddress
 from typing import Any
 
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-FORWARDED_HOST = b"x-forwarded-host"
+FORWARDED_FOR, FORWARDED_HOST = b"x-forwarded-for", b"x-forwarded-host"
 
 
 class Proxied(ProxyHeadersMiddleware):
@@ -17,7 +18,18 @@ class Proxied(ProxyHeadersMiddleware):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http" and scope["client"] and scope["client"][0] in self.trusted_hosts:
             believe_host(scope)
+            said = b", ".join(value for name, value in scope["headers"] if name == FORWARDED_FOR).decode("latin1")
+            if said and not is_address(self.trusted_hosts.get_trusted_client_address(said)[0]):
+                scope["headers"] = [header for header in scope["headers"] if header[0] != FORWARDED_FOR]
         await super().__call__(scope, receive, send)
+
+
+def is_address(text: str) -> bool:
+    """Whether it is one that a caller can have, and no other junk that a proxy hands on."""
+    try:
+        return not getattr(ipaddress.ip_address(text), "scope_id", None)
+    except ValueError:
+        return False
 
 
 def believe_host(scope: Any) -> None:

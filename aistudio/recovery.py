@@ -45,8 +45,13 @@ def backup(config: Config, path: Path, say: Say) -> int:
         migrations = current(using)
         counts: dict[str, int] = {}
         with written(path) as archive:
+            unreadable = 0
             for table in tables(apps):
                 archive.add(table.label, lines_of(table, using, counts, say))
+                if secrets := secrets_of(table):
+                    unreadable += sum(unreadable_in(row, secrets) for row in table.rows(using))
+            if unreadable:
+                say(f"The present FIELD_KEYS cannot read {unreadable:,} of its secrets: keep the key that can, too.")
             archive.close(
                 {
                     "version": settings.VERSION,
@@ -81,11 +86,13 @@ class Content:
     @classmethod
     def of(cls, archive: Reader) -> "Content":
         """Raises Unsuitable for a backup of a newer version, Damaged for one that contradicts itself."""
-        migrations = {(label, name) for label, name in archive.manifest["migrations"]}
+        try:
+            migrations = {(label, name) for label, name in archive.manifest["migrations"]}
+            columns = {label: described["columns"] for label, described in archive.manifest["tables"].items()}
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise Damaged("The backup's manifest is not as this program writes one.") from None
         content = cls(archive, migrations, tables_after(migrations))
-        if {table.label: table.columns for table in content.tables} != {
-            label: described["columns"] for label, described in archive.manifest["tables"].items()
-        }:
+        if {table.label: table.columns for table in content.tables} != columns:
             raise Damaged("The backup's tables are not those that its migrations make.")
         return content
 
@@ -103,11 +110,10 @@ class Content:
         """Read every row; how many secrets the present FIELD_KEYS cannot read. Raises Damaged."""
         unreadable = 0
         for table in self.tables:
-            secrets = [index for index, field in enumerate(table.fields) if isinstance(field, EncryptedField)]
-            count = 0
+            count, secrets = 0, secrets_of(table)
             for row in self.rows(table):
                 count += 1
-                unreadable += sum(not is_readable(row[index]) for index in secrets)
+                unreadable += unreadable_in(row, secrets)
             if count != self.count(table):
                 raise Damaged(f"The backup has {count:,} rows of {table.label}, not {self.count(table):,}.")
         return unreadable
@@ -116,6 +122,15 @@ class Content:
         """The fingerprints of keys that it was made with and that are not in FIELD_KEYS."""
         present = {fingerprint(key) for key in settings.FIELD_KEYS}
         return [made_with for made_with in self.archive.manifest["field_keys"] if made_with not in present]
+
+
+def secrets_of(table: Table) -> list[int]:
+    """Which values of its rows are encrypted."""
+    return [index for index, field in enumerate(table.fields) if isinstance(field, EncryptedField)]
+
+
+def unreadable_in(row: Row, secrets: list[int]) -> int:
+    return sum(not is_readable(row[index]) for index in secrets)
 
 
 def is_readable(ciphertext: Any) -> bool:

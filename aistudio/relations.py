@@ -42,10 +42,10 @@ def attach(rows: Sequence[Model], name: str, user: Any) -> list[Any]:
     return list(made.values())
 
 
-def related(instance: Any, name: str) -> Any:
-    """What a relation to many leads to: as it was attached, else from the database."""
-    attached = instance.__dict__.get(shown(name))
-    return getattr(instance, name).all() if attached is None else attached
+def related(instance: Any, name: str) -> list[Any]:
+    """What a relation to many leads to, which was attached: without that, nobody has looked at who may see it."""
+    attached: list[Any] = instance.__dict__[shown(name)]
+    return attached
 
 
 def shown(name: str) -> str:
@@ -63,9 +63,9 @@ def padded(keys: list[Any]) -> list[Any]:
 
 
 @cache
-def by_keys(model: type[Model], is_admin: bool, size: int) -> Lookup[Any]:
+def by_keys(model: Any, is_admin: bool, size: int) -> Lookup[Any]:
     def compose(user: int, *keys: int) -> QuerySet[Any]:
-        return visible(model, user, is_admin).filter(pk__in=keys).order_by()
+        return model._default_manager.filter(pk__in=keys).visible_to(caller(user, is_admin)).order_by()
 
     return Lookup(int, *[int] * size, compose=compose)
 
@@ -81,11 +81,6 @@ def by_holder(model: type[Model], name: str, is_admin: bool, size: int) -> Looku
         return of_holders.visible_to(caller(user, is_admin))  # later, so that it has a join of its own
 
     return Lookup(int, *[int] * size, compose=compose)
-
-
-def visible(model: Any, user: int, is_admin: bool) -> QuerySet[Any]:
-    rows: QuerySet[Any] = model._default_manager.visible_to(caller(user, is_admin))
-    return rows
 
 
 def caller(key: int, is_admin: bool) -> Any:

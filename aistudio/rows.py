@@ -10,6 +10,7 @@ from threading import RLock
 from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
+from django.core.exceptions import EmptyResultSet
 from django.db import DEFAULT_DB_ALIAS, connection, connections, models, transaction
 from django.db.models.query import get_related_populators
 
@@ -58,10 +59,14 @@ class Lookup(Generic[Model]):
         self.compose = compose
 
     @cached_property
-    def composed(self) -> Composed:
+    def composed(self) -> Composed | None:
+        """None where no row is ever found, whatever the keys: `none()` is no statement."""
         queryset = self.compose(*self.stand_ins)
         compiler = queryset.query.get_compiler(connection=connection)
-        statement, parameters = compiler.as_sql()
+        try:
+            statement, parameters = compiler.as_sql()
+        except EmptyResultSet:
+            return None
         known = [adapted(key) for key in self.stand_ins]
         columns = [expression for expression, *_ in compiler.select]
         return Composed(
@@ -76,6 +81,8 @@ class Lookup(Generic[Model]):
     def rows(self, *keys: Key) -> list[Any]:
         """The values of each row as the database has them: the model's columns, then what was annotated."""
         composed = self.composed
+        if composed is None:
+            return []
         with own_connection().cursor() as cursor:
             cursor.execute(composed.statement, [adapted(keys[place]) for place in composed.keys])
             return cursor.fetchall()
@@ -83,6 +90,7 @@ class Lookup(Generic[Model]):
     def made(self, row: Sequence[Any]) -> Model:
         """The instance of a row."""
         composed, own, values = self.composed, own_connection(), list(row)
+        assert composed  # there is a row
         for place, convert, expression in composed.converters:
             for converter in convert:
                 values[place] = converter(values[place], expression, own)

@@ -36,6 +36,8 @@ def network(value: str) -> str:
 def secret(value: str) -> str:
     if value and len(value) < 16:
         raise ValidationError("It needs 16 characters or more, so that nobody guesses it.")
+    if not (value.isascii() and value.isprintable()):
+        raise ValidationError("It may have printable ASCII only, as headers have.")
     return value
 
 

@@ -2,12 +2,13 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from functools import cache
 from http import HTTPStatus
 from typing import Any, ClassVar
 
-from django.db import IntegrityError, transaction
-from django.db.models import ProtectedError, Q, QuerySet
+from django.db import DatabaseError, IntegrityError, transaction
+from django.db.models import JSONField, ProtectedError, Q, QuerySet
 from django.http import HttpResponse, HttpResponseNotModified
 from django.utils.cache import patch_vary_headers
 from django.utils.http import parse_etags
@@ -62,12 +63,13 @@ class ResourceView(GenericViewSet):
         except BaseException as error:
             if self.attempt is None:
                 raise
-            self.attempt.give_up()
-            # PostgreSQL says only at the end that a row was deleted which another was to refer to
-            conflict = Conflict(COLLISION) if isinstance(error, IntegrityError) else error
-            if not isinstance(conflict, Conflict):
+            with suppress(DatabaseError):  # whoever cannot be asked now has the lease to wait for
+                self.attempt.give_up()
+            if not isinstance(error, Exception):
                 raise
-            response = self.rendered(self.finalize_response(self.request, self.handle_exception(conflict)))
+            # PostgreSQL says only at the end that a row was deleted which another was to refer to
+            problem = Conflict(COLLISION) if isinstance(error, IntegrityError) else error
+            response = self.rendered(self.finalize_response(self.request, self.handle_exception(problem)))
         return response
 
     def rendered(self, response: Any) -> Any:
@@ -222,11 +224,7 @@ class ResourceView(GenericViewSet):
 
     def answer_list(self, queryset: QuerySet[Any]) -> Response:
         page: Any = self.paginate_queryset(self.filter_queryset(queryset))
-        serializer_class: Any = self.operation.answers or self.get_serializer_class()
-        self.attach_shown(serializer_class, page, self.include)
-        return self.get_paginated_response(
-            serializer_class(page, many=True, context=self.get_serializer_context()).data
-        )
+        return self.get_paginated_response(self.represented(page, many=True))
 
     def answer_search(self, field: str, parameter: str) -> Response:
         """Those whose folded field begins with the value of the parameter."""
@@ -235,11 +233,18 @@ class ResourceView(GenericViewSet):
             raise InvalidParameter(parameter, f"{parameter} must have at most {LONGEST_SEARCH} characters, no NUL.")
         return self.answer_list(self.get_queryset().filter(**{f"{field}__startswith": fold(text)}))
 
-    def answer_one(self, instance: Any, status: int = HTTPStatus.OK) -> Response:
-        """The resource, with its ETag where the request has no query."""
+    def represented(self, rows: Any, many: bool = False) -> Any:
+        """What the answer shows of a resource, or of many: within a transaction, as it is there."""
         serializer_class: Any = self.operation.answers or self.get_serializer_class()
-        self.attach_shown(serializer_class, [instance], self.include)
-        response = Response(serializer_class(instance, context=self.get_serializer_context()).data, status=status)
+        self.attach_shown(serializer_class, rows if many else [rows], self.include)
+        return serializer_class(rows, many=many, context=self.get_serializer_context()).data
+
+    def answer_one(self, instance: Any) -> Response:
+        return self.answer_with(self.represented(instance))
+
+    def answer_with(self, data: Any, status: int = HTTPStatus.OK) -> Response:
+        """The resource, with its ETag where the request has no query."""
+        response = Response(data, status=status)
         if not self.request.query_params and self.operation.answers is None:
             response.add_post_render_callback(self.tag)
         return response
@@ -333,9 +338,10 @@ class ResourceViewSet(ResourceView):
         try:
             with transaction.atomic(), recording():
                 self.store(serializer)
+                data = self.represented(serializer.instance)
         except IntegrityError:
             self.explain_collision(serializer)
-        response = self.answer_one(serializer.instance, HTTPStatus.CREATED)
+        response = self.answer_with(data, HTTPStatus.CREATED)
         if path := serializer.path(serializer.instance):
             response["Location"] = request.build_absolute_uri(f"{API_ROOT}{path}")
         return response
@@ -349,14 +355,18 @@ class ResourceViewSet(ResourceView):
                 serializer = self.get_serializer(instance, data=self.body, partial=True)
                 serializer.is_valid(raise_exception=True)
                 self.store(serializer)
+                data = self.represented(serializer.instance)
         except IntegrityError:
             self.explain_collision(serializer)
-        return self.answer_one(serializer.instance)
+        return self.answer_with(data)
 
     def store(self, serializer: Any) -> None:
         """Save what was validated, inside the transaction."""
         if serializer.instance is None or serializer.validated_data:  # to change nothing is no change
             self.save(serializer)
+            model: Any = type(serializer.instance)
+            if names := formless(model) & serializer.validated_data.keys():
+                serializer.instance.refresh_from_db(fields=names)
 
     def save(self, serializer: Any) -> None:
         serializer.save()
@@ -383,6 +393,12 @@ class ResourceViewSet(ResourceView):
             names = sorted(str(item) for item in error.protected_objects)
             shown = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
             raise Conflict(f"It is in use by {shown}.") from None
+
+
+@cache
+def formless(model: Any) -> frozenset[str]:
+    """The fields of which PostgreSQL keeps neither the order of members nor the form of numbers."""
+    return frozenset(field.name for field in model._meta.concrete_fields if isinstance(field, JSONField))
 
 
 def etag(content: Any) -> str:

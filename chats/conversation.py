@@ -17,6 +17,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from aistudio.errors import Conflict
+from aistudio.idempotency import KeyReused
 from aistudio.rows import Lookup, adapted, insert, update, writing
 from aistudio.secrets import UnreadableSecret
 from chats import prompts
@@ -141,7 +142,7 @@ def asked_before(session: Session, question: Message, key: str | None) -> Exchan
         return Exchange(known, answer)
     if known.role == Message.Role.ASSISTANT and known.parent_id == question.pk:
         return Exchange(question, known)
-    raise Conflict("This Idempotency-Key came with another question before. Take a new one for each question.")
+    raise KeyReused
 
 
 def begin(session: Session, question: Message, worker: Callable[[], UUID], key: str | None) -> Exchange:

@@ -36,7 +36,7 @@ class NotTheFirst(Exception):
 
 
 class TooManyAttempts(Exception):
-    """Too many wrong passwords for this account came from this address."""
+    """There were too many attempts to sign in to this account from this address."""
 
 
 @contextmanager
@@ -95,8 +95,8 @@ def sign_in(*, request: HttpRequest, email: str, password: str) -> User | None:
     counter = f"{digest(fold(email))}:{request.META.get('REMOTE_ADDR')}"
     # counted before it is known to fail: many at once would otherwise all pass
     if count_attempt(counter, SIGN_IN_WINDOW) > FAILED_SIGN_INS:
-        refused(email, "too many wrong passwords")
-        raise TooManyAttempts("Too many wrong passwords. Wait a quarter of an hour, then try again.")
+        refused(email, "too many attempts")
+        raise TooManyAttempts("Too many attempts to sign in. Wait a quarter of an hour, then try again.")
     user = authenticate(request, username=email, password=password)
     if isinstance(user, User):
         Attempts.objects.filter(counter=counter).delete()

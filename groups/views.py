@@ -160,7 +160,7 @@ class UserViewSet(ResourceViewSet):
         with transaction.atomic():
             user = super().locked_object()
             user.api_key = people.roll_api_key(user=user)
-        return self.answer_one(user)
+            return self.answer_one(user)
 
 
 @contextmanager

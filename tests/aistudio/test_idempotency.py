@@ -150,6 +150,14 @@ def test_one_that_was_slower_than_its_lease_is_undone(alice: Person, monkeypatch
     assert response["Cache-Control"] == "private, no-cache"
 
 
+def test_what_fails_after_the_answer_is_kept_undoes_nothing_of_it(alice: Person) -> None:
+    post(alice, "/groups", group("Pilots"))
+    row = IdempotentRequest.objects.get()
+    idempotency.Attempt(row.pk, row.holder).give_up()  # as where the commit's own answer was lost
+    again = post(alice, "/groups", group("Pilots"))
+    assert (again.status_code, again[REPLAYED]) == (201, "true")
+
+
 def test_a_day_later_the_key_is_new(alice: Person, begun: IdempotentRequest) -> None:
     begun.created_at = timezone.now() - idempotency.KEPT - timedelta(seconds=1)
     begun.save()

@@ -10,12 +10,14 @@ from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.db import OperationalError
 
-from aistudio.databases import Unsuitable, opened
-from aistudio.moving import EACH, UNDER_WAY, move
+from aistudio.databases import MOVE_UNDER_WAY, Unsuitable, opened
+from aistudio.moving import EACH, move
+from aistudio.recovery import backup
 from aistudio.settings import database
 from aistudio.tables import tables
 from groups.models import Group
 from tests.aistudio.databases import MANY, Config, content, copy, differences, started
+from tests.live import free_port
 from tests.talking import new_database, until
 
 FOREIGN_KEYS = "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE contype = 'f' ORDER BY 1"
@@ -43,7 +45,7 @@ def test_a_move_that_is_killed_goes_on(
             return watch.execute("SELECT count(*) FROM chats_message").fetchone()[0]  # type: ignore[index]
 
         process = started(tmp_path, "move_database", there, url)
-        until(lambda: watch.execute("SELECT to_regclass(%s)", [UNDER_WAY]).fetchone() != (None,), 30)
+        until(lambda: watch.execute("SELECT to_regclass(%s)", [MOVE_UNDER_WAY]).fetchone() != (None,), 30)
         blocker.execute("LOCK TABLE chats_session")  # its turn comes after that of the messages
         until(messages, 30)
         process.kill()
@@ -52,6 +54,10 @@ def test_a_move_that_is_killed_goes_on(
         assert messages() in (EACH, 2 * EACH, MANY + 2)
         with pytest.raises(Unsuitable, match="was begun there"):
             move(filled, database(url), silent)
+        with pytest.raises(Unsuitable, match=r"A move to .* is under way"):  # it must not pass for a whole one
+            backup(database(url), tmp_path / "half.zip", silent)
+        server = started(tmp_path, "runserver", f"127.0.0.1:{free_port()}", DATABASE_URL=url)
+        assert server.wait(30) == 1
 
         call_command("move_database", there, url)
 

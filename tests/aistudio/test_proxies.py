@@ -46,6 +46,9 @@ def request_from(peer: str, *headers: tuple[str, str]) -> ASGIRequest:
         ("10.0.0.1", [f"{SPOOFED}, {CALLER}, 192.0.2.5"], CALLER),  # two proxies
         ("10.0.0.1", [], "10.0.0.1"),
         ("10.0.0.1", [""], "10.0.0.1"),
+        ("10.0.0.1", ["unknown"], "10.0.0.1"),
+        ("10.0.0.1", [f"{CALLER}, {'x' * 300}"], "10.0.0.1"),  # no address is none, and longer than one can be stored
+        ("10.0.0.1", ["fe80::1%" + "z" * 60], "10.0.0.1"),
         (CALLER, [SPOOFED], CALLER),
         (CALLER, ["10.0.0.1"], CALLER),
     ],

@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from chats.models import Chat
 from groups.models import Group
@@ -29,6 +31,18 @@ def test_what_is_sent_changes_and_nothing_else(alice: Person, chat: Chat, others
 
     after = alice.patch(f"/chats/{chat.pk}", body(group_ids=[others.pk])).json()["attributes"]
     assert [group["id"] for group in after["groups"]] == [str(others.pk)]
+
+
+@pytest.mark.parametrize("verb", ["post", "patch"])
+def test_what_is_answered_is_read_in_the_transaction(alice: Person, chat: Chat, others: Group, verb: str) -> None:
+    """Else it would be half of this change and half of the next one's."""
+    attributes = {"name": "Desk", "llm_id": chat.llm_id, "llm_settings_id": chat.llm_settings_id}
+    path = "/chats" if verb == "post" else f"/chats/{chat.pk}"
+    with CaptureQueriesContext(connection) as queries:
+        assert getattr(alice, verb)(path, body(**attributes, group_ids=[others.pk])).status_code < 300
+    statements = [query["sql"].split(" ")[0] for query in queries]
+    assert statements[-1] == "RELEASE"
+    assert "SELECT" in statements[statements.index("SAVEPOINT") :]
 
 
 def test_the_same_in_json_api(alice: Person, chat: Chat, others: Group) -> None:

@@ -533,7 +533,7 @@ def test_the_same_key_leads_to_the_same_answer(talk: Talk) -> None:
     assert (again[-1].data["id"], joined(again)) == (first["id"], "one")
     assert talk.texts() == ["/echo one", "one", "/echo two", "two"]
     refused = talk.send("/echo three", Idempotency_Key="key-1")
-    assert (refused.status_code, refused.json()["errors"][0]["code"]) == (409, "conflict")
+    assert (refused.status_code, refused.json()["errors"][0]["code"]) == (422, "idempotency_key_reused")
     talk.ask("/echo one")
     assert len(talk.messages()) == 6
 
@@ -547,7 +547,7 @@ def test_the_same_key_while_it_is_being_answered(talk: Talk) -> None:
     with ThreadPoolExecutor(2) as threads, talk.asking("/count 30", Idempotency_Key="key") as events:
         whole = threads.submit(talk.ask, "/count 30", Idempotency_Key="key")
         streamed = threads.submit(talk.stream, "/count 30", Idempotency_Key="key")
-        assert talk.send("/count 31", Idempotency_Key="key").status_code == 409
+        assert talk.send("/count 31", Idempotency_Key="key").status_code == 422
     assert whole.result()["id"] == events[-1].data["id"] == streamed.result()[-1].data["id"]
     assert whole.result()["attributes"]["text"] == joined(events) == joined(streamed.result())
     assert len(talk.messages()) == 2
@@ -725,7 +725,7 @@ def test_the_same_key_regenerates_and_edits_once(talk: Talk) -> None:
     first, second = (talk.api.post(path, headers=key).json()["id"] for _ in range(2))
     assert first == second != answer["id"]
     path = f"{talk.path}/messages/{answer['attributes']['parent_id']}/edit"
-    assert talk.api.post(path, headers=key, json=question("/echo two")).status_code == 409
+    assert talk.api.post(path, headers=key, json=question("/echo two")).status_code == 422
     key = {"Idempotency-Key": "edit"}
     edits = [talk.api.post(path, headers=key, json=question("/echo two")).json()["id"] for _ in range(2)]
     assert edits[0] == edits[1]

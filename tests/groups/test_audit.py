@@ -1,7 +1,9 @@
 """Each change and each sign-in leaves one record, in its transaction, whatever door it came through."""
 
 import json
+import sys
 from datetime import timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -214,7 +216,7 @@ def test_signing_in_and_out_and_refusals(alice: Person, bob: Person) -> None:
     assert {(event.actor_id, event.actor_name) for event in refusals} == {(None, "")}
     assert [event.detail for event in refusals[-2:]] == [
         "wrong e-mail or password, or not active",
-        "too many wrong passwords",
+        "too many attempts",
     ]
     assert sign_in("nobody@example.com", "wrong") == 401
     assert told(events()[0]) == ("sign_in_refused", "users", None, "nobody@example.com")
@@ -451,3 +453,25 @@ def test_lines_of_json_where_a_setting_asks(
     assert out.startswith("ais_")
     assert len(out.split()) == 1
     assert json.loads(err)["door"] == "command"
+
+
+class NobodyReads(StringIO):
+    def flush(self) -> None:
+        raise BrokenPipeError
+
+
+def test_lines_that_nobody_takes_undo_nothing(
+    alice: Person, llm: LLM, settings: Any, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
+) -> None:
+    """As where a collector has died, or a disk is full."""
+    settings.AUDIT_LOG = "stdout"
+    closed = StringIO()
+    closed.close()
+    for stream in (closed, NobodyReads(), None):
+        monkeypatch.setattr(sys, "stdout", stream)
+        with django_capture_on_commit_callbacks(execute=True):
+            assert (
+                alice.patch(f"/llms/{llm.pk}", body(name=type(stream).__name__ + str(stream is closed))).status_code
+                == 200
+            )
+    assert AuditEvent.objects.filter(object_type="llms", action="changed").count() == 3

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from chats.models import Chat
-from llms.models import LLM
+from llms.models import LLM, LLMSettings
 from llms.serializers import KEY_PLACEHOLDER
 from tests.people import JSON_API, Person
 
@@ -214,3 +214,25 @@ def test_settings_are_found_by_their_model(alice: Person) -> None:
         alice.post("/llm-settings", settings_body(model_name=name))
     found = alice.get("/llm-settings/search?model_name=gpt").json()
     assert [item["attributes"]["model_name"] for item in found] == ["gpt-large", "GPT-small"]
+
+
+@pytest.mark.parametrize(
+    "metadata", [{"bb": 1, "a": [2.5, -0.0, 1e16, {"y": 1, "x": None}]}, {"a": 2**63 - 1, "b": 9e18}]
+)
+def test_metadata_is_shown_as_it_is_kept(alice: Person, metadata: dict[str, Any]) -> None:
+    """PostgreSQL keeps neither the order of members nor the form of numbers: the first answer has what there is."""
+    made = alice.post("/llm-settings", settings_body(metadata=metadata))
+    path = f"/llm-settings/{made.json()['id']}"
+    read = alice.get(path)
+    assert (made.content, made["ETag"]) == (read.content, read["ETag"])
+    assert made.json()["attributes"]["metadata"] == metadata
+    changed = alice.patch(path, settings_body(metadata={"z": metadata, "b": 0}), If_Match=made["ETag"])
+    assert (changed.status_code, changed.content) == (200, alice.get(path).content)
+    assert alice.get("/audit-events").status_code == 200
+
+
+@pytest.mark.parametrize("number", ["1e20", "-1e300", "1e999", str(2**64)])
+def test_a_number_that_no_database_keeps_is_refused(alice: Person, number: str) -> None:
+    body = f'{{"data": {{"attributes": {{"metadata": {{"b": {number}}}}}}}}}'
+    assert alice.post("/llm-settings", body.encode()).status_code == 400
+    assert not LLMSettings.objects.exists()

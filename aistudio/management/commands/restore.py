@@ -56,4 +56,7 @@ class Command(BaseCommand):
 
 
 def confirmed(database: str) -> bool:
-    return input(f"This replaces all that is in {database}. Stop the server first. Go on? (yes/no) ") == "yes"
+    try:
+        return input(f"This replaces all that is in {database}. Stop the server first. Go on? (yes/no) ") == "yes"
+    except EOFError:
+        raise CommandError("Nobody can be asked. --noinput does not ask. Nothing was changed.") from None
