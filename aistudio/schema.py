@@ -57,15 +57,16 @@ Chats with LLMs, governed by groups. Every resource speaks `{JSON}`, flat, and `
 type of the body says which one a request is in, `Accept` which one its answer gets.
 
 Limits: a body has at most 1 MiB, its objects at most {MAX_MEMBERS} members, it is nested at most {MAX_DEPTH} deep, its
-integers have 64 bits and its other numbers are no larger, a relation names at most {MAX_RELATED} resources, a page has at most 100 (10 by default).
+integers have 64 bits and its other numbers are no larger, a relation names at most {MAX_RELATED} resources, a page has
+at most 100 (10 by default).
 
 A `POST` may have an `Idempotency-Key`: 1 to 200 printable characters, a new one for each thing to be done, such as a
 uuid. Sent again with the same body within 24 hours, it is not done again, but answered as it was the first time, with
 `Idempotency-Replayed: true`: a success, and an error but 401, 403, 429 and those of the server. A key holds for a
 person and path. With another body it is a 422. While the first is still being answered it is a 409 with `Retry-After`;
-should the server have died over it, nothing was done, and the next may be half a minute after it began. An answer with a secret (a new
-token) is not kept: 409. On messages the second request joins the answer that the first began. Signing in and out is
-done each time.
+should the server have died over it, nothing was done, and the next may be half a minute after it began. An answer with
+a secret (a new token) is not kept: 409. On messages the second request joins the answer that the first began. Signing
+in and out is done each time.
 
 Error codes: {", ".join(f"`{code}`" for code in TITLES)}.
 """
