@@ -67,11 +67,19 @@ class TakenOver(Conflict):
         super().__init__("This took so long that the same request, sent again, is being answered in its place.")
 
 
-class AnsweredBefore(Exception):
+class Answered(Exception):
     """There is an answer: `response`."""
 
     def __init__(self, response: HttpResponse) -> None:
         self.response = response
+
+
+class AnsweredBefore(Answered):
+    """This was done before."""
+
+
+class NotKept(Answered):
+    """Another attempt may fare better, so nothing of this one is kept."""
 
 
 def key_of(request: Any) -> str | None:
@@ -96,14 +104,10 @@ class Attempt:
         return table().filter(pk=self.row, holder=self.holder)
 
     def settle(self, response: HttpResponse, *, is_secret: bool) -> None:
-        """Keep the answer for who asks again; forget the request where another attempt may fare better.
-
-        Raises TakenOver where another has its place already.
-        """
+        """Keep the answer for who asks again; raises NotKept, and TakenOver where another has its place already."""
         status = response.status_code
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in NOT_KEPT:
-            self.give_up()
-            return
+            raise NotKept(response)
         answer: dict[str, Any] = {"status": status, "is_secret": is_secret and status < HTTPStatus.BAD_REQUEST}
         if not answer["is_secret"]:
             answer["headers"] = {name: response[name] for name in KEPT_HEADERS if name in response}

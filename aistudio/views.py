@@ -78,7 +78,7 @@ class ResourceView(GenericViewSet):
         return response
 
     def handle_exception(self, exc: Exception) -> Any:
-        return exc.response if isinstance(exc, idempotency.AnsweredBefore) else super().handle_exception(exc)
+        return exc.response if isinstance(exc, idempotency.Answered) else super().handle_exception(exc)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)

@@ -5,10 +5,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db import OperationalError
 from django.utils import timezone
 
 from aistudio import idempotency
 from groups.models import ApiToken, AuditEvent, Group, IdempotentRequest, User
+from groups.views import GroupViewSet
 from tests.people import JSON_API, Person
 from tests.test_matrix import CLIENT
 
@@ -64,6 +66,15 @@ def test_what_may_be_different_next_time_is_not_kept(alice: Person, bob: Person,
     monkeypatch.setattr(Group, "save", lambda *args, **options: 1 / 0)
     with pytest.raises(ZeroDivisionError):  # a 500
         post(bob, "/groups", group("Pilots"))
+    monkeypatch.undo()
+
+    def fail(*_: Any, **__: Any) -> None:
+        Group.objects.create(name="Half")
+        raise OperationalError  # as where the database is stopped
+
+    monkeypatch.setattr(GroupViewSet, "create", fail)
+    assert post(bob, "/groups", group("Pilots")).status_code == 503
+    assert not Group.objects.filter(name="Half").exists()
     monkeypatch.undo()
     done = post(bob, "/groups", group("Pilots"))
     assert (done.status_code, REPLAYED in done) == (201, False)
