@@ -10,9 +10,11 @@ from django.test import Client
 CONTRACT = yaml.safe_load((Path(__file__).parents[1] / "contract" / "create-chat.yaml").read_text())
 
 
-@pytest.fixture
-def schema(db: Any) -> dict[str, Any]:
-    return yaml.safe_load(Client().get("/api/v1/schema").content)
+@pytest.fixture(scope="module")
+def schema(django_db_setup: None, django_db_blocker: Any) -> dict[str, Any]:
+    """Made once: that takes a second."""
+    with django_db_blocker.unblock():
+        return Client().get("/api/v1/schema", headers={"Accept": "application/json"}).json()
 
 
 def resolved(node: Any, document: dict[str, Any]) -> Any:
