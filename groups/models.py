@@ -223,7 +223,7 @@ class AuditEvent(models.Model):
         RESTORED = audit.RESTORED
 
     class Door(models.TextChoices):
-        API = "api"
+        API = "api", "API"
         ADMIN = "admin"
         PAGE = "page"
         COMMAND = "command"
