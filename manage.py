@@ -8,14 +8,16 @@ import sys
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aistudio.settings")
     from django.core.management import execute_from_command_line
-    from django.db import DatabaseError
+    from django.db import OperationalError, ProgrammingError
 
     try:
         execute_from_command_line(sys.argv)
-    except DatabaseError as error:
+    except (OperationalError, ProgrammingError) as error:  # it is not there, or has not the tables
         if "--traceback" in sys.argv:
             raise
-        sys.exit(f"The database cannot be used: {' '.join(str(error).split())} (manage.py migrate makes its tables.)")
+        said = " ".join(str(error).split())
+        hint = " Run manage.py migrate." if "no such" in said or "does not exist" in said else ""
+        sys.exit(f"The database cannot be used: {said}.{hint}")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ The table of records is of an app: settings.AUDIT_EVENT_MODEL names it, as AUTH_
 
 import copy
 import getpass
+import json
 import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -296,7 +297,7 @@ class Audited(models.Model):
             if item.attname not in self.__dict__ or not (names is None or names & {item.name, item.attname}):
                 continue
             old, new = before.get(item.attname), self.__dict__[item.attname]
-            if old != new and (before or new not in (None, "", [], {})):
+            if not is_same(old, new) and (before or new not in (None, "", [], {})):
                 hidden = item.name in self.audited_secrets or isinstance(item, EncryptedField)
                 changes[item.attname] = {"before": shown(old, hidden), "after": shown(new, hidden)}
         return changes
@@ -319,6 +320,13 @@ def recorded_fields(model: type[Audited]) -> tuple[Any, ...]:
 @cache
 def mutable_fields(model: type[Audited]) -> tuple[str, ...]:
     return tuple(item.attname for item in model._meta.concrete_fields if isinstance(item, models.JSONField))
+
+
+def is_same(old: Any, new: Any) -> bool:
+    """To Python 1 is True, and 0 False: in JSON they are not."""
+    if isinstance(old, list | dict):
+        return json.dumps(old, sort_keys=True) == json.dumps(new, sort_keys=True)
+    return bool(old == new)
 
 
 def shown(value: Any, hidden: bool) -> Any:

@@ -1,7 +1,7 @@
 """Databases beside the one that is served from, and how far each is migrated."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from typing import Any
 
@@ -77,7 +77,7 @@ def current(using: str) -> Migrations:
     applied, known = set(executor.loader.applied_migrations), set(executor.loader.graph.nodes)
     database = described(connections[using].settings_dict)
     if is_half_moved(using):
-        raise Unsuitable(f"A move to {database} is under way. Go on with manage.py move_database.")
+        raise Unsuitable(half_moved(database))
     if missing := known - applied:
         raise Unsuitable(f"{database} lacks {named(missing)}. Run manage.py migrate on it first.")
     labels = {label for label, _ in known}
@@ -88,6 +88,24 @@ def current(using: str) -> Migrations:
 
 def is_half_moved(using: str) -> bool:
     return MOVE_UNDER_WAY in connections[using].introspection.table_names()
+
+
+def refuse_half_moved(config: Config) -> None:
+    """Raises Unsuitable, for what would take the part of a database that has arrived for the whole.
+
+    One that cannot be reached passes: a server may be up before its database.
+    """
+    if is_sqlite(config):  # which nothing is moved to
+        return
+    found = False
+    with suppress(Unsuitable), opened("half_moved", config) as using:
+        found = is_half_moved(using)
+    if found:
+        raise Unsuitable(half_moved(described(config)))
+
+
+def half_moved(database: str) -> str:
+    return f"A move to {database} is under way. Go on with manage.py move_database."
 
 
 def tables_after(migrations: Migrations) -> list[Table]:
@@ -116,7 +134,8 @@ def make_tables(using: str, migrations: Migrations) -> None:
 
 def drop_tables(using: str) -> None:
     """Drop all that are ours, in their present form; PostgreSQL alone does so in a transaction."""
-    ours = {model._meta.db_table for model in apps.get_models(include_auto_created=True)} | {"django_migrations"}
+    ours = {model._meta.db_table for model in apps.get_models(include_auto_created=True)}
+    ours |= {"django_migrations", MOVE_UNDER_WAY}
     found = ours & set(connections[using].introspection.table_names())
     if found:
         with connections[using].cursor() as cursor:

@@ -67,19 +67,18 @@ class TakenOver(Conflict):
         super().__init__("This took so long that the same request, sent again, is being answered in its place.")
 
 
-class Answered(Exception):
+class AnsweredBefore(Exception):
     """There is an answer: `response`."""
 
     def __init__(self, response: HttpResponse) -> None:
         self.response = response
 
 
-class AnsweredBefore(Answered):
-    """This was done before."""
+class Failed(Exception):
+    """The answer, `response`, is an error: what was done before it is to be undone."""
 
-
-class NotKept(Answered):
-    """Another attempt may fare better, so nothing of this one is kept."""
+    def __init__(self, response: HttpResponse) -> None:
+        self.response = response
 
 
 def key_of(request: Any) -> str | None:
@@ -104,16 +103,25 @@ class Attempt:
         return table().filter(pk=self.row, holder=self.holder)
 
     def settle(self, response: HttpResponse, *, is_secret: bool) -> None:
-        """Keep the answer for who asks again; raises NotKept, and TakenOver where another has its place already."""
-        status = response.status_code
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in NOT_KEPT:
-            raise NotKept(response)
-        answer: dict[str, Any] = {"status": status, "is_secret": is_secret and status < HTTPStatus.BAD_REQUEST}
-        if not answer["is_secret"]:
+        """Keep the answer for who asks again; raises Failed, and TakenOver where another has its place already."""
+        if response.status_code >= HTTPStatus.BAD_REQUEST:
+            raise Failed(response)
+        if not self.keep(response, is_secret=is_secret):
+            raise TakenOver
+
+    def settle_failure(self, response: HttpResponse) -> None:
+        """Keep an error, unless another attempt may fare better."""
+        if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR or response.status_code in NOT_KEPT:
+            self.give_up()
+        else:
+            self.keep(response)
+
+    def keep(self, response: HttpResponse, *, is_secret: bool = False) -> bool:
+        answer: dict[str, Any] = {"status": response.status_code, "is_secret": is_secret}
+        if not is_secret:
             answer["headers"] = {name: response[name] for name in KEPT_HEADERS if name in response}
             answer["content"] = response.content.decode()
-        if not self.own.update(**answer):
-            raise TakenOver
+        return bool(self.own.update(**answer))
 
     def give_up(self) -> None:
         """Let the next attempt run at once, unless there is an answer: what fails afterwards undoes nothing of it."""

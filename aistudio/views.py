@@ -60,6 +60,11 @@ class ResourceView(GenericViewSet):
                 response = self.rendered(super().dispatch(request, *args, **kwargs))
                 if self.attempt:
                     self.attempt.settle(response, is_secret=self.operation.holds_secret)
+        except idempotency.Failed as failure:
+            response = failure.response
+            assert self.attempt
+            with suppress(DatabaseError):
+                self.attempt.settle_failure(response)
         except BaseException as error:
             if self.attempt is None:
                 raise
@@ -78,7 +83,7 @@ class ResourceView(GenericViewSet):
         return response
 
     def handle_exception(self, exc: Exception) -> Any:
-        return exc.response if isinstance(exc, idempotency.Answered) else super().handle_exception(exc)
+        return exc.response if isinstance(exc, idempotency.AnsweredBefore) else super().handle_exception(exc)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)

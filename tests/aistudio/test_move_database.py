@@ -56,8 +56,8 @@ def test_a_move_that_is_killed_goes_on(
             move(filled, database(url), silent)
         with pytest.raises(Unsuitable, match=r"A move to .* is under way"):  # it must not pass for a whole one
             backup(database(url), tmp_path / "half.zip", silent)
-        server = started(tmp_path, "runserver", f"127.0.0.1:{free_port()}", DATABASE_URL=url)
-        assert server.wait(30) == 1
+        for command in (("runserver", f"127.0.0.1:{free_port()}"), ("quickstart",)):
+            assert started(tmp_path, *command, DATABASE_URL=url).wait(30) == 1
 
         call_command("move_database", there, url)
 
@@ -67,6 +67,20 @@ def test_a_move_that_is_killed_goes_on(
             assert watch.execute(FOREIGN_KEYS).fetchall() == fresh.execute(FOREIGN_KEYS).fetchall()
     with opened("moved", database(url)) as using:
         assert Group.objects.using(using).create(name="New").pk == 42
+
+
+def test_a_restore_takes_the_place_of_a_half_moved_one(filled: Config, postgres: str, tmp_path: Path) -> None:
+    url = new_database(postgres)
+
+    def stop(said: str) -> None:
+        if "Comparing" in said:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        move(filled, database(url), stop)
+    backup(filled, tmp_path / "whole.zip", silent)
+    assert started(tmp_path, "restore", str(tmp_path / "whole.zip"), "--noinput", DATABASE_URL=url).wait(60) == 0
+    backup(database(url), tmp_path / "again.zip", silent)
 
 
 def test_nobody_writes_to_the_source_meanwhile_and_what_was_changed_since_is_found(

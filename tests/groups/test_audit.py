@@ -455,6 +455,16 @@ def test_lines_of_json_where_a_setting_asks(
     assert json.loads(err)["door"] == "command"
 
 
+def test_what_json_tells_apart_is_a_change(alice: Person, call_settings: LLMSettings) -> None:
+    path = f"/llm-settings/{call_settings.pk}"
+    for value in (1, True, 0, False):
+        alice.patch(path, body(metadata={"b": [value], "a": 2}))
+    alice.patch(path, body(metadata={"a": 2, "b": [False]}))  # the order of members tells nothing
+    events = AuditEvent.objects.filter(object_type="llm-settings", action="changed").order_by("pk")
+    after = [event.changes["metadata"]["after"]["b"][0] for event in events]
+    assert [(type(value), value) for value in after] == [(int, 1), (bool, True), (int, 0), (bool, False)]
+
+
 class NobodyReads(StringIO):
     def flush(self) -> None:
         raise BrokenPipeError

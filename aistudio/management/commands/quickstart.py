@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand
 
 from aistudio.audit import recording
 from aistudio.management.commands.demo import make_demo
-from aistudio.management.commands.runserver import APPLICATION, base_url, server_options
+from aistudio.management.commands.runserver import APPLICATION, base_url, check_database, server_options
 from aistudio.server import Server
 from aistudio.serving import in_database
 from chats.models import Chat
@@ -24,6 +24,7 @@ class Command(BaseCommand):
     help = "Migrates, fills an empty database with the demo, serves, and says how to get in. For trying out."
 
     def handle(self, *args: Any, **options: Any) -> None:
+        check_database()
         call_command("migrate", verbosity=0)
         _, password = (None, None) if User.objects.exists() else make_demo()
         with suppress(KeyboardInterrupt):

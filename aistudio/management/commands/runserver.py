@@ -12,10 +12,9 @@ from typing import Any
 import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from uvicorn.config import STARTUP_FAILURE
 
-from aistudio.databases import is_half_moved
+from aistudio.databases import Unsuitable, refuse_half_moved
 from aistudio.server import Connection, Server
 from aistudio.supervisor import Supervisor
 
@@ -33,10 +32,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, address: str, reload: bool, workers: int | None, **options: Any) -> None:
         host, port = parse_address(address)
-        with suppress(DatabaseError):  # a server may be up before its database
-            if is_half_moved(DEFAULT_DB_ALIAS):
-                raise CommandError("A move to this database is under way. Go on with manage.py move_database.")
-        connections.close_all()
+        check_database()
         self.stdout.write(f"AI Studio at {base_url(host, port)} (Ctrl-C ends it)")
         if settings.HTTPS:
             proxies = ", ".join(settings.TRUSTED_PROXIES) or "none yet, so every request is redirected to HTTPS"
@@ -51,6 +47,13 @@ class Command(BaseCommand):
         with shared_metrics(workers), suppress(KeyboardInterrupt):
             if not serve(config, workers):
                 sys.exit(STARTUP_FAILURE)
+
+
+def check_database() -> None:
+    try:
+        refuse_half_moved(settings.DATABASES["default"])
+    except Unsuitable as error:
+        raise CommandError(str(error)) from None
 
 
 @contextmanager
