@@ -19,6 +19,7 @@ from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.urls import set_script_prefix
 
+from aistudio.threads import in_thread
 from aistudio.watch import current_request
 
 LAST_WORDS_TIMEOUT = 5  # seconds
@@ -59,15 +60,14 @@ class Handler(ASGIHandler):
             body = await self.read_body(receive)
         except RequestAborted:
             return None
-        loop = asyncio.get_running_loop()
         # not `sync_to_async`: nothing here calls back into the loop, and its care for that takes as long as a query
-        response = await loop.run_in_executor(worker, copy_context().run, self.respond, scope, body)
+        response = await in_thread(worker, copy_context().run, self.respond, scope, body)
         if response.streaming and response.is_async:
             return response
         with suppress(asyncio.CancelledError):
             await self.send_response(response, send)
         if response.streaming:
-            await loop.run_in_executor(worker, copy_context().run, response.close)
+            await in_thread(worker, copy_context().run, response.close)
         return None
 
     def respond(self, scope: Any, body: Any) -> Any:
