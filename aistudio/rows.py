@@ -24,6 +24,8 @@ STAND_INS: dict[Any, Callable[[int], Key]] = {  # for keys, while a statement is
 }
 
 
+MOST_ROWS = 300  # of one statement: SQLite may be built to take no more than 999 values
+
 _one_writer = RLock()
 
 
@@ -109,7 +111,10 @@ def own_connection() -> Any:
 
 
 def adapted(key: Key) -> Any:
-    return models.UUIDField().get_db_prep_value(key, connection) if isinstance(key, UUID) else key
+    return UUIDS.get_db_prep_value(key, connection) if isinstance(key, UUID) else key
+
+
+UUIDS: Any = models.UUIDField()
 
 
 def insert(instance: models.Model) -> None:
@@ -119,36 +124,70 @@ def insert(instance: models.Model) -> None:
     """
     statement, fields, sets_key = statement_of(type(instance))
     own = own_connection()
-    values = [field.get_db_prep_save(field.pre_save(instance, True), own) for field in fields]
     with own.cursor() as cursor:
-        cursor.execute(statement, values)
+        cursor.execute(statement, values_of(instance, fields, own, added=True))
         if sets_key:
             instance.pk = cursor.fetchone()[0]
     instance._state.adding, instance._state.db = False, own.alias
 
 
+def insert_rows(cursor: Any, table: str, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Store rows of constants' columns, some hundred with each statement: between two statements a thread may wait."""
+    one = f"({', '.join(['%s'] * len(columns))})"
+    for first in range(0, len(rows), MOST_ROWS):
+        some = rows[first : first + MOST_ROWS]
+        statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([one] * len(some))}"  # noqa: S608
+        cursor.execute(statement, [value for row in some for value in row])
+
+
 def update(instances: Sequence[models.Model], names: tuple[str, ...]) -> None:
     """Store these fields of instances of one model."""
-    meta: Any = type(instances[0])._meta
-    fields = [meta.get_field(name) for name in names]
+    statement, fields = update_of(type(instances[0]), names)
     own = own_connection()
-    quote = own.ops.quote_name
-    changes = ", ".join(f"{quote(field.column)} = %s" for field in fields)
-    statement = f"UPDATE {quote(meta.db_table)} SET {changes} WHERE {quote(meta.pk.column)} = %s"  # noqa: S608
-    rows = [
-        [*(field.get_db_prep_save(field.pre_save(item, False), own) for field in fields), item.pk] for item in instances
-    ]
     with own.cursor() as cursor:
-        cursor.executemany(statement, rows)
+        cursor.executemany(statement, [[*values_of(item, fields, own), item.pk] for item in instances])
+
+
+def values_of(instance: models.Model, fields: Sequence[tuple[str, Any]], own: Any, *, added: bool = False) -> list[Any]:
+    known = instance.__dict__
+    return [
+        field.get_db_prep_save(field.pre_save(instance, added), own) if field else known[name] for name, field in fields
+    ]
 
 
 @cache
-def statement_of(model: type[models.Model]) -> tuple[str, list[Any], bool]:
+def statement_of(model: type[models.Model]) -> tuple[str, list[tuple[str, Any]], bool]:
     meta: Any = model._meta
     quote = connection.ops.quote_name
-    fields: list[Any] = [field for field in meta.local_concrete_fields if field is not meta.auto_field]
+    fields = [field for field in meta.local_concrete_fields if field is not meta.auto_field]
     columns = ", ".join(quote(field.column) for field in fields)
     statement = f"INSERT INTO {quote(meta.db_table)} ({columns}) VALUES ({', '.join(['%s'] * len(fields))})"  # noqa: S608
     if meta.auto_field:
         statement += f" RETURNING {quote(meta.auto_field.column)}"
-    return statement, fields, meta.auto_field is not None
+    return statement, list(map(prepared, fields)), meta.auto_field is not None
+
+
+@cache
+def update_of(model: type[models.Model], names: tuple[str, ...]) -> tuple[str, list[tuple[str, Any]]]:
+    meta: Any = model._meta
+    quote = connection.ops.quote_name
+    fields = [meta.get_field(name) for name in names]
+    changes = ", ".join(f"{quote(field.column)} = %s" for field in fields)
+    statement = f"UPDATE {quote(meta.db_table)} SET {changes} WHERE {quote(meta.pk.column)} = %s"  # noqa: S608
+    return statement, list(map(prepared, fields))
+
+
+def prepared(field: Any) -> tuple[str, Any]:
+    """Where an instance has the value, and the field where that must be asked how it is stored."""
+    return field.attname, None if type(field) in AS_THEY_ARE else field
+
+
+# what drivers take as it is; asking the field for each value would take longer than storing the row
+AS_THEY_ARE = (
+    models.BigIntegerField,
+    models.BooleanField,
+    models.CharField,
+    models.ForeignKey,
+    models.OneToOneField,
+    models.TextField,
+)

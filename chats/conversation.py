@@ -4,12 +4,13 @@ Each function is one transaction. A session is looked up through what its user m
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial, reduce
 from operator import or_
+from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, connection, transaction
@@ -18,10 +19,10 @@ from django.utils import timezone
 
 from aistudio.errors import Conflict
 from aistudio.idempotency import KeyReused
-from aistudio.rows import Lookup, adapted, insert, update, writing
+from aistudio.rows import Lookup, adapted, insert, insert_rows, update, writing
 from aistudio.secrets import UnreadableSecret
 from chats import prompts
-from chats.models import Chat, Message, Piece, Run, Session
+from chats.models import Message, Piece, Run, Session
 from groups.models import User
 from llms.calls import Uncallable, call_of, model_of
 from llms.vendors.base import Call, Turn
@@ -115,20 +116,17 @@ def locked(user: User, session: UUID) -> Session:
     found = SESSIONS[user.is_admin].first(user.pk, session)
     if found is None:
         raise Session.DoesNotExist
-    if found.chat_id:
-        found.chat = CHATS.first(found.chat_id)
     return found
 
 
 def visible_session(owner: int, key: UUID, is_admin: bool) -> QuerySet[Session]:
     sessions = Session.objects.visible_to(User(pk=owner, is_admin=is_admin)).filter(uuid=key).order_by()
-    return sessions.select_for_update(of=("self",))
+    return sessions.select_related("chat__llm", "chat__llm_settings").select_for_update(of=("self",))
 
 
 SESSIONS = {
     is_admin: Lookup(int, UUID, compose=partial(visible_session, is_admin=is_admin)) for is_admin in (False, True)
 }
-CHATS = Lookup(int, compose=lambda key: Chat.objects.filter(pk=key).select_related("llm", "llm_settings").order_by())
 
 
 def asked_before(session: Session, question: Message, key: str | None) -> Exchange | None:
@@ -217,32 +215,48 @@ def request_stop(*, session: Session) -> bool:
 class Standing:
     """What the database says of a worker's runs, by message: those that still are its own, those to stop."""
 
-    own: set[int]
-    to_stop: set[int]
+    own: Set[int]
+    to_stop: Set[int]
 
 
-def keep(*, worker: UUID, pieces: Iterable[tuple[int, int, str]], ended: Sequence[Message]) -> Standing:
-    """Store what arrived since the last time, and the answers that have ended, in one transaction.
+def keep(*, worker: UUID, answers: Set[int], pieces: Sequence[tuple[int, int, str]]) -> Standing:
+    """Store what arrived of these answers since the last time, and see how they stand.
 
-    A piece is the key of its message, the characters before it, and its text.
+    A piece is the key of its message, the characters before it, its text.
     """
     with writing(), connection.cursor() as cursor:
-        cursor.execute(RUNS_OF_WORKER, [adapted(worker)])
-        flags = dict(cursor.fetchall())
-        rows = [piece for piece in pieces if piece[0] in flags]
-        if rows:
-            cursor.executemany(NEW_PIECE, rows)
-        done = [message for message in ended if message.pk in flags]
-        if done:
-            update(done, OUTCOME)
-            cursor.executemany("DELETE FROM chats_piece WHERE message_id = %s", [(message.pk,) for message in done])
-            cursor.executemany("DELETE FROM chats_run WHERE message_id = %s", [(message.pk,) for message in done])
-    return Standing(set(flags), {message for message, stop in flags.items() if stop})
+        standing = standing_of(cursor, worker, answers)
+        insert_rows(cursor, "chats_piece", NEW_PIECE, [piece for piece in pieces if piece[0] in standing.own])
+    return standing
 
 
-# By hand, for they are run for each answer, and for some hundred at once.
-RUNS_OF_WORKER = "SELECT message_id, stop_requested FROM chats_run WHERE worker = %s"
-NEW_PIECE = "INSERT INTO chats_piece (message_id, start, text) VALUES (%s, %s, %s)"
+def standing_of(cursor: Any, worker: UUID, answers: Set[int]) -> Standing:
+    """In one row where all are as they should be: each row that is read is a moment in which the thread may wait."""
+    runs = "FROM chats_run WHERE worker = %s AND message_id <= %s"
+    about = [adapted(worker), max(answers)]  # of newer ones this process may not know yet
+    cursor.execute(f"SELECT count(*), sum(message_id), count(*) FILTER (WHERE stop_requested) {runs}", about)
+    if cursor.fetchone() == (len(answers), sum(answers), 0):
+        return Standing(answers, frozenset())
+    cursor.execute(f"SELECT message_id, stop_requested {runs}", about)
+    flags = dict(cursor.fetchall())
+    return Standing(answers & flags.keys(), frozenset(message for message, stop in flags.items() if stop))
+
+
+def end(*, worker: UUID, ended: Iterable[Message]) -> set[int]:
+    """Store the answers that have ended; returns the keys of those that still were this worker's own."""
+    own = []
+    with writing(), connection.cursor() as cursor:
+        for message in ended:  # this alone says whose it is: to read that of all runs would take long where many end
+            cursor.execute("DELETE FROM chats_run WHERE message_id = %s AND worker = %s", [message.pk, adapted(worker)])
+            if cursor.rowcount:
+                own.append(message)
+        if own:
+            update(own, OUTCOME)
+            cursor.executemany("DELETE FROM chats_piece WHERE message_id = %s", [(message.pk,) for message in own])
+    return {message.pk for message in own}
+
+
+NEW_PIECE = ("message_id", "start", "text")
 OUTCOME = (
     "text",
     "status",

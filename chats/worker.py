@@ -19,6 +19,7 @@ from django.conf import settings
 from django.db import DatabaseError, close_old_connections
 
 from aistudio.errors import Unavailable
+from aistudio.threads import in_thread
 from aistudio.watch import SeenRequest, current_request, watchers
 from chats import conversation, titles
 from chats.conversation import Exchange
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 BEAT = 0.25  # seconds: how often what arrived is stored, and stalls are looked for
+GATHERING = 0.01  # seconds: who ends with another is stored with it, and storing waits for the disk once
 POLL = 0.2  # seconds: how often the answers of other workers are read
 ACCESS_CHECK = 2  # seconds
 LEASE_RENEWAL = 4  # seconds
@@ -181,13 +183,15 @@ class Worker:
             with suppress(TimeoutError):
                 async with asyncio.timeout(BEAT):
                     await self.wakened.wait()
+            await asyncio.sleep(GATHERING)
             self.wakened.clear()
             try:
                 self.show_signs_of_life()
                 is_due = self.is_due("beat", BEAT * 0.8)  # else an answer has ended, which does not wait
-                if self.runs:
-                    await self.store(is_due)
-                if is_due:
+                if self.concluded:
+                    await self.store_ended()
+                if is_due and self.runs:
+                    await self.store_growing()
                     await self.look_after()
             except DatabaseError as error:
                 log.warning("What arrived is not stored now, but the next time: %s", error)
@@ -196,40 +200,46 @@ class Worker:
                 log.exception("The worker's beat failed")
                 await asyncio.sleep(BEAT)
 
-    async def store(self, is_due: bool) -> None:
-        """Store the answers that have ended and, where it is due, what has come of the others."""
+    async def store_ended(self) -> None:
+        """Store the answers that have ended, and tell their readers."""
         ended, self.concluded = self.concluded, []
-        growing = [(run, len(run.fresh)) for run in self.runs.values() if is_due and run.is_growing]
-        pieces = [(run.message.pk, len(run.stored), "".join(run.fresh[:count])) for run, count in growing]
-        begun = set(self.runs)
-        moment, timer = monotonic(), perf_counter()
         try:
-            standing = await self.in_database(
-                lambda: conversation.keep(worker=self.id, pieces=pieces, ended=[run.message for run in ended])
-            )
+            own = await self.stored(lambda: conversation.end(worker=self.id, ended=[run.message for run in ended]))
         except BaseException:
             self.concluded = ended + self.concluded
             raise
-        self.kept_at = moment if is_due else self.kept_at
-        for watcher in watchers:
-            watcher.stored(perf_counter() - timer)
-        for run, count in growing:
-            run.stored += "".join(run.fresh[:count])
-            del run.fresh[:count]
         for run in ended:
             del self.runs[run.message.pk]
             run.stored, run.fresh = run.message.text, []
-            (run.end if run.message.pk in standing.own else run.lose)()
+            (run.end if run.message.pk in own else run.lose)()
             if run.exchange.wants_title and run.message.status == Message.Status.COMPLETE and not self.closing:
                 making = self.spawn(titles.make(run.exchange, self.http, self.in_database))
                 self.titling.add(making)
                 making.add_done_callback(self.titling.discard)
         if not self.runs:
             self.emptied.set()
+
+    async def store_growing(self) -> None:
+        """Store what has come of the others, and see which of them are to end."""
+        growing = [(run, len(run.fresh)) for run in self.runs.values() if run.is_growing]
+        pieces = [(run.message.pk, len(run.stored), "".join(run.fresh[:count])) for run, count in growing]
+        begun, moment = set(self.runs), monotonic()
+        standing = await self.stored(lambda: conversation.keep(worker=self.id, answers=begun, pieces=pieces))
+        self.kept_at = moment
+        for run, count in growing:
+            run.stored += "".join(run.fresh[:count])
+            del run.fresh[:count]
         for message_id in self.runs.keys() & (begun - standing.own):
             self.runs[message_id].stop(INTERRUPTED)  # it was deleted, or its worker taken for dead
         for message_id in self.runs.keys() & standing.to_stop:
             self.runs[message_id].stop(STOPPED)
+
+    async def stored(self, work: Callable[[], T]) -> T:
+        timer = perf_counter()
+        result = await self.in_database(work)
+        for watcher in watchers:
+            watcher.stored(perf_counter() - timer)
+        return result
 
     @property
     def lag(self) -> float:
@@ -243,8 +253,6 @@ class Worker:
         now = monotonic()
         for run in self.runs.values():
             run.check(now)
-        if not self.runs:
-            return
         if self.is_due("lease", LEASE_RENEWAL):
             await self.in_database(lambda: conversation.renew_leases(worker=self.id))
         if self.is_due("access", ACCESS_CHECK):
@@ -309,7 +317,7 @@ class Worker:
             finally:
                 close_old_connections()
 
-        return await self.loop.run_in_executor(self.executor, run)
+        return await in_thread(self.executor, run)
 
 
 _current: Worker | None = None
