@@ -29,6 +29,7 @@ from aistudio.renderers import API_ROOT
 from aistudio.rows import writing
 
 COLLISION = "Someone else changed the same at this moment. Nothing was stored; try again."
+VARY = ("Accept", "Authorization", "Cookie")  # what every answer depends on
 CHANGES = {"POST": "add", "PATCH": "set", "DELETE": "remove"}
 
 
@@ -323,7 +324,7 @@ class ResourceView(GenericViewSet):
 
     def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)
-        patch_vary_headers(response, ("Accept", "Authorization", "Cookie"))
+        patch_vary_headers(response, VARY)
         response["Cache-Control"] = "private, no-cache"
         return response
 

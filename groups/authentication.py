@@ -18,17 +18,23 @@ class TokenAuthentication(authentication.BaseAuthentication):
     """`Authorization: Bearer <token>`, or the token alone, as clients made from the contract send it."""
 
     def authenticate(self, request: Request) -> tuple[User, int] | None:
-        header = request.headers.get("Authorization")
-        if header is None:
+        if "Authorization" not in request.headers:
             return None
-        words = header.split()
-        key = words[-1] if len(words) == 1 or (len(words) == 2 and words[0].lower() == "bearer") else ""
-        user = ApiToken.objects.user_of(key) if key else None
+        user = self.user_of(request)
         if user is None:
             self.count_failure(request)
             raise AuthenticationFailed("The token is unknown, expired or revoked, or its user is not active.")
-        token_use.note(user.token_id)
         return user, user.token_id
+
+    @staticmethod
+    def user_of(request: Any) -> User | None:
+        """Who the token of a request stands for; None where there is none that may be used."""
+        words = request.headers.get("Authorization", "").split()
+        key = words[-1] if len(words) == 1 or (len(words) == 2 and words[0].lower() == "bearer") else ""
+        user = ApiToken.objects.user_of(key) if key else None
+        if user:
+            token_use.note(user.token_id)
+        return user
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="AI Studio"'
