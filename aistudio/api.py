@@ -9,6 +9,7 @@ from groups.views import AuthViewSet, GroupViewSet, TokenViewSet, UserViewSet
 from llms.views import LLMSettingsViewSet, LLMViewSet, VendorViewSet
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
+router.register("sessions/<uuid:session>/messages", MessageViewSet, "message")  # first: it is asked most
 router.register("auth", AuthViewSet, "auth")
 router.register("users/me/tokens", TokenViewSet, "token")
 router.register("users", UserViewSet, "user")
@@ -19,5 +20,4 @@ router.register("llms", LLMViewSet, "llm")
 router.register("llm-settings", LLMSettingsViewSet, "llm-settings")
 router.register("chats", ChatViewSet, "chat")
 router.register("sessions", SessionViewSet, "session")
-router.register("sessions/<uuid:session>/messages", MessageViewSet, "message")
 router.register("chat-history-records", RecordViewSet, "chat-history-record")

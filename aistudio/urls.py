@@ -26,6 +26,7 @@ HOUR = 3600  # seconds
 description = SpectacularAPIView.as_view(custom_settings={"DESCRIPTION": DESCRIPTION})
 
 urlpatterns = [
+    path("api/v1/", include(router.urls)),
     path("", home, name="home"),
     path("conversations", conversations, name="conversations"),
     path("first-run", first_run, name="first-run"),
@@ -39,7 +40,6 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/v1/schema", cache_page(HOUR)(description), name="schema"),
     path("api/v1/docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
-    path("api/v1/", include(router.urls)),
 ]
 
 handler400 = "aistudio.errors.bad_request"
