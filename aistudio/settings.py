@@ -4,6 +4,7 @@ A value that cannot be used stops the start with one line that names it.
 """
 
 import ipaddress
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,11 @@ def host_name(value: str) -> str:
     return value.strip()
 
 
+def can_bind(wanted: bool) -> None:
+    if wanted and not hasattr(os, "sched_setaffinity"):
+        raise ValidationError("Only Linux can keep a process on a core.")
+
+
 def one_line(error: EnvError) -> str:
     """The name of the setting and what is wrong with it."""
     found = error.error_messages if isinstance(error, EnvValidationError) else "is not set."
@@ -113,6 +119,7 @@ try:
     LLM_FIRST_TOKEN_TIMEOUT = env.float("LLM_FIRST_TOKEN_TIMEOUT", 60, validate=check.Range(0.1, 3600))
     LLM_TOKEN_TIMEOUT = env.float("LLM_TOKEN_TIMEOUT", 60, validate=check.Range(0.1, 3600))
     WORKERS = env.int("WORKERS", 0, validate=check.Range(0, 256))
+    BIND_WORKERS = env.bool("BIND_WORKERS", False, validate=can_bind)
     SHUTDOWN_TIMEOUT = env.int("SHUTDOWN_TIMEOUT", 10, validate=check.Range(0, 3600))
     DRAIN_TIME = env.float("DRAIN_TIME", 0, validate=check.Range(0, 600))
     DEMO_PASSWORD = env.str("DEMO_PASSWORD", "")

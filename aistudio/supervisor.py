@@ -5,9 +5,11 @@ import time
 from logging import getLogger
 from socket import socket
 
+from django.conf import settings
 from uvicorn import Config
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
+from aistudio.cores import bind
 from aistudio.server import Server
 
 START_TIMEOUT = 60  # seconds
@@ -20,6 +22,7 @@ log = getLogger(__name__)
 
 class Worker(Process):
     has_served = False
+    core = -1  # that it is bound to
 
     @property
     def server(self) -> Server:
@@ -56,10 +59,13 @@ class Supervisor(Multiprocess):
     def started(self) -> Worker:
         worker = Worker(self.config, self.sockets)
         worker.start()
+        if settings.BIND_WORKERS and worker.pid:
+            worker.core = bind(worker.pid, [other.core for other in self.processes if other.process.is_alive()])
         return worker
 
     def init_processes(self) -> None:
-        self.processes = [self.started() for _ in range(self.processes_num)]
+        for _ in range(self.processes_num):
+            self.processes.append(self.started())
 
     def restart_all(self) -> None:
         """Put a new worker in the place of each; where one does not start, the old ones go on."""

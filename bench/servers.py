@@ -36,6 +36,7 @@ def environment(database_url: str) -> dict[str, str]:
         "LLM_FIRST_TOKEN_TIMEOUT": "60",
         "LLM_TOKEN_TIMEOUT": "60",
         "WORKERS": "0",
+        "BIND_WORKERS": "0",
         "SHUTDOWN_TIMEOUT": "10",
         "DEMO_PASSWORD": "",
         "DRAIN_TIME": "0",

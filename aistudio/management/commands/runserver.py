@@ -14,6 +14,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from uvicorn.config import STARTUP_FAILURE
 
+from aistudio.cores import bind
 from aistudio.databases import Unsuitable, refuse_half_moved
 from aistudio.server import Connection, Server
 from aistudio.supervisor import Supervisor
@@ -74,6 +75,8 @@ def serve(config: uvicorn.Config, workers: int) -> bool:
         supervisor = Supervisor(config, passed_on or [config.bind_socket()])
         supervisor.run()
         return supervisor.has_served
+    if settings.BIND_WORKERS:
+        bind(0)
     server = Server(config)
     server.run(passed_on)
     return server.started
