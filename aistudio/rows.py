@@ -24,8 +24,6 @@ STAND_INS: dict[Any, Callable[[int], Key]] = {  # for keys, while a statement is
 }
 
 
-MOST_ROWS = 300  # of one statement: SQLite may be built to take no more than 999 values
-
 _one_writer = RLock()
 
 
@@ -129,15 +127,6 @@ def insert(instance: models.Model) -> None:
         if sets_key:
             instance.pk = cursor.fetchone()[0]
     instance._state.adding, instance._state.db = False, own.alias
-
-
-def insert_rows(cursor: Any, table: str, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
-    """Store rows of constants' columns, some hundred with each statement: between two statements a thread may wait."""
-    one = f"({', '.join(['%s'] * len(columns))})"
-    for first in range(0, len(rows), MOST_ROWS):
-        some = rows[first : first + MOST_ROWS]
-        statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([one] * len(some))}"  # noqa: S608
-        cursor.execute(statement, [value for row in some for value in row])
 
 
 def update(instances: Sequence[models.Model], names: tuple[str, ...]) -> None:

@@ -4,13 +4,12 @@ Each function is one transaction. A session is looked up through what its user m
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial, reduce
 from operator import or_
-from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, connection, transaction
@@ -19,7 +18,7 @@ from django.utils import timezone
 
 from aistudio.errors import Conflict
 from aistudio.idempotency import KeyReused
-from aistudio.rows import Lookup, adapted, insert, insert_rows, update, writing
+from aistudio.rows import Lookup, adapted, insert, update, writing
 from aistudio.secrets import UnreadableSecret
 from chats import prompts
 from chats.models import Message, Piece, Run, Session
@@ -215,31 +214,18 @@ def request_stop(*, session: Session) -> bool:
 class Standing:
     """What the database says of a worker's runs, by message: those that still are its own, those to stop."""
 
-    own: Set[int]
-    to_stop: Set[int]
+    own: set[int]
+    to_stop: set[int]
 
 
-def keep(*, worker: UUID, answers: Set[int], pieces: Sequence[tuple[int, int, str]]) -> Standing:
-    """Store what arrived of these answers since the last time, and see how they stand.
-
-    A piece is the key of its message, the characters before it, its text.
-    """
+def keep(*, worker: UUID, pieces: Iterable[tuple[int, int, str]]) -> Standing:
+    """Store what arrived since the last time. A piece is the key of its message, the characters before it, its text."""
     with writing(), connection.cursor() as cursor:
-        standing = standing_of(cursor, worker, answers)
-        insert_rows(cursor, "chats_piece", NEW_PIECE, [piece for piece in pieces if piece[0] in standing.own])
-    return standing
-
-
-def standing_of(cursor: Any, worker: UUID, answers: Set[int]) -> Standing:
-    """In one row where all are as they should be: each row that is read is a moment in which the thread may wait."""
-    runs = "FROM chats_run WHERE worker = %s AND message_id <= %s"
-    about = [adapted(worker), max(answers)]  # of newer ones this process may not know yet
-    cursor.execute(f"SELECT count(*), sum(message_id), count(*) FILTER (WHERE stop_requested) {runs}", about)
-    if cursor.fetchone() == (len(answers), sum(answers), 0):
-        return Standing(answers, frozenset())
-    cursor.execute(f"SELECT message_id, stop_requested {runs}", about)
-    flags = dict(cursor.fetchall())
-    return Standing(answers & flags.keys(), frozenset(message for message, stop in flags.items() if stop))
+        cursor.execute("SELECT message_id, stop_requested FROM chats_run WHERE worker = %s", [adapted(worker)])
+        flags = dict(cursor.fetchall())
+        if rows := [piece for piece in pieces if piece[0] in flags]:
+            cursor.executemany("INSERT INTO chats_piece (message_id, start, text) VALUES (%s, %s, %s)", rows)
+    return Standing(set(flags), {message for message, stop in flags.items() if stop})
 
 
 def end(*, worker: UUID, ended: Iterable[Message]) -> set[int]:
@@ -256,7 +242,6 @@ def end(*, worker: UUID, ended: Iterable[Message]) -> set[int]:
     return {message.pk for message in own}
 
 
-NEW_PIECE = ("message_id", "start", "text")
 OUTCOME = (
     "text",
     "status",

@@ -191,7 +191,8 @@ class MessageViewSet(Streaming):
 
         None for everything else, and for whatever is wrong: then nothing was done, and the whole way finds out.
         """
-        text = plain_question(request) if self.action_map.get("post") == "create" else None
+        asks = self.action_map.get((request.method or "").lower()) == "create"
+        text = plain_question(request) if asks else None
         user = text and TokenAuthentication.user_of(request)
         if not (text and user):
             return None

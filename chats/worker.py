@@ -224,7 +224,7 @@ class Worker:
         growing = [(run, len(run.fresh)) for run in self.runs.values() if run.is_growing]
         pieces = [(run.message.pk, len(run.stored), "".join(run.fresh[:count])) for run, count in growing]
         begun, moment = set(self.runs), monotonic()
-        standing = await self.stored(lambda: conversation.keep(worker=self.id, answers=begun, pieces=pieces))
+        standing = await self.stored(lambda: conversation.keep(worker=self.id, pieces=pieces))
         self.kept_at = moment
         for run, count in growing:
             run.stored += "".join(run.fresh[:count])

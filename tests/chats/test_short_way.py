@@ -112,6 +112,15 @@ def test_a_second_question_waits_on_both_ways(studio: Studio, bob: Member, chat:
     until(lambda: studio.answer(session, key=bob.key)["status"] == "stopped")
 
 
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS"])
+def test_only_a_post_asks(studio: Studio, bob: Member, chat: int, method: str) -> None:
+    session = studio.session(chat, bob.key)
+    headers = {"Content-Type": "application/json", "Accept": SHORT, **bearer(bob.key)}
+    url = f"{studio.urls[0]}/api/v1/sessions/{session}/messages"
+    assert HTTP.request(method, url, json=PLAIN, headers=headers).status_code in (405, 406)
+    assert studio.call("GET", f"/sessions/{session}/messages", key=bob.key) == []
+
+
 @pytest.mark.parametrize(
     ("changes", "is_plain"),
     [
