@@ -6,14 +6,23 @@ fetch anew what the last one had at hand: a quarter of all processor time.
 
 import os
 from collections.abc import Sequence
+from logging import getLogger
 from random import random
+
+UNBOUND = -1
+
+log = getLogger(__name__)
 
 
 def bind(process: int, taken: Sequence[int] = ()) -> int:
-    """Keep a process (0: this one) on the core that has been taken least often; returns that core.
+    """Keep a process (0: this one) on the core that has been taken least often.
 
-    To be called before the process has threads: those that it makes from then on stay with it.
+    Returns the core, or UNBOUND where the system does not let it. To be called before the process has threads: those that it makes from then on stay with it.
     """
     core = min(os.sched_getaffinity(0), key=lambda core: (taken.count(core), random()))  # noqa: S311 it guards nothing
-    os.sched_setaffinity(process, {core})
+    try:
+        os.sched_setaffinity(process, {core})
+    except OSError as error:
+        log.warning("BIND_WORKERS: a worker is not kept on a core: %s", error)
+        return UNBOUND
     return core

@@ -9,7 +9,7 @@ from django.conf import settings
 from uvicorn import Config
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
-from aistudio.cores import bind
+from aistudio.cores import UNBOUND, bind
 from aistudio.server import Server
 
 START_TIMEOUT = 60  # seconds
@@ -22,7 +22,7 @@ log = getLogger(__name__)
 
 class Worker(Process):
     has_served = False
-    core = -1  # that it is bound to
+    core = UNBOUND
 
     @property
     def server(self) -> Server:

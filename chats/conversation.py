@@ -4,7 +4,7 @@ Each function is one transaction. A session is looked up through what its user m
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -228,18 +228,21 @@ def keep(*, worker: UUID, pieces: Iterable[tuple[int, int, str]]) -> Standing:
     return Standing(set(flags), {message for message, stop in flags.items() if stop})
 
 
-def end(*, worker: UUID, ended: Iterable[Message]) -> set[int]:
+def end(*, worker: UUID, ended: Sequence[Message]) -> set[int]:
     """Store the answers that have ended; returns the keys of those that still were this worker's own."""
-    own = []
+    own: set[int] = set()
+    keys = [message.pk for message in ended]
     with writing(), connection.cursor() as cursor:
-        for message in ended:  # this alone says whose it is: to read that of all runs would take long where many end
-            cursor.execute("DELETE FROM chats_run WHERE message_id = %s AND worker = %s", [message.pk, adapted(worker)])
-            if cursor.rowcount:
-                own.append(message)
-        if own:
-            update(own, OUTCOME)
-            cursor.executemany("DELETE FROM chats_piece WHERE message_id = %s", [(message.pk,) for message in own])
-    return {message.pk for message in own}
+        for first in range(0, len(keys), MOST_CONDITIONS):
+            some = keys[first : first + MOST_CONDITIONS]
+            marks = ", ".join(["%s"] * len(some))
+            statement = f"DELETE FROM chats_run WHERE worker = %s AND message_id IN ({marks}) RETURNING message_id"  # noqa: S608
+            cursor.execute(statement, [adapted(worker), *some])
+            own.update(key for (key,) in cursor.fetchall())
+        if done := [message for message in ended if message.pk in own]:
+            update(done, OUTCOME)
+            cursor.executemany("DELETE FROM chats_piece WHERE message_id = %s", [(message.pk,) for message in done])
+    return own
 
 
 OUTCOME = (

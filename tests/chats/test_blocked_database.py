@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.talking import Studio, ask, opened, text_of
+from tests.talking import Studio, ask, opened, question, text_of
 
 LOCKED = 3  # seconds
 WAITING = 24  # who ask meanwhile: more than the server has threads
@@ -19,6 +19,23 @@ WAITING = 24  # who ask meanwhile: more than the server has threads
 def studio(tmp_path: Path) -> Iterator[Studio]:
     with opened(tmp_path, servers=1) as studio:
         yield studio
+
+
+def test_a_database_that_fails_is_told_alike_on_both_ways(studio: Studio) -> None:
+    session = studio.session(studio.chat())
+    path = studio.variables["DATABASE_URL"].removeprefix("sqlite:///")
+    answers = []
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("ALTER TABLE chats_run RENAME TO gone")
+        for accept in ("text/event-stream", "text/event-stream, application/json;q=0.1"):
+            answer = studio.send("POST", f"/sessions/{session}/messages", question("/echo Hello"), Accept=accept)
+            named = {name: value for name, value in answer.headers.items() if name not in ("date", "x-request-id")}
+            answers.append((answer.status_code, named, answer.json()))
+        other.execute("ALTER TABLE gone RENAME TO chats_run")
+    assert answers[0] == answers[1]
+    assert (answers[0][0], answers[0][1]["retry-after"]) == (503, "5")
+    assert text_of(ask(studio.urls[0], studio.key, session, "/echo Hello")) == "Hello"
+    assert len(studio.call("GET", f"/sessions/{session}/messages")) == 2
 
 
 def test_streams_go_on_while_requests_wait_for_the_database(studio: Studio) -> None:
