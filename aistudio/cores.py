@@ -17,7 +17,8 @@ log = getLogger(__name__)
 def bind(process: int, taken: Sequence[int] = ()) -> int:
     """Keep a process (0: this one) on the core that has been taken least often.
 
-    Returns the core, or UNBOUND where the system does not let it. To be called before the process has threads: those that it makes from then on stay with it.
+    Returns the core, or UNBOUND where the system does not let it. To be called before the process has threads: those
+    that it makes from then on stay with it.
     """
     core = min(os.sched_getaffinity(0), key=lambda core: (taken.count(core), random()))  # noqa: S311 it guards nothing
     try:
