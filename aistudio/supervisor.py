@@ -102,7 +102,8 @@ class Supervisor(Multiprocess):
     def keep_subprocess_alive(self) -> None:
         """Start another worker for each that is gone or says nothing."""
         self.leaving = [worker for worker in self.leaving if worker.process.is_alive()]
-        for index, worker in enumerate(self.processes):
+        # those that live first: they say whether any has served
+        for index, worker in sorted(enumerate(self.processes), key=lambda place: not place[1].process.is_alive()):
             if self.should_exit.is_set():
                 return
             if worker.is_alive(timeout=SILENCE):
