@@ -1,7 +1,7 @@
 """A processor core for each worker.
 
 The threads of a process take turns in Python. Where each turn is on another core, that core has to be woken, and has to
-fetch anew what the last one had at hand: a quarter of all processor time.
+fetch anew what the last one had at hand.
 """
 
 import os
