@@ -238,7 +238,7 @@ def end(*, worker: UUID, ended: Sequence[Message]) -> set[int]:
             marks = ", ".join(["%s"] * len(some))
             statement = f"DELETE FROM chats_run WHERE worker = %s AND message_id IN ({marks}) RETURNING message_id"  # noqa: S608
             cursor.execute(statement, [adapted(worker), *some])
-            own.update(key for (key,) in cursor.fetchall())
+            own |= {key for (key,) in cursor.fetchall()}
         if done := [message for message in ended if message.pk in own]:
             update(done, OUTCOME)
             cursor.executemany("DELETE FROM chats_piece WHERE message_id = %s", [(message.pk,) for message in done])
