@@ -11,7 +11,13 @@ from django.core.management.base import BaseCommand
 
 from aistudio.audit import recording
 from aistudio.management.commands.demo import make_demo
-from aistudio.management.commands.runserver import APPLICATION, base_url, check_database, server_options
+from aistudio.management.commands.runserver import (
+    APPLICATION,
+    base_url,
+    check_database,
+    serve_alone,
+    server_options,
+)
 from aistudio.server import Server
 from aistudio.serving import in_database
 from chats.models import Chat
@@ -28,7 +34,7 @@ class Command(BaseCommand):
         call_command("migrate", verbosity=0)
         _, password = (None, None) if User.objects.exists() else make_demo()
         with suppress(KeyboardInterrupt):
-            TalkativeServer(password, settings.HOST, settings.PORT).run()
+            serve_alone(TalkativeServer(password, settings.HOST, settings.PORT))
 
 
 class TalkativeServer(Server):

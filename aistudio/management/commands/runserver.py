@@ -75,11 +75,16 @@ def serve(config: uvicorn.Config, workers: int) -> bool:
         supervisor = Supervisor(config, passed_on or [config.bind_socket()])
         supervisor.run()
         return supervisor.has_served
+    server = Server(config)
+    serve_alone(server, passed_on)
+    return server.started
+
+
+def serve_alone(server: Server, sockets: list[socket.socket] | None = None) -> None:
+    """Serve from this process alone, until it is stopped."""
     if settings.BIND_WORKERS:
         bind(0)
-    server = Server(config)
-    server.run(passed_on)
-    return server.started
+    server.run(sockets)
 
 
 def parse_address(address: str) -> tuple[str, int]:
