@@ -189,7 +189,7 @@ class MessageViewSet(Streaming):
         return self.short_way(request, **kwargs) or super().dispatch(request, *args, **kwargs)
 
     def short_way(self, request: HttpRequest, session: UUID, pk: int | None = None) -> HttpResponseBase | None:
-        """Answer a question as programs ask most of them, in half the time that the whole way takes.
+        """Answer a question as programs ask most of them, without what only other requests need.
 
         None for everything else, of which nothing was done, and where it failed: that is not tried again.
         """

@@ -177,7 +177,7 @@ class Worker:
     # what goes on all the time
 
     async def beat(self) -> None:
-        """Store what arrived: every BEAT, and at once where an answer has ended."""
+        """Store what arrived: every BEAT, and GATHERING after an answer has ended."""
         while True:
             self.beaten_at = monotonic()
             with suppress(TimeoutError):
