@@ -18,6 +18,7 @@ from django.db import DatabaseError, connections
 
 from aistudio import idempotency
 from aistudio.bare import Receive, Scope, Send, address_of, refuse
+from aistudio.cores import keep_together
 from aistudio.handler import Handler
 from aistudio.middleware import current_request_id
 from aistudio.probes import Probes
@@ -163,7 +164,8 @@ async def lifespan(receive: Receive, send: Send) -> None:
     gc.freeze()  # what was loaded stays: looking through it again and again would make every request wait
     gc.set_threshold(*GARBAGE)
     async with worker.Worker():
-        tasks = [asyncio.create_task(work()) for work in (write_token_use, probes.keep_showing)]
+        works = [write_token_use, probes.keep_showing, *([keep_together] if settings.BIND_WORKERS else [])]
+        tasks = [asyncio.create_task(work()) for work in works]
         await in_database(say_first_run_code)
         await send({"type": "lifespan.startup.complete"})
         await receive()

@@ -83,7 +83,7 @@ def host_name(value: str) -> str:
 
 def can_bind(wanted: bool) -> None:
     if wanted and not hasattr(os, "sched_setaffinity"):
-        raise ValidationError("Only Linux can keep a process on a core.")
+        raise ValidationError("Only Linux can keep a process on a core; it must be 0.")
 
 
 def one_line(error: EnvError) -> str:
@@ -119,7 +119,7 @@ try:
     LLM_FIRST_TOKEN_TIMEOUT = env.float("LLM_FIRST_TOKEN_TIMEOUT", 60, validate=check.Range(0.1, 3600))
     LLM_TOKEN_TIMEOUT = env.float("LLM_TOKEN_TIMEOUT", 60, validate=check.Range(0.1, 3600))
     WORKERS = env.int("WORKERS", 0, validate=check.Range(0, 256))
-    BIND_WORKERS = env.bool("BIND_WORKERS", False, validate=can_bind)
+    BIND_WORKERS = env.bool("BIND_WORKERS", hasattr(os, "sched_setaffinity"), validate=can_bind)
     SHUTDOWN_TIMEOUT = env.int("SHUTDOWN_TIMEOUT", 10, validate=check.Range(0, 3600))
     DRAIN_TIME = env.float("DRAIN_TIME", 0, validate=check.Range(0, 600))
     DEMO_PASSWORD = env.str("DEMO_PASSWORD", "")

@@ -5,11 +5,9 @@ import time
 from logging import getLogger
 from socket import socket
 
-from django.conf import settings
 from uvicorn import Config
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
-from aistudio.cores import UNBOUND, bind
 from aistudio.server import Server
 
 START_TIMEOUT = 60  # seconds
@@ -22,7 +20,6 @@ log = getLogger(__name__)
 
 class Worker(Process):
     has_served = False
-    core = UNBOUND
 
     @property
     def server(self) -> Server:
@@ -59,8 +56,6 @@ class Supervisor(Multiprocess):
     def started(self) -> Worker:
         worker = Worker(self.config, self.sockets)
         worker.start()
-        if settings.BIND_WORKERS and worker.pid:
-            worker.core = bind(worker.pid, [other.core for other in self.processes if other.process.is_alive()])
         return worker
 
     def init_processes(self) -> None:

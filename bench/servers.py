@@ -36,7 +36,7 @@ def environment(database_url: str) -> dict[str, str]:
         "LLM_FIRST_TOKEN_TIMEOUT": "60",
         "LLM_TOKEN_TIMEOUT": "60",
         "WORKERS": "0",
-        "BIND_WORKERS": "0",
+        "BIND_WORKERS": str(int(hasattr(os, "sched_setaffinity"))),
         "SHUTDOWN_TIMEOUT": "10",
         "DEMO_PASSWORD": "",
         "DRAIN_TIME": "0",

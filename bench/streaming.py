@@ -1,6 +1,6 @@
 """Measures streamed answers, side by side with the vendor asked directly, and prints what it found as Markdown.
 
-    .venv/bin/python bench/streaming.py [--tokens 60] [--databases sqlite,postgres] [--bound] [--quick]
+    .venv/bin/python bench/streaming.py [--tokens 60] [--databases sqlite,postgres] [--unbound] [--quick]
 
 See bench/README.md for what is measured, and how.
 """
@@ -93,19 +93,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measures streamed answers; see bench/README.md.")
     parser.add_argument("--tokens", type=int, default=300, help="of each answer (%(default)s)")
     parser.add_argument("--databases", default=",".join(DATABASES), help="(%(default)s)")
-    parser.add_argument("--bound", action="store_true", help="with BIND_WORKERS=1")
+    parser.add_argument("--unbound", action="store_true", help="with BIND_WORKERS=0")
     parser.add_argument("--quick", action="store_true", help="one round of each: a look, not a measurement")
     options = parser.parse_args()
     print(f"A loop of a million additions takes this machine {yardstick():.1f} ms of processor time.\n")
     for database in options.databases.split(","):
         print(f"\n## {database}\n", flush=True)
         try:
-            measure(database, options.tokens, options.bound, rounds=1 if options.quick else 3)
+            measure(database, options.tokens, options.unbound, rounds=1 if options.quick else 3)
         except Missing as reason:
             print(f"Skipped: {reason}.")
 
 
-def measure(database: str, tokens: int, bound: bool, rounds: int) -> None:
+def measure(database: str, tokens: int, unbound: bool, rounds: int) -> None:
     usual = [Load(streams, 2, tokens, 20) for streams in (50, 200, 500)]
     crowd, long = Load(1000, 1, 60, 100), Load(1, 1, 2000, 1)
     with ExitStack() as stack:
@@ -115,7 +115,8 @@ def measure(database: str, tokens: int, bound: bool, rounds: int) -> None:
         vendor_pid = stack.enter_context(process(command, environment(""), vendor_port, folder / "vendor.log"))
         variables = environment(stack.enter_context(DATABASES[database](folder))("streams"))
         variables |= {"LLM_PRIVATE_NETWORKS": "1", "DJANGO_SETTINGS_MODULE": "aistudio.settings"}
-        variables["BIND_WORKERS"] = str(int(bound))
+        if unbound:
+            variables["BIND_WORKERS"] = "0"
         models = [load.model for load in (*usual, crowd, long)]
         script = FILL.format(endpoint=f"http://127.0.0.1:{vendor_port}/v1", models=models)
         filled = subprocess.run(

@@ -25,6 +25,7 @@ from chats import conversation, titles
 from chats.conversation import Exchange
 from chats.feeds import Feed
 from chats.models import Message
+from chats.pace import Pace
 from chats.runs import BROKEN, INTERRUPTED, STOPPED, Mirror, Run, Verdict
 from llms.endpoints import refusal
 from llms.vendors.registry import client, load
@@ -53,6 +54,8 @@ class Worker:
         self.id = uuid.uuid4()
         self.loop = asyncio.get_running_loop()
         self.http: Any = None
+        self.pace = Pace()
+        self.pacing: asyncio.Task[None] | None = None
         self.runs: dict[int, Run] = {}
         self.concluded: list[Run] = []
         self.mirrors: dict[int, Mirror] = {}
@@ -82,6 +85,8 @@ class Worker:
         run.adopt_id()
         run.task = self.spawn(self.make(run))
         run.task.add_done_callback(partial(self.made, run))
+        if self.pacing is None or self.pacing.done():
+            self.pacing = self.spawn(self.pace.watch(lambda: self.runs))
         if self.closing:
             run.stop(INTERRUPTED)
 
@@ -90,7 +95,8 @@ class Worker:
         if self.http is None:
             await self.loop.run_in_executor(self.executor, load)  # takes long enough to be felt by others
         if self.http is None:
-            self.http = client(connect_timeout=settings.LLM_CONNECT_TIMEOUT, refusal=refusal)
+            timeout = settings.LLM_CONNECT_TIMEOUT
+            self.http = client(refusal=refusal, connect_timeout=timeout, pause=lambda: self.pace.pause)
         await run.answer(self.http)
 
     def made(self, run: Run, task: asyncio.Task[None]) -> None:

@@ -49,11 +49,20 @@ class Client:
 
     `refusal` says why an address must not be connected to. It is asked for every address that a name has, and for one
     that a URL spells out. Proxies (HTTPS_PROXY, HTTP_PROXY, NO_PROXY) are the operator's choice and not asked about; a
-    proxy resolves names by itself. Without `retries` each question is asked once.
+    proxy resolves names by itself. Without `retries` each question is asked once. `pause` says how many seconds an
+    answer that is read at leisure is left to gather.
     """
 
-    def __init__(self, *, refusal: Refusal, connect_timeout: float = 10.0, retries: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        refusal: Refusal,
+        connect_timeout: float = 10.0,
+        retries: bool = True,
+        pause: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         self._refusal = refusal
+        self._pause = pause
         self._pauses = BACKOFF if retries else ()
         self._direct = session(connect_timeout, Resolver(refusal))
         self._proxied = session(connect_timeout, aiohttp.ThreadedResolver())
@@ -88,7 +97,7 @@ class Client:
         try:
             if response.content_type == "text/html":
                 raise VendorError("invalid_response", "There is a web page at the endpoint, not an API.")
-            answer = Answer(response.content)
+            answer = Answer(response.content, self._pause)
             yield answer
             await answer.end()
         finally:
@@ -152,11 +161,14 @@ class Client:
 class Answer:
     """The body of a 2xx answer, as it arrives."""
 
-    def __init__(self, content: aiohttp.StreamReader) -> None:
+    def __init__(self, content: aiohttp.StreamReader, pause: Callable[[], float]) -> None:
         self._content = content
+        self._pause = pause
 
-    async def read(self) -> bytes:
+    async def read(self, *, at_leisure: bool = False) -> bytes:
         """What has arrived, nothing at the end; raises VendorError when the connection is lost before that."""
+        if at_leisure and (pause := self._pause()):
+            await asyncio.sleep(pause)
         try:
             return await self._content.readany()
         except (aiohttp.ClientError, OSError, RuntimeError):  # the last when aiohttp itself closed it, over its framing

@@ -2,7 +2,7 @@
 
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llms.vendors import base
 from llms.vendors.errors import VendorError
@@ -40,6 +40,9 @@ def load() -> None:
     import_module("llms.vendors.http")
 
 
-def client(*, refusal: "Refusal", connect_timeout: float = 10.0, retries: bool = True) -> "Client":
-    """An HTTP client for the running event loop, which adapters share; to be closed with `await client.close()`."""
-    return import_module("llms.vendors.http").Client(refusal=refusal, connect_timeout=connect_timeout, retries=retries)
+def client(*, refusal: "Refusal", **options: Any) -> "Client":
+    """An HTTP client for the running event loop, which adapters share; to be closed with `await client.close()`.
+
+    Its `options` are those of `Client`.
+    """
+    return import_module("llms.vendors.http").Client(refusal=refusal, **options)

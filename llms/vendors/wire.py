@@ -76,7 +76,8 @@ class Adapter(ABC):
         try:
             sent = {**call.headers, **headers}
             async with http.post(url, orjson.dumps(body), headers=sent, secret=call.api_key) as answer:
-                while not parser.done and (chunk := await answer.read()):
+                value: Value | None = None
+                while not parser.done and (chunk := await answer.read(at_leisure=type(value) is Text)):
                     for value in parser.feed(chunk):
                         yield value
                 for value in parser.close():

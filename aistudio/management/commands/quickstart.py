@@ -15,7 +15,6 @@ from aistudio.management.commands.runserver import (
     APPLICATION,
     base_url,
     check_database,
-    serve_alone,
     server_options,
 )
 from aistudio.server import Server
@@ -34,7 +33,7 @@ class Command(BaseCommand):
         call_command("migrate", verbosity=0)
         _, password = (None, None) if User.objects.exists() else make_demo()
         with suppress(KeyboardInterrupt):
-            serve_alone(TalkativeServer(password, settings.HOST, settings.PORT))
+            TalkativeServer(password, settings.HOST, settings.PORT).run()
 
 
 class TalkativeServer(Server):

@@ -14,7 +14,6 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from uvicorn.config import STARTUP_FAILURE
 
-from aistudio.cores import bind
 from aistudio.databases import Unsuitable, refuse_half_moved
 from aistudio.server import Connection, Server
 from aistudio.supervisor import Supervisor
@@ -76,15 +75,8 @@ def serve(config: uvicorn.Config, workers: int) -> bool:
         supervisor.run()
         return supervisor.has_served
     server = Server(config)
-    serve_alone(server, passed_on)
+    server.run(passed_on)
     return server.started
-
-
-def serve_alone(server: Server, sockets: list[socket.socket] | None = None) -> None:
-    """Serve from this process alone, until it is stopped."""
-    if settings.BIND_WORKERS:
-        bind(0)
-    server.run(sockets)
 
 
 def parse_address(address: str) -> tuple[str, int]:
