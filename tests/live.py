@@ -65,6 +65,7 @@ def environment(folder: Path, **changes: str) -> Variables:
         "LLM_FIRST_TOKEN_TIMEOUT": "60",
         "LLM_TOKEN_TIMEOUT": "60",
         "WORKERS": "0",
+        "BIND_WORKERS": str(int(hasattr(os, "sched_setaffinity"))),
         "SHUTDOWN_TIMEOUT": "10",
         "DEMO_PASSWORD": "a pass phrase of the demo",
         "DRAIN_TIME": "0",

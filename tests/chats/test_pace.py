@@ -1,0 +1,115 @@
+"""Where the event loop falls behind, answers are read in larger pieces: nothing of them is lost, and none is late."""
+
+import asyncio
+import time
+from contextlib import aclosing, suppress
+from time import monotonic
+
+import pytest
+import uvloop
+
+from chats.conversation import Exchange
+from chats.events import follow
+from chats.models import Message, Session
+from chats.pace import LONGEST, Pace
+from chats.worker import Worker
+from llms.vendors.base import Finish, Text, Usage
+from llms.vendors.registry import adapter, client
+from tests.llms.vendors.asking import call
+from tests.talking import parsed
+from tests.vendor_server import VendorServer
+
+WORDS = 40  # one each 50 ms
+TEXT = " ".join(map(str, range(1, WORDS + 1)))
+BLOCKED = 0.03  # seconds at a time: shorter than from one word to the next
+VENDORS = {"openai": "/v1", "anthropic": "", "google_ai": "", "ollama": ""}  # and what their endpoints end with
+
+
+async def keep_busy(turns: int) -> None:
+    """Let the loop do nothing else, but between the turns."""
+    for _ in range(turns):
+        time.sleep(BLOCKED)  # noqa: ASYNC251 it is what is tested
+        await asyncio.sleep(0)
+
+
+def deltas_of(vendor: VendorServer, *, is_busy: bool) -> list[str]:
+    """What a reader is sent of an answer, where the loop has much else to do or nothing."""
+
+    async def read() -> list[str]:
+        worker = Worker()
+        answer = Message(pk=2, session=Session(), sequence=2, role="assistant", status="streaming")
+        asked = call(f"{vendor.url}/v1", f"slow:{WORDS}")
+        working = asyncio.create_task(keep_busy(10_000 if is_busy else 0))
+        worker.start(Exchange(Message(pk=1, role="user"), answer, "openai", asked), monotonic())
+        run = worker.runs[answer.pk]
+        run.task.add_done_callback(lambda task: run.end())
+        async with aclosing(follow(lambda: run, None)) as events:
+            sent = [event async for event in events]
+        working.cancel()
+        del worker.runs[answer.pk]
+        await asyncio.wait(worker.tasks, timeout=10)
+        assert not worker.tasks
+        await worker.http.close()
+        worker.executor.shutdown()
+        return [event.data["text"] for event in parsed(sent) if event.name == "delta"]
+
+    return uvloop.run(read())
+
+
+@pytest.fixture(autouse=True)
+def private_networks(settings: object) -> None:
+    settings.LLM_PRIVATE_NETWORKS = True  # type: ignore[attr-defined]
+
+
+def test_a_loop_that_keeps_up_sends_each_token_as_it_comes(vendor: VendorServer) -> None:
+    deltas = deltas_of(vendor, is_busy=False)
+    assert "".join(deltas) == TEXT
+    assert len(deltas) > WORDS / 2  # each, but where this machine is busy
+
+
+def test_a_loop_that_falls_behind_sends_them_together(vendor: VendorServer) -> None:
+    deltas = deltas_of(vendor, is_busy=True)
+    assert "".join(deltas) == TEXT
+    assert len(deltas) < WORDS / 2
+    assert deltas[0] == "1"  # nobody waits longer for the beginning
+
+
+@pytest.mark.parametrize("name", VENDORS)
+def test_only_text_is_waited_for(vendor: VendorServer, name: str) -> None:
+    """Neither the first token nor the end is late: the pause would be longer than the patience."""
+
+    async def read(pause: float, wanted: type) -> list[object]:
+        http = client(refusal=lambda address: None, pause=lambda: pause)
+        values: list[object] = []
+        asked = call(vendor.url + VENDORS[name], "slow:3")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(10), aclosing(adapter(name).stream(asked, http)) as stream:
+                async for value in stream:
+                    values.append(value)
+                    if type(value) is wanted:
+                        break
+        await http.close()
+        return values
+
+    assert uvloop.run(read(60, Text))[-1] == Text("1")
+    whole = uvloop.run(read(0.3, type(None)))
+    assert "".join(value.text for value in whole if type(value) is Text) == "1 2 3"
+    assert {Finish, Usage} <= set(map(type, whole))
+
+
+def test_the_pause_follows_the_loop() -> None:
+    async def watch() -> None:
+        pace, wanted = Pace(), [True]
+        watching = asyncio.create_task(pace.watch(lambda: wanted))
+        await keep_busy(30)
+        assert 0 < pace.pause <= LONGEST
+        async with asyncio.timeout(30):
+            while pace.pause:  # noqa: ASYNC110 nobody is told
+                await asyncio.sleep(0.01)
+        await keep_busy(30)
+        assert pace.pause
+        wanted.clear()
+        await asyncio.wait_for(watching, 10)
+        assert not pace.pause
+
+    uvloop.run(watch())
