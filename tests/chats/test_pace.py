@@ -47,10 +47,12 @@ def deltas_of(vendor: VendorServer, *, is_busy: bool) -> list[str]:
             sent = [event async for event in events]
         working.cancel()
         del worker.runs[answer.pk]
-        await asyncio.wait(worker.tasks, timeout=10)
-        assert not worker.tasks
+        _, unending = await asyncio.wait(worker.tasks, timeout=10)
+        for task in unending:
+            task.cancel()
         await worker.http.close()
         worker.executor.shutdown()
+        assert not unending
         return [event.data["text"] for event in parsed(sent) if event.name == "delta"]
 
     return uvloop.run(read())
