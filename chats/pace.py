@@ -17,9 +17,10 @@ LONGEST = 0.25  # seconds
 
 
 class Pace:
-    """Of one event loop."""
+    """Of one event loop. `longest` is the longest pause, in seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, longest: float = LONGEST) -> None:
+        self.longest = longest
         self.lateness = 0.0  # seconds, smoothed
         self.pause = 0.0  # seconds
 
@@ -29,5 +30,5 @@ class Pace:
             due = monotonic() + LOOK
             await asyncio.sleep(LOOK)
             self.lateness += (monotonic() - due - self.lateness) * WEIGHT
-            self.pause = min(LONGEST, max(0.0, self.lateness - USUAL) * TIMES)
+            self.pause = min(self.longest, max(0.0, self.lateness - USUAL) * TIMES)
         self.lateness = self.pause = 0.0

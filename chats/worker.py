@@ -25,7 +25,7 @@ from chats import conversation, titles
 from chats.conversation import Exchange
 from chats.feeds import Feed
 from chats.models import Message
-from chats.pace import Pace
+from chats.pace import LONGEST, Pace
 from chats.runs import BROKEN, INTERRUPTED, STOPPED, Mirror, Run, Verdict
 from llms.endpoints import refusal
 from llms.vendors.registry import client, load
@@ -54,7 +54,8 @@ class Worker:
         self.id = uuid.uuid4()
         self.loop = asyncio.get_running_loop()
         self.http: Any = None
-        self.pace = Pace()
+        # a quarter: what waits here must not look like a vendor that is silent
+        self.pace = Pace(longest=min(LONGEST, settings.LLM_TOKEN_TIMEOUT / 4))
         self.pacing: asyncio.Task[None] | None = None
         self.runs: dict[int, Run] = {}
         self.concluded: list[Run] = []

@@ -456,6 +456,18 @@ async def slow(connection: Connection, words: str, asked: dict[str, Any]) -> Non
     await ok(connection, " ".join(map(str, range(1, int(words or 10_000) + 1))), asked, delay=0.05)
 
 
+async def counting(connection: Connection, words: str, asked: dict[str, Any]) -> None:
+    """As `slow`, each word with the counts so far, as vLLM sends them with `continuous_usage_stats`."""
+    connection.begin()
+    for number in range(1, int(words) + 1):
+        choices = [{"index": 0, "delta": {"content": f" {number}" if number > 1 else "1"}, "finish_reason": None}]
+        usage = {"prompt_tokens": 2, "completion_tokens": number, "total_tokens": number + 2}
+        connection.send(OpenAI().event({"choices": choices, "usage": usage}))
+        await asyncio.sleep(0.05)
+    connection.finish(int(words), asked)
+    await connection.end()
+
+
 async def count(connection: Connection, words: str, asked: dict[str, Any]) -> None:
     """As many words as `count:1000` says, as fast as they go."""
     await ok(connection, " ".join(map(str, range(1, int(words or 100) + 1))), asked)
@@ -616,6 +628,7 @@ BEHAVIOURS: dict[str, Callable[[Connection, str, dict[str, Any]], Awaitable[None
     "patient": patient,
     "think": think,
     "slow": slow,
+    "counting": counting,
     "count": count,
     "whole": whole,
     "recorded": recorded,

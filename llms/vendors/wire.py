@@ -76,9 +76,13 @@ class Adapter(ABC):
         try:
             sent = {**call.headers, **headers}
             async with http.post(url, orjson.dumps(body), headers=sent, secret=call.api_key) as answer:
-                value: Value | None = None
-                while not parser.done and (chunk := await answer.read(at_leisure=type(value) is Text)):
-                    for value in parser.feed(chunk):
+                kinds: set[type[Value]] = set()  # of what came last: only text in its midst can wait
+                while not parser.done and (
+                    chunk := await answer.read(at_leisure=Text in kinds and Finish not in kinds)
+                ):
+                    values = parser.feed(chunk)
+                    kinds = set(map(type, values))
+                    for value in values:
                         yield value
                 for value in parser.close():
                     yield value

@@ -4,6 +4,7 @@ import asyncio
 import time
 from contextlib import aclosing, suppress
 from time import monotonic
+from typing import Any
 
 import pytest
 import uvloop
@@ -32,13 +33,13 @@ async def keep_busy(turns: int) -> None:
         await asyncio.sleep(0)
 
 
-def deltas_of(vendor: VendorServer, *, is_busy: bool) -> list[str]:
+def deltas_of(vendor: VendorServer, *, is_busy: bool, model: str = "slow") -> list[str]:
     """What a reader is sent of an answer, where the loop has much else to do or nothing."""
 
     async def read() -> list[str]:
         worker = Worker()
         answer = Message(pk=2, session=Session(), sequence=2, role="assistant", status="streaming")
-        asked = call(f"{vendor.url}/v1", f"slow:{WORDS}")
+        asked = call(f"{vendor.url}/v1", f"{model}:{WORDS}")
         working = asyncio.create_task(keep_busy(10_000 if is_busy else 0))
         worker.start(Exchange(Message(pk=1, role="user"), answer, "openai", asked), monotonic())
         run = worker.runs[answer.pk]
@@ -59,8 +60,8 @@ def deltas_of(vendor: VendorServer, *, is_busy: bool) -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def private_networks(settings: object) -> None:
-    settings.LLM_PRIVATE_NETWORKS = True  # type: ignore[attr-defined]
+def private_networks(settings: Any) -> None:
+    settings.LLM_PRIVATE_NETWORKS = True
 
 
 def test_a_loop_that_keeps_up_sends_each_token_as_it_comes(vendor: VendorServer) -> None:
@@ -69,8 +70,9 @@ def test_a_loop_that_keeps_up_sends_each_token_as_it_comes(vendor: VendorServer)
     assert len(deltas) > WORDS / 2  # each, but where this machine is busy
 
 
-def test_a_loop_that_falls_behind_sends_them_together(vendor: VendorServer) -> None:
-    deltas = deltas_of(vendor, is_busy=True)
+@pytest.mark.parametrize("model", ["slow", "counting"])
+def test_a_loop_that_falls_behind_sends_them_together(vendor: VendorServer, model: str) -> None:
+    deltas = deltas_of(vendor, is_busy=True, model=model)
     assert "".join(deltas) == TEXT
     assert len(deltas) < WORDS / 2
     assert deltas[0] == "1"  # nobody waits longer for the beginning
@@ -97,6 +99,15 @@ def test_only_text_is_waited_for(vendor: VendorServer, name: str) -> None:
     whole = uvloop.run(read(0.3, type(None)))
     assert "".join(value.text for value in whole if type(value) is Text) == "1 2 3"
     assert {Finish, Usage} <= set(map(type, whole))
+
+
+def test_a_pause_does_not_look_like_silence(settings: Any) -> None:
+    settings.LLM_TOKEN_TIMEOUT = 0.1
+
+    async def longest() -> float:
+        return Worker().pace.longest
+
+    assert asyncio.run(longest()) < 0.05
 
 
 def test_the_pause_follows_the_loop() -> None:
