@@ -80,7 +80,7 @@ def test_a_loop_that_falls_behind_sends_them_together(vendor: VendorServer, mode
 
 @pytest.mark.parametrize("name", VENDORS)
 def test_only_text_is_waited_for(vendor: VendorServer, name: str) -> None:
-    """Neither the first token nor the end is late: the pause would be longer than the patience."""
+    """The first token is not: the pause would be longer than the patience. With a pause, the rest comes too."""
 
     async def read(pause: float, wanted: type) -> list[object]:
         http = client(refusal=lambda address: None, pause=lambda: pause)
