@@ -7,12 +7,13 @@ database connection.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from contextvars import copy_context
+from io import BytesIO
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.core import signals
 from django.core.exceptions import RequestAborted
@@ -22,13 +23,26 @@ from django.urls import set_script_prefix
 from aistudio.threads import in_thread
 from aistudio.watch import current_request
 
+Respond = Callable[[Any, bytes], Any]
+
 LAST_WORDS_TIMEOUT = 5  # seconds
 THREADS = 8  # as many as PostgreSQL's pool has connections
 
 
+class Streamed(NamedTuple):
+    """An answer whose parts come one by one."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    parts: AsyncGenerator[bytes]
+
+
 class Handler(ASGIHandler):
-    def __init__(self, on_stop: Callable[[], None]) -> None:
-        self.on_stop = on_stop  # lets what streams come to its end
+    """`on_stop` lets what streams come to its end. `around` may answer by itself what Django need not see."""
+
+    def __init__(self, *, on_stop: Callable[[], None], around: Callable[[Respond], Respond]) -> None:
+        self.on_stop = on_stop
+        self.respond = around(self.django_responds)
         self.idle = [ThreadPoolExecutor(1, f"request-{number}") for number in range(THREADS)]
         self.free = asyncio.Semaphore(THREADS)
         self.streams = 0  # that are open
@@ -37,32 +51,28 @@ class Handler(ASGIHandler):
     def load_middleware(self, is_async: bool = False) -> None:
         super().load_middleware(is_async=False)
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Any, body: bytes, receive: Any, send: Any) -> None:  # type: ignore[override]
         begun = perf_counter()
         async with self.free:
             if seen := current_request.get():
                 seen.waited = perf_counter() - begun
             worker = self.idle.pop()  # the one that was busy last, whose connection is the likeliest to be open
             try:
-                response = await self.answer(scope, receive, send, worker)
+                answer = await self.answer(scope, body, send, worker)
             finally:
                 self.idle.append(worker)
-        if response is not None:
+        if answer:
             self.streams += 1
             try:
-                await self.stream(scope, response, receive, send)
+                await self.stream(scope, answer, receive, send)
             finally:
                 self.streams -= 1
 
-    async def answer(self, scope: Any, receive: Any, send: Any, worker: ThreadPoolExecutor) -> Any:
-        """Answer in this thread; returns a response that is still to be streamed, without one."""
-        try:
-            body = await self.read_body(receive)
-        except RequestAborted:
-            return None
+    async def answer(self, scope: Any, body: bytes, send: Any, worker: ThreadPoolExecutor) -> Streamed | None:
+        """Answer in this thread; returns what is still to be streamed, without one."""
         # not `sync_to_async`: nothing here calls back into the loop, and its care for that takes as long as a query
         response = await in_thread(worker, copy_context().run, self.respond, scope, body)
-        if response.streaming and response.is_async:
+        if isinstance(response, Streamed):
             return response
         with suppress(asyncio.CancelledError):
             await self.send_response(response, send)
@@ -70,26 +80,27 @@ class Handler(ASGIHandler):
             await in_thread(worker, copy_context().run, response.close)
         return None
 
-    def respond(self, scope: Any, body: Any) -> Any:
+    def django_responds(self, scope: Any, body: bytes) -> Any:
         """All that is synchronous, in one thread: signals, middleware and view."""
         set_script_prefix(get_script_prefix(scope))
         signals.request_started.send(sender=self.__class__, scope=scope)
-        request, refusal = self.create_request(scope, body)
+        request, refusal = self.create_request(scope, BytesIO(body))
         response: Any = self.get_response(request) if request else refusal
         response._handler_class = self.__class__
         if seen := current_request.get():
             seen.status = response.status_code
             response.setdefault("X-Request-ID", seen.id)  # a refusal did not pass the middleware
-        body.close()
         if not response.streaming or response.is_async:
             response.close()
+        if response.streaming and response.is_async:
+            # the iterator itself: what Django wraps around it is not closed when this is
+            return Streamed(response.status_code, headers_of(response), response._iterator)
         return response
 
-    async def stream(self, scope: Any, response: Any, receive: Any, send: Any) -> None:
+    async def stream(self, scope: Any, answer: Streamed, receive: Any, send: Any) -> None:
         """Send what comes until it ends or the client goes away."""
-        # the iterator itself: what Django wraps around it is not closed when this is
-        parts = nothing() if scope["method"] == "HEAD" else response._iterator
-        sent = asyncio.ensure_future(self.send_parts(response, parts, send))
+        parts = nothing() if scope["method"] == "HEAD" else answer.parts
+        sent = asyncio.ensure_future(self.send_parts(answer._replace(parts=parts), send))
         gone = asyncio.ensure_future(self.listen_for_disconnect(receive))
         try:
             await asyncio.wait((gone, sent), return_when=asyncio.FIRST_COMPLETED)
@@ -105,16 +116,19 @@ class Handler(ASGIHandler):
                 await gone
 
     @staticmethod
-    async def send_parts(response: Any, parts: Any, send: Any) -> None:
-        headers = [(name.lower().encode("ascii"), value.encode("latin1")) for name, value in response.items()]
-        headers += [(b"set-cookie", cookie.OutputString().encode("ascii")) for cookie in response.cookies.values()]
-        await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
-        async with aclosing(parts):
+    async def send_parts(answer: Streamed, send: Any) -> None:
+        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+        async with aclosing(answer.parts) as parts:
             async for part in parts:
                 await send({"type": "http.response.body", "body": part, "more_body": True})
         await send({"type": "http.response.body"})
 
 
-async def nothing() -> AsyncIterator[bytes]:
+def headers_of(response: Any) -> list[tuple[bytes, bytes]]:
+    headers = [(name.lower().encode("ascii"), value.encode("latin1")) for name, value in response.items()]
+    return headers + [(b"set-cookie", cookie.OutputString().encode("ascii")) for cookie in response.cookies.values()]
+
+
+async def nothing() -> AsyncGenerator[bytes]:
     return
     yield b""

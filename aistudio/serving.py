@@ -9,7 +9,6 @@ from http import HTTPStatus
 from importlib import import_module
 from importlib.util import find_spec
 from time import perf_counter
-from typing import Any
 from urllib.parse import quote
 
 from asgiref.sync import sync_to_async
@@ -25,6 +24,7 @@ from aistudio.probes import Probes
 from aistudio.proxies import Proxied
 from aistudio.watch import SeenRequest, current_request, valid_id, watchers
 from chats import worker
+from chats.short_way import short_way
 from groups import token_use
 from groups.models import User
 from groups.people import first_run_code, forget_attempts
@@ -36,10 +36,11 @@ GARBAGE = (10_000, 50, 50)  # Python looks 14 times as often, and all streams wa
 TOKEN_USE_INTERVAL = 60  # seconds
 LONGEST_PATH = 500  # characters that are logged
 NOT_WAITED_FOR = 499  # what is logged, as nginx does, where the client left before there was a status
+LENGTH = b"content-length"
 PRINTABLE = "/:@!$&'()*+,;=~"  # in a path, beside letters and digits
 OTEL = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 
-django_application = Handler(on_stop=worker.hurry)
+django_application = Handler(on_stop=worker.hurry, around=short_way)
 probes = Probes(lambda: django_application.streams)
 
 
@@ -118,8 +119,9 @@ def log_access(request: SeenRequest, seconds: float) -> None:
 
 async def limited(scope: Scope, receive: Receive, send: Send) -> None:
     """Read the body, at most as much as is allowed, and hand it on whole: with a length, as DRF wants it."""
+    announced = dict(scope["headers"]).get(LENGTH, b"")
     body = None
-    if announced_length(scope) <= settings.MAX_BODY_SIZE:
+    if not announced.isdigit() or int(announced) <= settings.MAX_BODY_SIZE:
         try:
             body = await read_body(receive)
         except ConnectionAbortedError:
@@ -128,14 +130,10 @@ async def limited(scope: Scope, receive: Receive, send: Send) -> None:
         detail = f"The body has more than {settings.MAX_BODY_SIZE:,} bytes."
         await refuse(send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "payload_too_large", detail)
         return
-    headers = [(name, value) for name, value in scope["headers"] if name != b"content-length"]
-    scope = {**scope, "headers": [*headers, (b"content-length", str(len(body)).encode())]}
-    messages = [{"type": "http.request", "body": body}]
-
-    async def replay() -> Any:
-        return messages.pop() if messages else await receive()
-
-    await django_application(scope, replay, send)
+    if announced != (length := b"%d" % len(body)):
+        headers = [(name, value) for name, value in scope["headers"] if name != LENGTH]
+        scope = {**scope, "headers": [*headers, (LENGTH, length)]}
+    await django_application(scope, body, receive, send)
 
 
 async def read_body(receive: Receive) -> bytes | None:
@@ -149,11 +147,6 @@ async def read_body(receive: Receive) -> bytes | None:
         if not message.get("more_body"):
             break
     return bytes(body) if len(body) <= settings.MAX_BODY_SIZE else None
-
-
-def announced_length(scope: Scope) -> int:
-    value = dict(scope["headers"]).get(b"content-length", b"0")
-    return int(value) if value.isdigit() else 0
 
 
 async def lifespan(receive: Receive, send: Send) -> None:

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
-from django.db import connection
+from django.conf import settings
+
+from aistudio.databases import is_sqlite
 
 T = TypeVar("T")
 
@@ -18,8 +20,10 @@ async def in_thread(executor: Executor, work: Callable[..., T], *arguments: Any)
     work would take it, and the thread wait to have it back, some dozen times for a request: that takes longer than the
     request. So the loop lets it go on alone, for as long as the interpreter itself would let a thread.
     """
+    # not `connection.vendor`, which would make a connection of its own for each task of the loop that asks
+    patience = sys.getswitchinterval() if is_sqlite(settings.DATABASES["default"]) else 0
     future = executor.submit(work, *arguments)
     try:
-        return future.result(sys.getswitchinterval() if connection.vendor == "sqlite" else 0)
+        return future.result(patience)
     except TimeoutError:
         return await asyncio.wrap_future(future)

@@ -1,19 +1,17 @@
 """Sessions and messages: what people and programs talk with."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from functools import cached_property
 from http import HTTPStatus
-from io import BytesIO
 from types import SimpleNamespace
 from typing import Any, ClassVar
 from uuid import UUID
 
 from django.db.models import Count, Q, QuerySet, Sum
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
-from django.utils.cache import patch_vary_headers
 from django_filters import rest_framework as filters
-from rest_framework.exceptions import APIException, ErrorDetail, NotFound, PermissionDenied, ValidationError
+from rest_framework.exceptions import ErrorDetail, NotFound, PermissionDenied, ValidationError
 from rest_framework.generics import get_object_or_404
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
@@ -23,10 +21,9 @@ from aistudio import idempotency
 from aistudio.errors import Conflict, InvalidParameter
 from aistudio.filters import BooleanFilter, IdFilter
 from aistudio.operations import INTEGER_64, Parameter, described, operation
-from aistudio.parsers import strict_json
 from aistudio.renderers import API_ROOT, FlatRenderer
 from aistudio.streams import MEDIA_TYPE, EventStream
-from aistudio.views import VARY, ResourceView, ResourceViewSet
+from aistudio.views import ResourceView, ResourceViewSet
 from chats import conversation, worker
 from chats.conversation import Exchange
 from chats.events import DONE, Position, follow, is_place
@@ -34,16 +31,15 @@ from chats.feeds import Reader
 from chats.models import Message, MessageQuerySet, Run, Session, Title
 from chats.search import said
 from chats.serializers import (
-    LONGEST_QUESTION,
     MessageSerializer,
     QuestionSerializer,
     RecordSerializer,
     SessionSerializer,
     SessionUsageSerializer,
 )
-from groups.authentication import TokenAuthentication
 from groups.permissions import SignedIn
 
+FAILURE = "aistudio.failure"  # in the scope of a request: what it met with on the short way, to be explained here
 EVENT_ID = {"type": "string", "pattern": "^[0-9]{1,19}$"}
 BRANCH = {"type": "string", "enum": ["current", "all"]}
 KEY = Parameter(
@@ -169,7 +165,7 @@ class SessionViewSet(Streaming, ResourceViewSet):
         answer, place = followed(self.get_object(), request)
         if answer is None:
             return Response(status=HTTPStatus.NO_CONTENT)
-        return stream(answer, answer.parent, place)
+        return EventStream(events(answer, answer.parent, place))
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
         if self.action == "events":
@@ -182,34 +178,6 @@ class MessageViewSet(Streaming):
     serializer_class = MessageSerializer
     permission_classes = [SignedIn]
     lookup_value_converter = "int"
-
-    failure: Exception | None = None  # what the short way met with, which the whole way is to explain
-
-    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
-        return self.short_way(request, **kwargs) or super().dispatch(request, *args, **kwargs)
-
-    def short_way(self, request: HttpRequest, session: UUID, pk: int | None = None) -> HttpResponseBase | None:
-        """Answer a question as programs ask most of them, without what only other requests need.
-
-        None for everything else, of which nothing was done, and where it failed: that is not tried again.
-        """
-        asks = self.action_map.get((request.method or "").lower()) == "create"
-        text = plain_question(request) if asks else None
-        if not text:
-            return None
-        try:
-            user = TokenAuthentication.user_of(request)
-            if user is None:
-                return None
-            exchange = begun(conversation.ask, user=user, session=session, text=text)
-        except Exception as failure:
-            self.failure = failure
-            return None
-        request.user = user
-        response = stream(exchange.answer, exchange.question)
-        patch_vary_headers(response, VARY)
-        response["Allow"] = ", ".join(self.allowed_methods)
-        return response
 
     def get_serializer_class(self) -> Any:
         return QuestionSerializer if self.request and self.request.method == "POST" else MessageSerializer
@@ -287,13 +255,13 @@ class MessageViewSet(Streaming):
         """Let the worker of this process answer, and show that: as it comes, or when it is whole."""
         key = idempotency.key_of(self.request)
         try:
-            if self.failure:
-                raise self.failure
+            if failure := getattr(self.request._request, "scope", {}).get(FAILURE):
+                raise failure
             exchange = begun(verb, user=self.user, session=self.kwargs["session"], idempotency_key=key, **said)
         except (Session.DoesNotExist, Message.DoesNotExist):
             raise NotFound from None
         if self.wants_events:
-            return stream(exchange.answer, exchange.question)
+            return EventStream(events(exchange.answer, exchange.question))
         renderer = self.request.accepted_renderer
         response = StreamingHttpResponse(
             self.whole(exchange.answer), status=HTTPStatus.CREATED, content_type=renderer.media_type
@@ -339,21 +307,6 @@ def took(calls: QuerySet[Any]) -> dict[str, Any]:
     return calls.aggregate(calls=Count("pk"), guesses=guesses, cached_tokens=Sum("cached_tokens"), **sums)
 
 
-def plain_question(request: HttpRequest) -> str | None:
-    """The question of a request that has nothing else in it, and is to be answered with events."""
-    headers = request.headers
-    asked = (headers.get("Content-Type"), headers.get("Accept"), request.META["QUERY_STRING"])
-    if asked != (FlatRenderer.media_type, MEDIA_TYPE, "") or idempotency.HEADER in headers:
-        return None
-    try:
-        document = strict_json(BytesIO(request.body))
-        text = document["data"]["attributes"]["text"]
-    except (APIException, LookupError, TypeError):
-        return None
-    is_plain = document == {"data": {"type": "messages", "attributes": {"text": text}}} and isinstance(text, str)
-    return text if is_plain and len(text) <= LONGEST_QUESTION else None
-
-
 def begun(verb: Callable[..., Exchange], **said: Any) -> Exchange:
     """What was said, and the answer to it, which the worker of this process gives from now on."""
     exchange = verb(worker=lambda: worker.current().id, **said)
@@ -362,8 +315,8 @@ def begun(verb: Callable[..., Exchange], **said: Any) -> Exchange:
     return exchange
 
 
-def stream(answer: Message, question: Message | None, place: int = -1) -> EventStream:
-    return EventStream(follow(lambda: worker.current().feed(answer), question, place))
+def events(answer: Message, question: Message | None, place: int = -1) -> AsyncGenerator[bytes]:
+    return follow(lambda: worker.current().feed(answer), question, place)
 
 
 def followed(session: Session, request: Any) -> tuple[Message | None, int]:

@@ -4,7 +4,7 @@ An event's id says its place: the answer's sequence number, and in it the number
 end. So ids ascend within a session, every one is a point to resume from, and none of them is stored.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any, NamedTuple
 
 from aistudio.streams import COMMENT, event
@@ -28,7 +28,7 @@ class Position(NamedTuple):
         return cls(*divmod(event_id, IDS_PER_ANSWER))
 
 
-async def follow(find: Callable[[], Feed], question: Message | None, place: int = -1) -> AsyncIterator[bytes]:
+async def follow(find: Callable[[], Feed], question: Message | None, place: int = -1) -> AsyncGenerator[bytes]:
     """The events of an answer after a place, the ones there are and then the ones to come, until `done`.
 
     `find` is called in the event loop, where feeds are.

@@ -20,21 +20,11 @@ class TokenAuthentication(authentication.BaseAuthentication):
     def authenticate(self, request: Request) -> tuple[User, int] | None:
         if "Authorization" not in request.headers:
             return None
-        user = self.user_of(request)
+        user = user_of(request.headers["Authorization"])
         if user is None:
             self.count_failure(request)
             raise AuthenticationFailed("The token is unknown, expired or revoked, or its user is not active.")
         return user, user.token_id
-
-    @staticmethod
-    def user_of(request: Any) -> User | None:
-        """Who the token of a request stands for; None where there is none that may be used."""
-        words = request.headers.get("Authorization", "").split()
-        key = words[-1] if len(words) == 1 or (len(words) == 2 and words[0].lower() == "bearer") else ""
-        user = ApiToken.objects.user_of(key) if key else None
-        if user:
-            token_use.note(user.token_id)
-        return user
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="AI Studio"'
@@ -45,6 +35,16 @@ class TokenAuthentication(authentication.BaseAuthentication):
         counter = f"wrong-tokens:{request.META.get('REMOTE_ADDR')}"
         if count(counter, MINUTE) > WRONG_TOKENS:
             raise Throttled(MINUTE, f"More than {WRONG_TOKENS} wrong tokens came from this address within a minute.")
+
+
+def user_of(authorization: str) -> User | None:
+    """Who the token of an `Authorization` header stands for; None where there is none that may be used."""
+    words = authorization.split()
+    key = words[-1] if len(words) == 1 or (len(words) == 2 and words[0].lower() == "bearer") else ""
+    user = ApiToken.objects.user_of(key) if key else None
+    if user:
+        token_use.note(user.token_id)
+    return user
 
 
 class SessionAuthentication(authentication.SessionAuthentication):

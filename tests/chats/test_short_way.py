@@ -6,9 +6,8 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from django.test import RequestFactory
 
-from chats.conversation_views import plain_question
+from chats.short_way import plain_question
 from chats.serializers import LONGEST_QUESTION
 from tests.talking import HTTP, Member, Studio, bearer, parsed, question, until
 
@@ -121,18 +120,52 @@ def test_only_a_post_asks(studio: Studio, bob: Member, chat: int, method: str) -
     assert studio.call("GET", f"/sessions/{session}/messages", key=bob.key) == []
 
 
+ID = "1b4e28ba-2fa1-41d2-883f-0016d3cca427"
+
+
 @pytest.mark.parametrize(
-    ("changes", "is_plain"),
+    ("changes", "headers", "is_plain"),
     [
-        ({}, True),
-        ({"HTTP_ACCEPT": WHOLE}, False),
-        ({"HTTP_ACCEPT": "application/json"}, False),
-        ({"HTTP_IDEMPOTENCY_KEY": "one"}, False),
-        ({"QUERY_STRING": "include=x"}, False),
-        ({"CONTENT_TYPE": "application/vnd.api+json"}, False),
+        ({}, {}, True),
+        ({"method": "PUT"}, {}, False),
+        ({"query_string": b"include=x"}, {}, False),
+        ({"path": f"/api/v1/sessions/{ID}/messages/1/edit"}, {}, False),
+        ({"path": "/api/v1/sessions/1/messages"}, {}, False),
+        ({}, {b"accept": WHOLE.encode()}, False),
+        ({}, {b"accept": b"application/json"}, False),
+        ({}, {b"accept": b""}, False),
+        ({}, {b"content-type": b"application/vnd.api+json"}, False),
+        ({}, {b"content-type": b"application/json; charset=utf-8"}, False),
+        ({}, {b"idempotency-key": b"one"}, False),
     ],
 )
-def test_only_what_is_plain_goes_the_short_way(changes: dict[str, str], is_plain: bool) -> None:
-    told = {"HTTP_ACCEPT": SHORT, "CONTENT_TYPE": "application/json", **changes}
-    request = RequestFactory().generic("POST", "/", json.dumps(PLAIN), told.pop("CONTENT_TYPE"), **told)  # type: ignore
-    assert plain_question(request) == ("How do tides work?" if is_plain else None)
+def test_only_what_is_plain_goes_the_short_way(
+    changes: dict[str, Any], headers: dict[bytes, bytes], is_plain: bool
+) -> None:
+    given = {
+        b"host": b"localhost",
+        b"authorization": b"Bearer x",
+        b"accept": SHORT.encode(),
+        b"content-type": b"application/json",
+        **headers,
+    }
+    scope = {"method": "POST", "scheme": "http", "path": f"/api/v1/sessions/{ID}/messages", "query_string": b""}
+    scope |= {"headers": list(given.items()), **changes}
+    question = plain_question(scope, json.dumps(PLAIN).encode())
+    assert (question and question.text) == ("How do tides work?" if is_plain else None)
+
+
+@pytest.mark.parametrize("missing", [b"host", b"authorization", b"accept", b"content-type"])
+def test_what_is_not_said_is_not_guessed(missing: bytes) -> None:
+    given = {b"host": b"localhost", b"authorization": b"Bearer x", b"accept": SHORT.encode()}
+    given[b"content-type"] = b"application/json"
+    del given[missing]
+    scope = {"method": "POST", "scheme": "http", "path": f"/api/v1/sessions/{ID}/messages", "query_string": b""}
+    assert plain_question({**scope, "headers": list(given.items())}, json.dumps(PLAIN).encode()) is None
+
+
+def test_a_header_twice_is_for_the_whole_way() -> None:
+    given = [(b"host", b"localhost"), (b"authorization", b"Bearer x"), (b"authorization", b"Bearer y")]
+    given += [(b"accept", SHORT.encode()), (b"content-type", b"application/json")]
+    scope = {"method": "POST", "scheme": "http", "path": f"/api/v1/sessions/{ID}/messages", "query_string": b""}
+    assert plain_question({**scope, "headers": given}, json.dumps(PLAIN).encode()) is None
