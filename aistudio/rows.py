@@ -1,21 +1,26 @@
 """Finding and storing rows where it happens often: with SQL that the ORM composes once, one writer after the other.
 
-To compose it takes the ORM several times as long as the database needs to run it.
+To compose it takes the ORM several times as long as the database needs to run it; and what Django's cursors and models
+do around that, as long again.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cache, cached_property
+from itertools import chain
 from threading import RLock
 from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 from django.core.exceptions import EmptyResultSet
 from django.db import DEFAULT_DB_ALIAS, connection, connections, models, transaction
+from django.db.models.base import ModelState
 from django.db.models.query import get_related_populators
 
 Model = TypeVar("Model", bound=models.Model)
 Key = int | str | UUID
+Fields = list[tuple[str, Any]]
+Statement = tuple[str, Fields]  # and the fields whose values it takes
 
 STAND_INS: dict[Any, Callable[[int], Key]] = {  # for keys, while a statement is composed; each is unlike the others
     int: lambda place: -place,
@@ -51,7 +56,8 @@ class Composed(NamedTuple):
 class Lookup(Generic[Model]):
     """Finds the rows of a queryset that `compose` makes of keys: integers, texts and uuids.
 
-    It must be the same queryset for all keys, but for their values. It may select related rows along.
+    It must be the same queryset for all keys, but for their values. It may select related rows along, and leave columns
+    out.
     """
 
     def __init__(self, *kinds: type[Key], compose: Callable[..., models.QuerySet[Model]]) -> None:
@@ -73,7 +79,7 @@ class Lookup(Generic[Model]):
             model=queryset.model,
             statement=statement,
             keys=[known.index(parameter) for parameter in parameters],
-            names=[column.target.attname for column in columns[: len(queryset.model._meta.concrete_fields)]],
+            names=[columns[place].target.attname for place in compiler.klass_info["select_fields"]],
             converters=[(place, *found) for place, found in compiler.get_converters(columns).items()],
             related=get_related_populators(compiler.klass_info, compiler.select, DEFAULT_DB_ALIAS),  # type: ignore[call-arg]
         )
@@ -83,9 +89,7 @@ class Lookup(Generic[Model]):
         composed = self.composed
         if composed is None:
             return []
-        with own_connection().cursor() as cursor:
-            cursor.execute(composed.statement, [adapted(keys[place]) for place in composed.keys])
-            return cursor.fetchall()
+        return execute(composed.statement, [adapted(keys[place]) for place in composed.keys])
 
     def made(self, row: Sequence[Any]) -> Model:
         """The instance of a row."""
@@ -94,9 +98,9 @@ class Lookup(Generic[Model]):
         for place, convert, expression in composed.converters:
             for converter in convert:
                 values[place] = converter(values[place], expression, own)
-        instance: Any = composed.model.from_db(own.alias, composed.names, values[: len(composed.names)])
-        for populator in composed.related:
-            populator.populate(values, instance)
+        instance: Any = stored(composed.model, composed.names, values[: len(composed.names)])
+        for related in composed.related:
+            relate(instance, related, values)
         return instance
 
     def first(self, *keys: Key) -> Model | None:
@@ -115,55 +119,200 @@ def adapted(key: Key) -> Any:
 UUIDS: Any = models.UUIDField()
 
 
-def insert(instance: models.Model) -> None:
-    """Store a new instance and set its key: what `save(force_insert=True)` does without inheritance and signals.
+def stored(model: type[Model], names: Sequence[str], values: Sequence[Any]) -> Model:
+    """An instance of what is stored: what `from_db` makes, without signals and a call for each field."""
+    instance = model.__new__(model)
+    state = instance._state = ModelState()
+    state.adding, state.db = False, DEFAULT_DB_ALIAS
+    instance.__dict__.update(zip(names, values, strict=True))
+    return instance
 
-    Its SQL is composed once for each model.
+
+def relate(instance: models.Model, related: Any, values: Sequence[Any]) -> None:
+    """Put a related instance where Django's populator of the relation says that it belongs."""
+    own = values[related.cols_start : related.cols_end]
+    if own[related.pk_idx] is None:
+        related.local_setter(instance, None)
+        return
+    other = stored(related.model_cls, related.init_list, own)
+    for further in related.related_populators:
+        relate(other, further, values)
+    related.local_setter(instance, other)
+    related.remote_setter(other, instance)
+
+
+def execute(statement: str, values: Sequence[Any], *, returns: bool = True) -> list[Any]:
+    """Run it; gives the rows that it returns.
+
+    By the driver alone, which takes half as long, unless someone listens at Django's cursors.
     """
-    statement, fields, sets_key = statement_of(type(instance))
     own = own_connection()
-    with own.cursor() as cursor:
-        cursor.execute(statement, values_of(instance, fields, own, added=True))
-        if sets_key:
-            instance.pk = cursor.fetchone()[0]
-    instance._state.adding, instance._state.db = False, own.alias
+    if own.queries_logged or own.execute_wrappers:
+        with own.cursor() as cursor:
+            cursor.execute(statement, values)
+            return cursor.fetchall() if returns else []
+    own.ensure_connection()
+    with own.wrap_database_errors:
+        cursor = own.connection.execute(native(statement), values)
+        return cursor.fetchall() if returns else []
+
+
+def execute_each(statement: str, many: Sequence[Sequence[Any]]) -> None:
+    """Run it with each of these values; it returns no rows."""
+    if len(many) == 1:  # for which PostgreSQL's driver would still begin and end a pipeline
+        execute(statement, many[0], returns=False)
+    else:
+        with own_connection().cursor() as cursor:
+            cursor.executemany(statement, many)
+
+
+@cache
+def native(statement: str) -> str:
+    """The statement as the driver has it."""
+    return statement.replace("%s", "?") if connection.vendor == "sqlite" else statement
+
+
+def new(model: type[Model], /, **values: Any) -> Model:
+    """A new instance: what the model's own `__init__` makes, without signals and a look at each field."""
+    constants, made, relations = defaults_of(model)
+    instance = model.__new__(model)
+    instance._state = ModelState()
+    instance.__dict__.update(constants)
+    for attname, make in made:
+        if attname not in values:
+            instance.__dict__[attname] = make()
+    for name, value in values.items():
+        if name in relations:
+            setattr(instance, name, value)
+        else:
+            instance.__dict__[name] = value
+    return instance
+
+
+@cache
+def defaults_of(model: type[models.Model]) -> tuple[dict[str, Any], list[tuple[str, Any]], frozenset[str]]:
+    """What fields have by default, which defaults are made anew for each instance, and the names of its relations."""
+    fields = model._meta.concrete_fields
+    made = [(field.attname, field.get_default) for field in fields if callable(field.default)]
+    constants = {field.attname: field.get_default() for field in fields if not callable(field.default)}
+    return constants, made, frozenset(field.name for field in fields if field.remote_field)
+
+
+def insert(instance: models.Model) -> None:
+    """Store a new instance and set its key: as `save(force_insert=True)` would without inheritance and signals."""
+    statement, fields = insert_of(type(instance))
+    settle(instance, execute(statement, values_of(instance, fields, added=True))[0][0])
 
 
 def update(instances: Sequence[models.Model], names: tuple[str, ...]) -> None:
     """Store these fields of instances of one model."""
     statement, fields = update_of(type(instances[0]), names)
-    own = own_connection()
-    with own.cursor() as cursor:
-        cursor.executemany(statement, [[*values_of(item, fields, own), item.pk] for item in instances])
+    execute_each(statement, [[*values_of(item, fields), item.pk] for item in instances])
 
 
-def values_of(instance: models.Model, fields: Sequence[tuple[str, Any]], own: Any, *, added: bool = False) -> list[Any]:
-    known = instance.__dict__
+def store(new: Sequence[models.Model], changed: models.Model, names: tuple[str, ...]) -> None:
+    """Store new instances and set their keys, then these fields of one that was changed.
+
+    Each may refer to new ones before it. PostgreSQL is asked once for all: asking takes longer than storing.
+    """
+    if connection.vendor == "postgresql":
+        statement, parts = chain_of(tuple(map(type, new)), references_in(new, changed), type(changed), names)
+        values = [
+            values_of(item, fields, added=item is not changed)
+            for item, fields in zip((*new, changed), parts, strict=True)
+        ]
+        keys = execute(statement, [*chain.from_iterable(values), changed.pk])[0]
+        for instance, key in zip(new, keys, strict=True):
+            settle(instance, key)
+        for instance in (*new, changed):
+            refer(instance)
+    else:
+        for instance in new:
+            refer(instance)
+            insert(instance)
+        refer(changed)
+        update([changed], names)
+
+
+def settle(instance: models.Model, key: Any) -> None:
+    """It is stored now, and has this key."""
+    instance.pk = key
+    instance._state.adding, instance._state.db = False, DEFAULT_DB_ALIAS
+
+
+def references_in(new: Sequence[models.Model], changed: models.Model) -> frozenset[tuple[int, str, int]]:
+    """Which instance refers to which of the new ones before it, by their places, and in what column."""
+    places = {id(instance): place for place, instance in enumerate(new)}
+    return frozenset(
+        (place, attname, places[id(related)])
+        for place, instance in enumerate((*new, changed))
+        for name, attname in relations_of(type(instance))
+        if places.get(id(related := instance._state.fields_cache.get(name)), place) < place
+    )
+
+
+def refer(instance: models.Model) -> None:
+    """Take over the keys of the instances that it refers to, which they may not have had when they were assigned."""
+    for name, attname in relations_of(type(instance)):
+        if related := instance._state.fields_cache.get(name):
+            instance.__dict__[attname] = related.pk
+
+
+def values_of(instance: models.Model, fields: Fields, *, added: bool = False) -> list[Any]:
+    known, own = instance.__dict__, own_connection()
     return [
         field.get_db_prep_save(field.pre_save(instance, added), own) if field else known[name] for name, field in fields
     ]
 
 
 @cache
-def statement_of(model: type[models.Model]) -> tuple[str, list[tuple[str, Any]], bool]:
+def insert_of(model: type[models.Model], /, **known: str) -> Statement:
+    """An INSERT that returns the key. Of `known` columns it has the expression, and takes no value."""
     meta: Any = model._meta
-    quote = connection.ops.quote_name
     fields = [field for field in meta.local_concrete_fields if field is not meta.auto_field]
-    columns = ", ".join(quote(field.column) for field in fields)
-    statement = f"INSERT INTO {quote(meta.db_table)} ({columns}) VALUES ({', '.join(['%s'] * len(fields))})"  # noqa: S608
-    if meta.auto_field:
-        statement += f" RETURNING {quote(meta.auto_field.column)}"
-    return statement, list(map(prepared, fields)), meta.auto_field is not None
+    columns = ", ".join(quoted(field.column) for field in fields)
+    values = ", ".join(known.get(field.attname, "%s") for field in fields)
+    statement = f"INSERT INTO {quoted(meta.db_table)} ({columns}) VALUES ({values}) RETURNING {quoted(meta.pk.column)}"  # noqa: S608
+    return statement, [prepared(field) for field in fields if field.attname not in known]
 
 
 @cache
-def update_of(model: type[models.Model], names: tuple[str, ...]) -> tuple[str, list[tuple[str, Any]]]:
+def update_of(model: type[models.Model], names: tuple[str, ...], /, **known: str) -> Statement:
     meta: Any = model._meta
-    quote = connection.ops.quote_name
     fields = [meta.get_field(name) for name in names]
-    changes = ", ".join(f"{quote(field.column)} = %s" for field in fields)
-    statement = f"UPDATE {quote(meta.db_table)} SET {changes} WHERE {quote(meta.pk.column)} = %s"  # noqa: S608
-    return statement, list(map(prepared, fields))
+    changes = ", ".join(f"{quoted(field.column)} = {known.get(field.attname, '%s')}" for field in fields)
+    statement = f"UPDATE {quoted(meta.db_table)} SET {changes} WHERE {quoted(meta.pk.column)} = %s"  # noqa: S608
+    return statement, [prepared(field) for field in fields if field.attname not in known]
+
+
+@cache
+def chain_of(
+    new: tuple[type[models.Model], ...],
+    references: frozenset[tuple[int, str, int]],
+    changed: type[models.Model],
+    names: tuple[str, ...],
+) -> tuple[str, list[Fields]]:
+    """One statement of PostgreSQL that does it all and returns the keys, and whose fields it takes.
+
+    https://www.postgresql.org/docs/current/queries-with.html#QUERIES-WITH-MODIFYING
+    """
+    known: list[dict[str, str]] = [{} for _ in (*new, changed)]
+    for place, attname, other in references:
+        known[place][attname] = f"(SELECT * FROM new_{other})"  # noqa: S608
+    inserts = [insert_of(model, **known[place]) for place, model in enumerate(new)]
+    update, fields = update_of(changed, names, **known[-1])
+    parts = ", ".join(f"new_{place} AS ({statement})" for place, (statement, _) in enumerate(inserts))
+    keys = ", ".join(f"(SELECT * FROM new_{place})" for place in range(len(new)))  # noqa: S608
+    return f"WITH {parts} {update} RETURNING {keys}", [*(taken for _, taken in inserts), fields]
+
+
+@cache
+def relations_of(model: type[models.Model]) -> list[tuple[str, str]]:
+    return [(field.name, field.attname) for field in model._meta.concrete_fields if field.remote_field]
+
+
+def quoted(name: str) -> str:
+    return connection.ops.quote_name(name)
 
 
 def prepared(field: Any) -> tuple[str, Any]:

@@ -19,7 +19,7 @@ __all__ = ["handler400", "handler403", "handler404", "handler500", "urlpatterns"
 
 
 def chats_of_caller(request: HttpRequest) -> QuerySet[Chat]:
-    user = ApiToken.objects.user_of(request.headers["Authorization"].removeprefix("Bearer "))
+    user = ApiToken.user_of(request.headers["Authorization"].removeprefix("Bearer "))
     assert user
     groups = Prefetch("groups", Group.objects.visible_to(user))
     return Chat.objects.visible_to(user).prefetch_related(groups).order_by("pk")

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from aistudio.errors import Conflict
 from aistudio.idempotency import KeyReused
-from aistudio.rows import Lookup, adapted, insert, update, writing
+from aistudio.rows import Lookup, adapted, execute, execute_each, new, store, update, writing
 from aistudio.secrets import UnreadableSecret
 from chats import prompts
 from chats.models import Message, Piece, Run, Session
@@ -50,7 +50,7 @@ def ask(
     """Put a question after the newest of the session's branch. The same key again leads to the same answer."""
     with one_at_a_time(), writing():
         found = locked(user, session)
-        question = Message(session=found, parent_id=found.leaf_id, role="user", text=text)
+        question = new(Message, session=found, parent_id=found.leaf_id, role="user", text=text)
         return asked_before(found, question, idempotency_key) or begin(found, question, worker, idempotency_key)
 
 
@@ -69,7 +69,7 @@ def edit(
         before = found.messages.get(pk=message)
         if before.role != Message.Role.USER:
             raise Conflict("Only a question can be edited; regenerate makes another answer.")
-        question = Message(session=found, parent_id=before.parent_id, role="user", text=text)
+        question = new(Message, session=found, parent_id=before.parent_id, role="user", text=text)
         return asked_before(found, question, idempotency_key) or begin(found, question, worker, idempotency_key)
 
 
@@ -118,9 +118,18 @@ def locked(user: User, session: UUID) -> Session:
     return found
 
 
+UNUSED = {  # in asking; to read it costs more than the rest
+    "": ("created_at", "updated_at"),
+    "chat__": ("description", "created_at", "updated_at"),
+    "chat__llm__": ("short_description", "long_description", "logo_url", "created_at", "updated_at"),
+    "chat__llm_settings__": ("metadata", "created_at", "updated_at"),
+}
+
+
 def visible_session(owner: int, key: UUID, is_admin: bool) -> QuerySet[Session]:
     sessions = Session.objects.visible_to(User(pk=owner, is_admin=is_admin)).filter(uuid=key).order_by()
-    return sessions.select_related("chat__llm", "chat__llm_settings").select_for_update(of=("self",))
+    unused = [path + name for path, names in UNUSED.items() for name in names]
+    return sessions.select_related("chat__llm", "chat__llm_settings").defer(*unused).select_for_update(of=("self",))
 
 
 SESSIONS = {
@@ -159,13 +168,14 @@ def begin(session: Session, question: Message, worker: Callable[[], UUID], key: 
         raise Conflict(f"{reason} An administrator can change that.") from None
     except UnreadableSecret:
         raise Conflict("The key of this chat's LLM cannot be read. An administrator can set it anew.") from None
-    if question.pk is None:
+    is_new = question.pk is None
+    if is_new:
         session.last_sequence += 1
         question.idempotency_key, key = key, None
         question.sequence = session.last_sequence
-        insert(question)
     session.last_sequence += 1
-    answer = Message(
+    answer = new(
+        Message,
         session=session,
         parent=question,
         sequence=session.last_sequence,
@@ -176,13 +186,13 @@ def begin(session: Session, question: Message, worker: Callable[[], UUID], key: 
         estimated=True,
         idempotency_key=key,
     )
-    insert(answer)
-    insert(Run(session=session, message=answer, worker=worker(), lease_until=timezone.now() + LEASE))
+    under_way = new(Run, session=session, message=answer, worker=worker(), lease_until=timezone.now() + LEASE)
     session.leaf = answer
     if not session.name:
         first = session.messages.order_by("sequence").first() if question.parent_id else question
         session.name = title_of((first or question).text)
-    update([session], ("leaf", "last_sequence", "name", "name_folded", "updated_at"))
+    added = (question, answer, under_way) if is_new else (answer, under_way)
+    store(added, session, ("leaf", "last_sequence", "name", "name_folded", "updated_at"))
     return Exchange(question, answer, llm.vendor, call, session.chat.llm_titles)
 
 
@@ -196,7 +206,8 @@ def history(leaf_id: int | None) -> list[Turn]:
 
 def title_of(question: str) -> str:
     """A name for a session: the beginning of its first question, cut between words."""
-    text = " ".join(question.split())
+    words = question.split(maxsplit=LONGEST_TITLE)  # no more are looked for, of a question of any length
+    text = " ".join(words[:LONGEST_TITLE])
     if len(text) <= LONGEST_TITLE:
         return text
     return re.sub(r"\s\S*$", "", text[:LONGEST_TITLE]) + "…"
@@ -232,17 +243,21 @@ def end(*, worker: UUID, ended: Sequence[Message]) -> set[int]:
     """Store the answers that have ended; returns the keys of those that still were this worker's own."""
     own: set[int] = set()
     keys = [message.pk for message in ended]
-    with writing(), connection.cursor() as cursor:
+    with writing():
         for first in range(0, len(keys), MOST_CONDITIONS):
             some = keys[first : first + MOST_CONDITIONS]
-            marks = ", ".join(["%s"] * len(some))
-            statement = f"DELETE FROM chats_run WHERE worker = %s AND message_id IN ({marks}) RETURNING message_id"  # noqa: S608
-            cursor.execute(statement, [adapted(worker), *some])
-            own |= {key for (key,) in cursor.fetchall()}
+            let_go = f"DELETE FROM chats_run WHERE worker = %s AND {among(some)} RETURNING message_id"  # noqa: S608
+            ours = [key for (key,) in execute(let_go, [adapted(worker), *some])]
+            if ours:
+                execute_each(f"DELETE FROM chats_piece WHERE {among(ours)}", [ours])  # noqa: S608
+            own |= set(ours)
         if done := [message for message in ended if message.pk in own]:
             update(done, OUTCOME)
-            cursor.executemany("DELETE FROM chats_piece WHERE message_id = %s", [(message.pk,) for message in done])
     return own
+
+
+def among(messages: Sequence[int]) -> str:
+    return f"message_id IN ({', '.join(['%s'] * len(messages))})"
 
 
 OUTCOME = (

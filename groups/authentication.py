@@ -41,7 +41,7 @@ def user_of(authorization: str) -> User | None:
     """Who the token of an `Authorization` header stands for; None where there is none that may be used."""
     words = authorization.split()
     key = words[-1] if len(words) == 1 or (len(words) == 2 and words[0].lower() == "bearer") else ""
-    user = ApiToken.objects.user_of(key) if key else None
+    user = ApiToken.user_of(key) if key else None
     if user:
         token_use.note(user.token_id)
     return user

@@ -134,14 +134,6 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
         """Neither revoked nor expired, and of an active user."""
         return self.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()), revoked_at=None, user__is_active=True)
 
-    def user_of(self, key: str) -> "User | None":
-        """Who may act with this key, with the `token_id` of its token: one query."""
-        token = BY_DIGEST.first(digest(key))
-        if token is None or not token.is_usable:
-            return None
-        token.user.token_id = token.pk
-        return token.user
-
 
 class ApiToken(Audited):
     """What a program shows to act as a user. Only a digest of the key is kept: the key is shown once, by `issue`."""
@@ -177,6 +169,15 @@ class ApiToken(Audited):
         token = cls.objects.create(user=user, name=name, prefix=key[:10], digest=digest(key), expires_at=expires_at)
         return token, key
 
+    @staticmethod
+    def user_of(key: str) -> "User | None":
+        """Who may act with this key, with the `token_id` of its token: one query."""
+        token = BY_DIGEST.first(digest(key))
+        if token is None or not token.is_usable:
+            return None
+        token.user.token_id = token.pk
+        return token.user
+
     def revoke(self) -> None:
         self.revoked_at = timezone.now()
         self.save(update_fields=["revoked_at"])
@@ -187,7 +188,12 @@ class ApiToken(Audited):
         return self.revoked_at is None and not expired and self.user.is_active
 
 
-BY_DIGEST = Lookup(str, compose=lambda digest: ApiToken.objects.filter(digest=digest).select_related("user").order_by())
+def tokens_of(digest: str) -> models.QuerySet[ApiToken]:
+    tokens = ApiToken.objects.filter(digest=digest).select_related("user").order_by()
+    return tokens.defer("name", "prefix", "created_at", "last_used_at")
+
+
+BY_DIGEST = Lookup(str, compose=tokens_of)
 
 
 def digest(key: str) -> str:

@@ -11,15 +11,17 @@ PAST_SAVE = {
     "update", "aupdate", "bulk_create", "abulk_create", "bulk_update", "abulk_update", "save_base", "_update",
     "_raw_delete", "execute", "executemany",
 }  # fmt: skip
-ROWS = {"insert", "update"}  # of aistudio.rows
+ROWS = {"insert", "update", "store", "execute", "execute_each"}  # of aistudio.rows
 
 A_DICT = "a dict, no rows"
 READS = "only reads"
 NOT_AUDITED = "sessions, messages, runs and pieces are not audited: they are what people say, not what they may do"
 OF_ALL = "a whole database is copied, with its records"
 IN_CONVERSATIONS = (
-    "insert",
+    "store",
     "update",
+    "execute",
+    "execute_each",
     "cursor.execute",
     "cursor.executemany",
     "Run.objects.filter(session=session).update",
@@ -41,12 +43,15 @@ KNOWN = {
     "aistudio.key_rotation": {
         "type(row)._base_manager.filter(pk=row.pk).update": "the same secret under another key is no change of it",
     },
+    "aistudio.metrics": {"execute": "what is timed"},
     "aistudio.moving": {"cursor.execute": OF_ALL},
     "aistudio.parsers": {"document.update": A_DICT},
     "aistudio.recovery": {"cursor.execute": OF_ALL},
     "aistudio.rows": {
-        "cursor.execute": "the statement of a Lookup, which reads, or of insert(), whose callers are known below",
-        "cursor.executemany": "the statement of update(), whose callers are known below",
+        **dict.fromkeys(("insert", "update"), "of store(), whose callers are known below"),
+        **dict.fromkeys(("execute", "execute_each"), "a Lookup, which reads, or one whose callers are known below"),
+        **dict.fromkeys(("cursor.execute", "cursor.executemany", "own.connection.execute"), "the same"),
+        "instance.__dict__.update": A_DICT,
     },
     "aistudio.tables": {"cursor.executemany": OF_ALL},
     "aistudio.urls": {"cursor.execute": READS},

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any
 from urllib.request import getproxies, proxy_bypass
 
@@ -188,6 +189,8 @@ class Answer:
 
     async def end(self) -> None:
         """Wait a moment for the end, so that the connection can serve again."""
+        if self._content.at_eof():
+            return
         with suppress(VendorError, TimeoutError):
             async with asyncio.timeout(END_TIMEOUT):
                 await self.read()
@@ -225,6 +228,7 @@ def session(connect_timeout: float, resolver: AbstractResolver) -> aiohttp.Clien
     )
 
 
+@lru_cache(1_000)
 def literal_address(host: str) -> Address | None:
     """The address that a host spells out, also in the old forms that a resolver reads (127.1); None for a name."""
     try:

@@ -7,8 +7,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from chats.short_way import plain_question
 from chats.serializers import LONGEST_QUESTION
+from chats.short_way import plain_question
 from tests.talking import HTTP, Member, Studio, bearer, parsed, question, until
 
 SHORT, WHOLE = "text/event-stream", "text/event-stream, application/json;q=0.1"
