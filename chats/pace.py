@@ -10,7 +10,7 @@ from collections.abc import Callable
 from time import monotonic
 
 LOOK = 0.01  # seconds between two looks at the loop
-WEIGHT = 0.3  # of the newest look, beside what was seen before
+WEIGHT = 0.1  # of the newest look, beside what was seen before
 USUAL = 0.001  # seconds: as late is a loop that keeps up
 TIMES = 32  # the pause is so many times what it is later than that
 LONGEST = 0.1  # seconds
