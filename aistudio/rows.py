@@ -147,11 +147,11 @@ def execute(statement: str, values: Sequence[Any], *, returns: bool = True) -> l
     By the driver alone, which takes half as long, unless someone listens at Django's cursors.
     """
     own = own_connection()
+    own.ensure_connection()  # whose signal may add a listener
     if own.queries_logged or own.execute_wrappers:
         with own.cursor() as cursor:
             cursor.execute(statement, values)
             return cursor.fetchall() if returns else []
-    own.ensure_connection()
     with own.wrap_database_errors:
         cursor = own.connection.execute(native(statement), values)
         return cursor.fetchall() if returns else []
@@ -201,33 +201,33 @@ def defaults_of(model: type[models.Model]) -> tuple[dict[str, Any], list[tuple[s
 def insert(instance: models.Model) -> None:
     """Store a new instance and set its key: as `save(force_insert=True)` would without inheritance and signals."""
     statement, fields = insert_of(type(instance))
-    settle(instance, execute(statement, values_of(instance, fields, added=True))[0][0])
+    settle(instance, execute(statement, values_of(instance, fields, own_connection(), added=True))[0][0])
 
 
 def update(instances: Sequence[models.Model], names: tuple[str, ...]) -> None:
     """Store these fields of instances of one model."""
     statement, fields = update_of(type(instances[0]), names)
-    execute_each(statement, [[*values_of(item, fields), item.pk] for item in instances])
+    own = own_connection()
+    execute_each(statement, [[*values_of(item, fields, own), item.pk] for item in instances])
 
 
-def store(new: Sequence[models.Model], changed: models.Model, names: tuple[str, ...]) -> None:
+def store(added: Sequence[models.Model], changed: models.Model, names: tuple[str, ...]) -> None:
     """Store new instances and set their keys, then these fields of one that was changed.
 
     Each may refer to new ones before it. PostgreSQL is asked once for all: asking takes longer than storing.
     """
-    if connection.vendor == "postgresql":
-        statement, parts = chain_of(tuple(map(type, new)), references_in(new, changed), type(changed), names)
-        values = [
-            values_of(item, fields, added=item is not changed)
-            for item, fields in zip((*new, changed), parts, strict=True)
-        ]
-        keys = execute(statement, [*chain.from_iterable(values), changed.pk])[0]
-        for instance, key in zip(new, keys, strict=True):
+    own = own_connection()
+    if own.vendor == "postgresql":
+        statement, parts = chain_of(tuple(map(type, added)), references_in(added, changed), type(changed), names)
+        values = [values_of(item, fields, own, added=True) for item, fields in zip(added, parts, strict=False)]
+        values.append([*values_of(changed, parts[-1], own), changed.pk])
+        (keys,) = execute(statement, list(chain.from_iterable(values)))
+        for instance, key in zip(added, keys, strict=True):
             settle(instance, key)
-        for instance in (*new, changed):
+        for instance in (*added, changed):
             refer(instance)
     else:
-        for instance in new:
+        for instance in added:
             refer(instance)
             insert(instance)
         refer(changed)
@@ -240,12 +240,12 @@ def settle(instance: models.Model, key: Any) -> None:
     instance._state.adding, instance._state.db = False, DEFAULT_DB_ALIAS
 
 
-def references_in(new: Sequence[models.Model], changed: models.Model) -> frozenset[tuple[int, str, int]]:
+def references_in(added: Sequence[models.Model], changed: models.Model) -> frozenset[tuple[int, str, int]]:
     """Which instance refers to which of the new ones before it, by their places, and in what column."""
-    places = {id(instance): place for place, instance in enumerate(new)}
+    places = {id(instance): place for place, instance in enumerate(added)}
     return frozenset(
         (place, attname, places[id(related)])
-        for place, instance in enumerate((*new, changed))
+        for place, instance in enumerate((*added, changed))
         for name, attname in relations_of(type(instance))
         if places.get(id(related := instance._state.fields_cache.get(name)), place) < place
     )
@@ -258,8 +258,8 @@ def refer(instance: models.Model) -> None:
             instance.__dict__[attname] = related.pk
 
 
-def values_of(instance: models.Model, fields: Fields, *, added: bool = False) -> list[Any]:
-    known, own = instance.__dict__, own_connection()
+def values_of(instance: models.Model, fields: Fields, own: Any, *, added: bool = False) -> list[Any]:
+    known = instance.__dict__
     return [
         field.get_db_prep_save(field.pre_save(instance, added), own) if field else known[name] for name, field in fields
     ]
@@ -287,7 +287,7 @@ def update_of(model: type[models.Model], names: tuple[str, ...], /, **known: str
 
 @cache
 def chain_of(
-    new: tuple[type[models.Model], ...],
+    added: tuple[type[models.Model], ...],
     references: frozenset[tuple[int, str, int]],
     changed: type[models.Model],
     names: tuple[str, ...],
@@ -296,13 +296,13 @@ def chain_of(
 
     https://www.postgresql.org/docs/current/queries-with.html#QUERIES-WITH-MODIFYING
     """
-    known: list[dict[str, str]] = [{} for _ in (*new, changed)]
+    known: list[dict[str, str]] = [{} for _ in (*added, changed)]
     for place, attname, other in references:
         known[place][attname] = f"(SELECT * FROM new_{other})"  # noqa: S608
-    inserts = [insert_of(model, **known[place]) for place, model in enumerate(new)]
+    inserts = [insert_of(model, **known[place]) for place, model in enumerate(added)]
     update, fields = update_of(changed, names, **known[-1])
     parts = ", ".join(f"new_{place} AS ({statement})" for place, (statement, _) in enumerate(inserts))
-    keys = ", ".join(f"(SELECT * FROM new_{place})" for place in range(len(new)))  # noqa: S608
+    keys = ", ".join(f"(SELECT * FROM new_{place})" for place in range(len(added)))  # noqa: S608
     return f"WITH {parts} {update} RETURNING {keys}", [*(taken for _, taken in inserts), fields]
 
 

@@ -242,7 +242,7 @@ class Run(models.Model):
 
     session = models.OneToOneField(Session, on_delete=models.CASCADE, primary_key=True, related_name="run")
     message = models.OneToOneField(Message, on_delete=models.CASCADE, related_name="run")
-    worker = models.UUIDField(db_index=True)
+    worker = models.UUIDField()  # without an index: there are no more rows than answers under way
     lease_until = models.DateTimeField(help_text="When its worker is to be thought dead.")
     stop_requested = models.BooleanField(default=False)
 

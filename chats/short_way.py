@@ -6,6 +6,7 @@ way, called by the same host and scheme: so it is a host that is allowed, and al
 
 import re
 from collections.abc import Callable
+from http import HTTPStatus
 from io import BytesIO
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -104,15 +105,18 @@ def answered(question: Question, known: Learned) -> Streamed | None:
     exchange = begun(conversation.ask, user=user, session=question.session, text=question.text)
     headers = known.headers
     if seen := current_request.get():
-        seen.status, seen.route, seen.user_id = 200, known.route, user.pk
+        seen.status, seen.route, seen.user_id = HTTPStatus.OK, known.route, user.pk
         headers = [*headers, (b"x-request-id", seen.id.encode())]
-    return Streamed(200, headers, events(exchange.answer, exchange.question))
+    return Streamed(HTTPStatus.OK, headers, events(exchange.answer, exchange.question))
 
 
 def learned(question: Question, answer: Any) -> Any:
     """The answer itself. Of the headers of one with events, all but its id are those of every other."""
     seen = current_request.get()
-    if seen and isinstance(answer, Streamed) and answer.status == 200:
+    if not (seen and isinstance(answer, Streamed) and answer.status == HTTPStatus.OK):
+        return answer
+    names = {name for name, _ in answer.headers}
+    if b"set-cookie" not in names:  # which is for one alone
         if len(_learned) >= MOST_KNOWN:
             _learned.clear()
         same = [header for header in answer.headers if header[0] != b"x-request-id"]

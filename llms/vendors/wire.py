@@ -76,13 +76,12 @@ class Adapter(ABC):
         try:
             sent = {**call.headers, **headers}
             async with http.post(url, orjson.dumps(body), headers=sent, secret=call.api_key) as answer:
-                kinds: set[type[Value]] = set()  # of what came last: only text in its midst can wait
-                while not parser.done and (
-                    chunk := await answer.read(at_leisure=Text in kinds and Finish not in kinds)
-                ):
-                    values = parser.feed(chunk)
-                    kinds = set(map(type, values))
-                    for value in values:
+                can_wait = False  # as only text in the midst of an answer can
+                while not parser.done and (chunk := await answer.read(at_leisure=can_wait)):
+                    can_wait = False
+                    for value in parser.feed(chunk):
+                        kind = type(value)
+                        can_wait = kind is Text or (can_wait and kind is not Finish)
                         yield value
                 for value in parser.close():
                     yield value

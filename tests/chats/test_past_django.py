@@ -1,0 +1,162 @@
+"""What is plain goes past Django, with the headers that Django gave before; everything else goes the whole way."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from aistudio.handler import Streamed, nothing
+from aistudio.watch import SeenRequest, current_request
+from chats.conversation_views import FAILURE
+from chats.models import Chat, Session
+from chats.short_way import Question, plain_question, short_way
+from chats.worker import Worker
+from groups.models import Group
+from llms.models import LLM, LLMSettings
+from tests.people import Person
+from tests.talking import question
+
+SHORT, WHOLE = "text/event-stream", "text/event-stream, application/json;q=0.1"
+ID = "1b4e28ba-2fa1-41d2-883f-0016d3cca427"
+HEADERS = {
+    b"host": b"localhost",
+    b"authorization": b"Bearer x",
+    b"accept": SHORT.encode(),
+    b"content-type": b"application/json",
+}
+BODY = json.dumps(question("How do tides work?")).encode()
+
+
+def asking(session: Any = ID, headers: Any = HEADERS, **changes: Any) -> dict[str, Any]:
+    """The scope of a plain question, with changes."""
+    path = f"/api/v1/sessions/{session}/messages"
+    told = list(headers.items()) if isinstance(headers, dict) else headers
+    return {"method": "POST", "scheme": "http", "path": path, "query_string": b"", "headers": told, **changes}
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        asking(method="PUT"),
+        asking(query_string=b"include=x"),
+        asking(path=f"/api/v1/sessions/{ID}/messages/1/edit"),
+        asking(session="1"),
+        asking(session=ID.upper()),
+        *(asking(headers={**HEADERS, b"accept": accept}) for accept in (WHOLE.encode(), b"application/json", b"")),
+        asking(headers={**HEADERS, b"content-type": b"application/vnd.api+json"}),
+        asking(headers={**HEADERS, b"content-type": b"application/json; charset=utf-8"}),
+        asking(headers={**HEADERS, b"idempotency-key": b"one"}),
+        *(asking(headers={key: HEADERS[key] for key in HEADERS if key != missing}) for missing in HEADERS),
+        asking(headers=[*HEADERS.items(), (b"authorization", b"Bearer y")]),
+    ],
+)
+def test_only_what_is_plain_goes_the_short_way(scope: dict[str, Any]) -> None:
+    assert plain_question(asking(), BODY) == Question(
+        UUID(ID), "How do tides work?", "Bearer x", ("http", b"localhost")
+    )
+    assert plain_question(scope, BODY) is None
+
+
+Way = Callable[[dict[str, Any]], Any]
+
+
+@dataclass
+class Whole:
+    """The whole way, as it answers here, and what came along it."""
+
+    answer: Any
+    came: list[dict[str, Any]] = field(default_factory=list)
+
+    def respond(self, scope: dict[str, Any], body: bytes) -> Any:
+        self.came.append(scope)
+        seen = current_request.get()
+        assert seen
+        seen.route = "/the/route"
+        return self.answer
+
+
+@pytest.fixture
+def ways(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Whole, Way]]:
+    """A whole way, and the short one around it, in a process that has a worker and was never asked before."""
+    loop = asyncio.new_event_loop()
+
+    async def worker() -> Worker:
+        return Worker()
+
+    monkeypatch.setattr("chats.worker._current", loop.run_until_complete(worker()))
+    monkeypatch.setattr("chats.short_way._learned", {})
+    token = current_request.set(SeenRequest("the-id", "POST", "/", "127.0.0.1", "http"))
+    whole = Whole(Streamed(200, [(b"vary", b"Accept"), (b"x-request-id", b"another")], nothing()))
+    respond = short_way(whole.respond)
+    yield whole, lambda scope: respond(scope, BODY)
+    current_request.reset(token)
+    loop.close()
+
+
+def own_session(owner: Person, team: Group) -> Session:
+    llm, settings = LLM.objects.create(name="Demo", vendor="demo", default_model="demo"), LLMSettings.objects.create()
+    chat = Chat.objects.create(name="Tides", llm=llm, llm_settings=settings)
+    chat.groups.add(team)
+    return Session.objects.create(user=owner.user, chat=chat)
+
+
+def by(person: Person, **more: bytes) -> dict[bytes, bytes]:
+    return {**HEADERS, b"authorization": f"Bearer {person.key}".encode(), **{k.encode(): v for k, v in more.items()}}
+
+
+def test_the_headers_of_the_first_are_those_of_the_next(
+    ways: tuple[Whole, Way], bob: Person, team: Group, django_assert_num_queries: Any
+) -> None:
+    whole, respond = ways
+    session = own_session(bob, team)
+    assert respond(asking(session.uuid, by(bob))) is whole.answer
+    with django_assert_num_queries(8):  # token; savepoint, session, question, answer, run, session, its release
+        answer = respond(asking(session.uuid, by(bob)))
+    assert len(whole.came) == 1
+    assert (answer.status, answer.headers) == (200, [(b"vary", b"Accept"), (b"x-request-id", b"the-id")])
+    seen = current_request.get()
+    assert seen
+    assert (seen.status, seen.route, seen.user_id) == (200, "/the/route", bob.user.pk)
+    assert [message.text for message in session.messages.all()] == ["How do tides work?", ""]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        Streamed(404, [], nothing()),
+        Streamed(200, [(b"set-cookie", b"one=person's")], nothing()),
+    ],
+)
+def test_nothing_is_learned_of_another_answer(ways: tuple[Whole, Way], bob: Person, team: Group, answer: Any) -> None:
+    whole, respond = ways
+    whole.answer = answer
+    session = own_session(bob, team)
+    assert [respond(asking(session.uuid, by(bob))) for _ in range(2)] == [answer, answer]
+    assert session.messages.count() == 0
+
+
+def test_each_host_and_scheme_is_learned_by_itself(ways: tuple[Whole, Way], bob: Person, team: Group) -> None:
+    whole, respond = ways
+    session = own_session(bob, team)
+    respond(asking(session.uuid, by(bob)))
+    respond(asking(session.uuid, by(bob, host=b"evil.example.com")))
+    respond(asking(session.uuid, by(bob), scheme="https"))
+    assert len(whole.came) == 3
+    assert session.messages.count() == 0
+
+
+def test_what_fails_is_explained_on_the_whole_way(
+    ways: tuple[Whole, Way], bob: Person, charlie: Person, team: Group
+) -> None:
+    whole, respond = ways
+    session = own_session(bob, team)
+    for scope in (asking(session.uuid, by(bob)), asking(session.uuid, by(charlie)), asking(session.uuid)):
+        respond(scope)
+    failures = [scope.get(FAILURE) for scope in whole.came]
+    assert [type(failure) for failure in failures] == [type(None), Session.DoesNotExist, type(None)]
+    assert session.messages.count() == 0
