@@ -7,6 +7,7 @@ link-local and metadata addresses are always refused, loopback and private ones 
 import ipaddress
 import socket
 import unicodedata
+from functools import lru_cache
 from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
@@ -20,13 +21,18 @@ METADATA = frozenset(map(ipaddress.ip_address, ("100.100.100.200", "fd00:ec2::25
 
 def refusal(address: Address) -> str | None:
     """Why an LLM may not be at this address, in words for an administrator; None when it may."""
+    return reason(address, settings.LLM_PRIVATE_NETWORKS)
+
+
+@lru_cache(1_000)
+def reason(address: Address, private_allowed: bool) -> str | None:
     if isinstance(address, ipaddress.IPv6Address) and (embedded := embedded_address(address)):
-        return refusal(embedded)
+        return reason(embedded, private_allowed)
     if address.is_link_local or address in METADATA:
         return f"{address} is a link-local or metadata address, where no LLM can be."
     if address.is_multicast or address.is_unspecified or (address.is_reserved and not address.is_loopback):
         return f"{address} is no address of a server."
-    if not address.is_global and not settings.LLM_PRIVATE_NETWORKS:
+    if not address.is_global and not private_allowed:
         return f"{address} is a private address, which this server refuses; LLM_PRIVATE_NETWORKS=1 allows them."
     return None
 

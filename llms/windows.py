@@ -1,5 +1,7 @@
 """How many tokens models take in: what their vendors publish."""
 
+from functools import lru_cache
+
 # the longest prefix of a model's name decides
 WINDOWS = {
     "gpt-3.5-turbo": 16_385,
@@ -46,6 +48,7 @@ WINDOWS = {
 FOR_THE_ANSWER = 16_000  # tokens, where the settings set no most: as many as Anthropic is then asked for
 
 
+@lru_cache(1_000)
 def window_of(model: str, *, max_tokens: int | None) -> int | None:
     """The tokens of a model's window that are left for the question; None when its window is not known."""
     known = [prefix for prefix in WINDOWS if model.removeprefix("openai/").startswith(prefix)]

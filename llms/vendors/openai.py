@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -177,6 +178,7 @@ class OpenAI(Adapter):
         )
 
 
+@lru_cache(1_000)
 def dialect_of(endpoint: str) -> Dialect:
     host = urlsplit(endpoint).hostname or ""
     return next((known for name, known in DIALECTS.items() if f".{host}".endswith(f".{name}")), OTHERS)
