@@ -267,12 +267,16 @@ def values_of(instance: models.Model, fields: Fields, own: Any, *, added: bool =
 
 @cache
 def insert_of(model: type[models.Model], /, **known: str) -> Statement:
-    """An INSERT that returns the key. Of `known` columns it has the expression, and takes no value."""
+    """An INSERT that returns the key, and the fields whose values it takes: `known` ones are keys of other statements.
+
+    Those are selected from and not put among VALUES, for which PostgreSQL would make our key before theirs.
+    """
     meta: Any = model._meta
     fields = [field for field in meta.local_concrete_fields if field is not meta.auto_field]
     columns = ", ".join(quoted(field.column) for field in fields)
-    values = ", ".join(known.get(field.attname, "%s") for field in fields)
-    statement = f"INSERT INTO {quoted(meta.db_table)} ({columns}) VALUES ({values}) RETURNING {quoted(meta.pk.column)}"  # noqa: S608
+    values = ", ".join(f"{known[field.attname]}.key" if field.attname in known else "%s" for field in fields)
+    source = f"SELECT {values} FROM {', '.join(sorted({*known.values()}))}" if known else f"VALUES ({values})"  # noqa: S608
+    statement = f"INSERT INTO {quoted(meta.db_table)} ({columns}) {source} RETURNING {quoted(meta.pk.column)} AS key"
     return statement, [prepared(field) for field in fields if field.attname not in known]
 
 
@@ -280,7 +284,8 @@ def insert_of(model: type[models.Model], /, **known: str) -> Statement:
 def update_of(model: type[models.Model], names: tuple[str, ...], /, **known: str) -> Statement:
     meta: Any = model._meta
     fields = [meta.get_field(name) for name in names]
-    changes = ", ".join(f"{quoted(field.column)} = {known.get(field.attname, '%s')}" for field in fields)
+    values = [f"(SELECT key FROM {known[field.attname]})" if field.attname in known else "%s" for field in fields]  # noqa: S608
+    changes = ", ".join(f"{quoted(field.column)} = {value}" for field, value in zip(fields, values, strict=True))
     statement = f"UPDATE {quoted(meta.db_table)} SET {changes} WHERE {quoted(meta.pk.column)} = %s"  # noqa: S608
     return statement, [prepared(field) for field in fields if field.attname not in known]
 
@@ -298,11 +303,11 @@ def chain_of(
     """
     known: list[dict[str, str]] = [{} for _ in (*added, changed)]
     for place, attname, other in references:
-        known[place][attname] = f"(SELECT * FROM new_{other})"  # noqa: S608
+        known[place][attname] = f"new_{other}"
     inserts = [insert_of(model, **known[place]) for place, model in enumerate(added)]
     update, fields = update_of(changed, names, **known[-1])
     parts = ", ".join(f"new_{place} AS ({statement})" for place, (statement, _) in enumerate(inserts))
-    keys = ", ".join(f"(SELECT * FROM new_{place})" for place in range(len(added)))  # noqa: S608
+    keys = ", ".join(f"(SELECT key FROM new_{place})" for place in range(len(added)))  # noqa: S608
     return f"WITH {parts} {update} RETURNING {keys}", [*(taken for _, taken in inserts), fields]
 
 

@@ -75,7 +75,7 @@ def plain_question(scope: Any, body: bytes) -> Question | None:
     headers = dict(scope["headers"])
     if scope["method"] != "POST" or scope["query_string"] or len(headers) < len(scope["headers"]):
         return None
-    if (headers.get(b"accept"), headers.get(b"content-type")) != PLAIN or KEY in headers:
+    if (headers.get(b"accept"), headers.get(b"content-type")) != PLAIN or headers.keys() & NOT_PLAIN:
         return None
     path = PATH.fullmatch(scope["path"])
     if not (path and b"authorization" in headers and b"host" in headers):
@@ -94,7 +94,7 @@ def plain_question(scope: Any, body: bytes) -> Question | None:
 
 
 PLAIN = (MEDIA_TYPE.encode(), FlatRenderer.media_type.encode())
-KEY = idempotency.HEADER.lower().encode()
+NOT_PLAIN = {idempotency.HEADER.lower().encode(), b"cookie"}
 
 
 def answered(question: Question, known: Learned) -> Streamed | None:

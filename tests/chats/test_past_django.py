@@ -50,6 +50,7 @@ def asking(session: Any = ID, headers: Any = HEADERS, **changes: Any) -> dict[st
         asking(headers={**HEADERS, b"content-type": b"application/vnd.api+json"}),
         asking(headers={**HEADERS, b"content-type": b"application/json; charset=utf-8"}),
         asking(headers={**HEADERS, b"idempotency-key": b"one"}),
+        asking(headers={**HEADERS, b"cookie": b"aistudio_session=one"}),
         *(asking(headers={key: HEADERS[key] for key in HEADERS if key != missing}) for missing in HEADERS),
         asking(headers=[*HEADERS.items(), (b"authorization", b"Bearer y")]),
     ],

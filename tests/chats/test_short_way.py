@@ -49,6 +49,7 @@ def test_both_ways_answer_alike(studio: Studio, bob: Member, chat: int) -> None:
         answers.append([(event.id, event.name, event.data.keys()) for event in events if event.name != "delta"])
         stored = studio.call("GET", f"/sessions/{session}/messages", key=bob.key)
         assert [message["attributes"]["text"] for message in stored] == ["/echo one two", "one two"]
+        assert int(stored[0]["id"]) < int(stored[1]["id"])  # who lists by id reads the question first
     assert headers[0] == headers[1] == headers[2]
     assert answers[0] == answers[1] == answers[2]
 
