@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 BEAT = 0.25  # seconds: how often what arrived is stored, and stalls are looked for
-GATHERING = 0.005  # seconds: who ends with another is stored with it, and storing waits for the disk once
+GATHERING = 0.01  # seconds: who ends with another is stored with it, and storing waits for the disk once
 POLL = 0.2  # seconds: how often the answers of other workers are read
 ACCESS_CHECK = 2  # seconds
 LEASE_RENEWAL = 4  # seconds
