@@ -60,12 +60,14 @@ def short_way(whole_way: Respond) -> Respond:
         known = _learned.get(question.called)
         if known is None:
             return learned(question, whole_way(scope, body))
+        answer = None
         try:
-            return answered(question, known) or whole_way(scope, body)
+            answer = answered(question, known)
         except Exception as failure:  # nothing was done, and is not tried again
-            return whole_way({**scope, FAILURE: failure}, body)
+            scope = {**scope, FAILURE: failure}
         finally:
             close_old_connections()
+        return answer or whole_way(scope, body)
 
     return respond
 
@@ -115,8 +117,7 @@ def learned(question: Question, answer: Any) -> Any:
     seen = current_request.get()
     if not (seen and isinstance(answer, Streamed) and answer.status == HTTPStatus.OK):
         return answer
-    names = {name for name, _ in answer.headers}
-    if b"set-cookie" not in names:  # which is for one alone
+    if b"set-cookie" not in dict(answer.headers):  # which is for one alone
         if len(_learned) >= MOST_KNOWN:
             _learned.clear()
         same = [header for header in answer.headers if header[0] != b"x-request-id"]
