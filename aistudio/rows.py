@@ -1,7 +1,7 @@
 """Finding and storing rows where it happens often: with SQL that the ORM composes once, one writer after the other.
 
-To compose it takes the ORM several times as long as the database needs to run it; and what Django's cursors and models
-do around that, as long again.
+To compose it takes the ORM several times as long as the database needs to run it, and what Django's cursors and models
+do around that is not needed here either.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -144,7 +144,7 @@ def relate(instance: models.Model, related: Any, values: Sequence[Any]) -> None:
 def execute(statement: str, values: Sequence[Any], *, returns: bool = True) -> list[Any]:
     """Run it; gives the rows that it returns.
 
-    By the driver alone, which takes half as long, unless someone listens at Django's cursors.
+    By the driver alone, unless someone listens at Django's cursors.
     """
     own = own_connection()
     own.ensure_connection()  # whose signal may add a listener

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from aistudio.errors import Conflict
 from aistudio.idempotency import KeyReused
-from aistudio.rows import Lookup, adapted, execute, execute_each, new, store, update, writing
+from aistudio.rows import Lookup, adapted, execute, new, store, update, writing
 from aistudio.secrets import UnreadableSecret
 from chats import prompts
 from chats.models import Message, Piece, Run, Session
@@ -118,7 +118,7 @@ def locked(user: User, session: UUID) -> Session:
     return found
 
 
-UNUSED = {  # in asking; to read it costs more than the rest
+UNUSED = {  # in asking: not read
     "": ("created_at", "updated_at"),
     "chat__": ("description", "created_at", "updated_at"),
     "chat__llm__": ("short_description", "long_description", "logo_url", "created_at", "updated_at"),
@@ -249,7 +249,7 @@ def end(*, worker: UUID, ended: Sequence[Message]) -> set[int]:
             let_go = f"DELETE FROM chats_run WHERE worker = %s AND {among(some)} RETURNING message_id"  # noqa: S608
             ours = [key for (key,) in execute(let_go, [adapted(worker), *some])]
             if ours:
-                execute_each(f"DELETE FROM chats_piece WHERE {among(ours)}", [ours])  # noqa: S608
+                execute(f"DELETE FROM chats_piece WHERE {among(ours)}", ours, returns=False)  # noqa: S608
             own |= set(ours)
         if done := [message for message in ended if message.pk in own]:
             update(done, OUTCOME)

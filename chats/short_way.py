@@ -1,7 +1,7 @@
 """A question as programs ask it most goes a short way: past Django's request, middleware and views.
 
-They take as long as storing the question. What an answer says in its headers is learned from one that went the whole
-way, called by the same host and scheme: so it is a host that is allowed, and all that middleware adds is there.
+What an answer says in its headers is learned from one that went the whole way, called by the same host and scheme: so
+it is a host that is allowed, and all that middleware adds is there.
 """
 
 import re

@@ -21,7 +21,6 @@ IN_CONVERSATIONS = (
     "store",
     "update",
     "execute",
-    "execute_each",
     "cursor.execute",
     "cursor.executemany",
     "Run.objects.filter(session=session).update",
