@@ -10,13 +10,14 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import orjson
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
 from yarl import URL  # what aiohttp reads URLs with: no other reading than the one that is connected to
 
 from llms.vendors.errors import WEB_PAGE, VendorError
@@ -216,13 +217,29 @@ class Resolver(aiohttp.ThreadedResolver):
         return allowed
 
 
+class Connection(ResponseHandler):
+    """One that goes on only after a pause: aiohttp's own looks through its parser again after each read."""
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
+
+class Connector(aiohttp.TCPConnector):
+    """Makes such connections; aiohttp has no other way to say what they are."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._factory = partial(Connection, loop=self._loop)  # type: ignore[assignment]
+
+
 def session(connect_timeout: float, resolver: AbstractResolver) -> aiohttp.ClientSession:
     """Without any limit but on connecting: who reads an answer knows how long it may take.
 
     Not `trust_env`, which would also send what stands in a `.netrc`.
     """
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, resolver=resolver),
+        connector=Connector(limit=0, resolver=resolver),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(connect=connect_timeout),
     )

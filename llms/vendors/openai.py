@@ -65,13 +65,13 @@ class CompletionParser(Parser):
     form = "a chat completion"
     reasons = REASONS
 
-    def _document(self, data: bytes) -> None:
-        if data.strip() == b"[DONE]":
-            self.done = True
-            self._finish("stop")
-            self._leave_over()
-        else:
-            super()._document(data)
+    def _loads(self, data: bytes) -> Any:
+        if data.strip() != b"[DONE]":  # which is no JSON
+            return super()._loads(data)
+        self.done = True
+        self._finish("stop")
+        self._leave_over()
+        return {}
 
     def _read(self, chunk: Any) -> None:
         if error := chunk.get("error"):
@@ -89,7 +89,8 @@ class CompletionParser(Parser):
                 if delta := choice.get("delta") or choice.get("message"):
                     self._delta(delta)
                 reason = choice.get("finish_reason") or reason
-        self._count(usage_in(chunk))
+        if chunk.get("usage") or "x_groq" in chunk:
+            self._count(usage_in(chunk))
         if reason == "error":
             raise VendorError("vendor_error", "The vendor ended the answer with an error.")
         if reason:
