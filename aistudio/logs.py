@@ -1,8 +1,25 @@
-"""Log lines for programs: one JSON object each."""
+"""How a line of the log looks: for people, or one JSON object for programs."""
 
 import json
 import logging
+import time
 from datetime import UTC, datetime
+
+# no line has these: https://docs.python.org/3/howto/logging.html#optimization
+logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+
+
+class TextFormatter(logging.Formatter):
+    """Spells out a second once: each answer has two lines, and there are many in a second."""
+
+    _second = 0
+    _spelt = ""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        second = int(record.created)
+        if second != self._second:  # one handler has it, which lets one line at a time be formatted
+            self._second, self._spelt = second, time.strftime(self.default_time_format, time.localtime(second))
+        return f"{self._spelt},{int(record.msecs):03d}"
 
 
 class JSONFormatter(logging.Formatter):
