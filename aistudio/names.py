@@ -44,6 +44,8 @@ class FoldedField(models.CharField):
 
     def deconstruct(self) -> Any:
         name, path, args, options = super().deconstruct()
+        # ours is not Django's default, which would be left out
+        options["db_index"] = self.db_index  # type: ignore[attr-defined]
         return name, path, [self.source, *args], options
 
     def pre_save(self, model_instance: models.Model, add: bool) -> str:

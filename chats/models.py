@@ -87,8 +87,8 @@ class Session(models.Model):
     chat = models.ForeignKey(Chat, on_delete=keep_chat_name, null=True, related_name="sessions")
     chat_name = models.CharField(max_length=200, blank=True, editable=False, help_text="That of a deleted chat.")
     name = models.CharField(max_length=200, blank=True, help_text="Made of the first question, when empty.")
-    name_folded = FoldedField("name")
-    leaf = models.ForeignKey("Message", on_delete=models.SET_NULL, null=True, related_name="+")
+    name_folded = FoldedField("name", db_index=False)  # it is searched, and sorted by, among those of one user
+    leaf = models.ForeignKey("Message", on_delete=models.SET_NULL, null=True, related_name="+", db_index=False)
     last_sequence = models.BigIntegerField(default=0, editable=False)
     pinned = models.BooleanField(default=False)
     archived = models.BooleanField(default=False)
@@ -99,7 +99,11 @@ class Session(models.Model):
 
     class Meta:
         ordering = ("-updated_at", "-id")
-        indexes = (models.Index(fields=("user", "-updated_at", "-id"), name="session_newest"),)
+        indexes = (
+            models.Index(fields=("user", "-updated_at", "-id"), name="session_newest"),
+            # each question changes it: of those without one there is nothing to look up
+            models.Index(fields=("leaf",), condition=Q(leaf__isnull=False), name="session_leaf"),
+        )
 
     def __str__(self) -> str:
         return self.name or f"Session {self.pk}"
@@ -180,7 +184,7 @@ class Message(Metered):
 
     # the index of the first constraint serves it
     session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="messages", db_index=False)
-    parent = models.ForeignKey("self", on_delete=models.CASCADE, null=True, related_name="children")
+    parent = models.ForeignKey("self", on_delete=models.CASCADE, null=True, related_name="children", db_index=False)
     sequence = models.BigIntegerField(help_text="The order within the session; a clock may go back, this does not.")
     role = models.CharField(max_length=9, choices=Role)
     text = models.TextField(blank=True)
@@ -197,6 +201,7 @@ class Message(Metered):
 
     class Meta:
         ordering = ("sequence",)
+        indexes = (models.Index(fields=("parent",), condition=Q(parent__isnull=False), name="message_parent"),)
         constraints = (
             models.UniqueConstraint(fields=("session", "sequence"), name="message_sequence_unique"),
             models.UniqueConstraint(
