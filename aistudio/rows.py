@@ -33,13 +33,16 @@ _one_writer = RLock()
 
 
 @contextmanager
-def writing() -> Iterator[None]:
-    """A transaction that writes. In SQLite, where there is one writer, the threads of this process take turns.
+def writing() -> Iterator[Any]:
+    """A transaction that writes, given this thread's own connection.
+
+    In SQLite, where there is one writer, the threads of this process take turns.
 
     SQLite itself would have them sleep and look again, ever longer, while another writes.
     """
-    with _one_writer if connection.vendor == "sqlite" else nullcontext(), transaction.atomic():
-        yield
+    own = own_connection()
+    with _one_writer if own.vendor == "sqlite" else nullcontext(), transaction.atomic():
+        yield own
 
 
 class Composed(NamedTuple):
@@ -73,7 +76,7 @@ class Lookup(Generic[Model]):
             statement, parameters = compiler.as_sql()
         except EmptyResultSet:
             return None
-        known = [adapted(key) for key in self.stand_ins]
+        known = [adapted(key, connection) for key in self.stand_ins]
         columns = [expression for expression, *_ in compiler.select]
         return Composed(
             model=queryset.model,
@@ -89,12 +92,14 @@ class Lookup(Generic[Model]):
         composed = self.composed
         if composed is None:
             return []
-        return execute(composed.statement, [adapted(keys[place]) for place in composed.keys])
+        own = own_connection()
+        return execute(own, composed.statement, [adapted(keys[place], own) for place in composed.keys])
 
     def made(self, row: Sequence[Any]) -> Model:
         """The instance of a row."""
-        composed, own, values = self.composed, own_connection(), list(row)
+        composed, values = self.composed, list(row)
         assert composed  # there is a row
+        own = own_connection() if composed.converters else None
         for place, convert, expression in composed.converters:
             for converter in convert:
                 values[place] = converter(values[place], expression, own)
@@ -112,8 +117,8 @@ def own_connection() -> Any:
     return connections[DEFAULT_DB_ALIAS]
 
 
-def adapted(key: Key) -> Any:
-    return UUIDS.get_db_prep_value(key, connection) if isinstance(key, UUID) else key
+def adapted(key: Key, own: Any) -> Any:
+    return UUIDS.get_db_prep_value(key, own) if isinstance(key, UUID) else key
 
 
 UUIDS: Any = models.UUIDField()
@@ -141,12 +146,11 @@ def relate(instance: models.Model, related: Any, values: Sequence[Any]) -> None:
     related.remote_setter(other, instance)
 
 
-def execute(statement: str, values: Sequence[Any], *, returns: bool = True) -> list[Any]:
-    """Run it; gives the rows that it returns.
+def execute(own: Any, statement: str, values: Sequence[Any], *, returns: bool = True) -> list[Any]:
+    """Run it on this thread's own connection; gives the rows that it returns.
 
     By the driver alone, unless someone listens at Django's cursors.
     """
-    own = own_connection()
     own.ensure_connection()  # whose signal may add a listener
     if own.queries_logged or own.execute_wrappers:
         with own.cursor() as cursor:
@@ -157,12 +161,12 @@ def execute(statement: str, values: Sequence[Any], *, returns: bool = True) -> l
         return cursor.fetchall() if returns else []
 
 
-def execute_each(statement: str, many: Sequence[Sequence[Any]]) -> None:
+def execute_each(own: Any, statement: str, many: Sequence[Sequence[Any]]) -> None:
     """Run it with each of these values; it returns no rows."""
     if len(many) == 1:  # for which PostgreSQL's driver would still begin and end a pipeline
-        execute(statement, many[0], returns=False)
+        execute(own, statement, many[0], returns=False)
     else:
-        with own_connection().cursor() as cursor:
+        with own.cursor() as cursor:
             cursor.executemany(statement, many)
 
 
@@ -176,39 +180,40 @@ def new(model: type[Model], /, **values: Any) -> Model:
     """A new instance: what the model's own `__init__` makes, without signals and a look at each field."""
     constants, made, relations = defaults_of(model)
     instance = model.__new__(model)
-    instance._state = ModelState()
-    instance.__dict__.update(constants)
+    state = instance._state = ModelState()
+    known = instance.__dict__
+    known.update(constants)
     for attname, make in made:
         if attname not in values:
-            instance.__dict__[attname] = make()
+            known[attname] = make()
     for name, value in values.items():
-        if name in relations:
-            setattr(instance, name, value)
+        if column := relations.get(name):
+            state.fields_cache[name] = value
+            known[column] = value.pk
         else:
-            instance.__dict__[name] = value
+            known[name] = value
     return instance
 
 
 @cache
-def defaults_of(model: type[models.Model]) -> tuple[dict[str, Any], list[tuple[str, Any]], frozenset[str]]:
-    """What fields have by default, which defaults are made anew for each instance, and the names of its relations."""
+def defaults_of(model: type[models.Model]) -> tuple[dict[str, Any], list[tuple[str, Any]], dict[str, str]]:
+    """What fields have by default, which defaults are made anew for each instance, and the columns of its relations."""
     fields = model._meta.concrete_fields
-    made = [(field.attname, field.get_default) for field in fields if callable(field.default)]
-    constants = {field.attname: field.get_default() for field in fields if not callable(field.default)}
-    return constants, made, frozenset(field.name for field in fields if field.remote_field)
+    made = [field for field in fields if field.has_default() and callable(field.default)]
+    constants = {field.attname: field.get_default() for field in fields if field not in made}
+    return constants, [(field.attname, field.get_default) for field in made], dict(relations_of(model))
 
 
-def insert(instance: models.Model) -> None:
+def insert(own: Any, instance: models.Model) -> None:
     """Store a new instance and set its key: as `save(force_insert=True)` would without inheritance and signals."""
     statement, fields = insert_of(type(instance))
-    settle(instance, execute(statement, values_of(instance, fields, own_connection(), added=True))[0][0])
+    settle(instance, execute(own, statement, values_of(instance, fields, own, added=True))[0][0])
 
 
-def update(instances: Sequence[models.Model], names: tuple[str, ...]) -> None:
+def update(own: Any, instances: Sequence[models.Model], names: tuple[str, ...]) -> None:
     """Store these fields of instances of one model."""
     statement, fields = update_of(type(instances[0]), names)
-    own = own_connection()
-    execute_each(statement, [[*values_of(item, fields, own), item.pk] for item in instances])
+    execute_each(own, statement, [[*values_of(item, fields, own), item.pk] for item in instances])
 
 
 def store(added: Sequence[models.Model], changed: models.Model, names: tuple[str, ...]) -> None:
@@ -221,7 +226,7 @@ def store(added: Sequence[models.Model], changed: models.Model, names: tuple[str
         statement, parts = chain_of(tuple(map(type, added)), references_in(added, changed), type(changed), names)
         values = [values_of(item, fields, own, added=True) for item, fields in zip(added, parts, strict=False)]
         values.append([*values_of(changed, parts[-1], own), changed.pk])
-        (keys,) = execute(statement, list(chain.from_iterable(values)))
+        (keys,) = execute(own, statement, list(chain.from_iterable(values)))
         for instance, key in zip(added, keys, strict=True):
             settle(instance, key)
         for instance in (*added, changed):
@@ -229,9 +234,9 @@ def store(added: Sequence[models.Model], changed: models.Model, names: tuple[str
     else:
         for instance in added:
             refer(instance)
-            insert(instance)
+            insert(own, instance)
         refer(changed)
-        update([changed], names)
+        update(own, [changed], names)
 
 
 def settle(instance: models.Model, key: Any) -> None:

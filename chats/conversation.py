@@ -12,13 +12,13 @@ from functools import partial, reduce
 from operator import or_
 from uuid import UUID
 
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from aistudio.errors import Conflict
 from aistudio.idempotency import KeyReused
-from aistudio.rows import Lookup, adapted, execute, new, store, update, writing
+from aistudio.rows import Lookup, adapted, execute, execute_each, new, store, update, writing
 from aistudio.secrets import UnreadableSecret
 from chats import prompts
 from chats.models import Message, Piece, Run, Session
@@ -231,11 +231,11 @@ class Standing:
 
 def keep(*, worker: UUID, pieces: Iterable[tuple[int, int, str]]) -> Standing:
     """Store what arrived since the last time. A piece is the key of its message, the characters before it, its text."""
-    with writing(), connection.cursor() as cursor:
-        cursor.execute("SELECT message_id, stop_requested FROM chats_run WHERE worker = %s", [adapted(worker)])
-        flags = dict(cursor.fetchall())
+    with writing() as database:
+        find = "SELECT message_id, stop_requested FROM chats_run WHERE worker = %s"
+        flags = dict(execute(database, find, [adapted(worker, database)]))
         if rows := [piece for piece in pieces if piece[0] in flags]:
-            cursor.executemany("INSERT INTO chats_piece (message_id, start, text) VALUES (%s, %s, %s)", rows)
+            execute_each(database, "INSERT INTO chats_piece (message_id, start, text) VALUES (%s, %s, %s)", rows)
     return Standing(set(flags), {message for message, stop in flags.items() if stop})
 
 
@@ -243,16 +243,16 @@ def end(*, worker: UUID, ended: Sequence[Message]) -> set[int]:
     """Store the answers that have ended; returns the keys of those that still were this worker's own."""
     own: set[int] = set()
     keys = [message.pk for message in ended]
-    with writing():
+    with writing() as database:
         for first in range(0, len(keys), MOST_CONDITIONS):
             some = keys[first : first + MOST_CONDITIONS]
             let_go = f"DELETE FROM chats_run WHERE worker = %s AND {among(some)} RETURNING message_id"  # noqa: S608
-            ours = [key for (key,) in execute(let_go, [adapted(worker), *some])]
+            ours = [key for (key,) in execute(database, let_go, [adapted(worker, database), *some])]
             if ours:
-                execute(f"DELETE FROM chats_piece WHERE {among(ours)}", ours, returns=False)  # noqa: S608
+                execute(database, f"DELETE FROM chats_piece WHERE {among(ours)}", ours, returns=False)  # noqa: S608
             own |= set(ours)
         if done := [message for message in ended if message.pk in own]:
-            update(done, OUTCOME)
+            update(database, done, OUTCOME)
     return own
 
 

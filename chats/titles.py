@@ -86,8 +86,8 @@ def claim(answer: Message, *, input_tokens: int) -> Claim | None:
     if not (session and first and session.name == title_of(first.text)):
         return None
     title = Title(session=session, model=answer.model, input_tokens=input_tokens, estimated=True)
-    with writing():
-        insert(title)
+    with writing() as database:
+        insert(database, title)
     return Claim(title, session.name)
 
 
@@ -162,9 +162,9 @@ def keep(claimed: Claim, name: str) -> None:
 
     The session does not move up among others for it: `updated_at` stays.
     """
-    with writing():
+    with writing() as database:
         session = Session.objects.select_for_update().filter(pk=claimed.title.session_id).first()
-        update([claimed.title], (*USAGE, "error_code"))
+        update(database, [claimed.title], (*USAGE, "error_code"))
         if name and session and session.name == claimed.instead_of:
             session.name = name
-            update([session], ("name", "name_folded"))
+            update(database, [session], ("name", "name_folded"))

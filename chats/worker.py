@@ -228,13 +228,13 @@ class Worker:
 
     async def store_growing(self) -> None:
         """Store what has come of the others, and see which of them are to end."""
-        growing = [(run, len(run.fresh)) for run in self.runs.values() if run.is_growing]
-        pieces = [(run.message.pk, len(run.stored), "".join(run.fresh[:count])) for run, count in growing]
+        growing = [(run, len(run.fresh), "".join(run.fresh)) for run in self.runs.values() if run.is_growing]
+        pieces = [(run.message.pk, len(run.stored), text) for run, _, text in growing]
         begun, moment = set(self.runs), monotonic()
         standing = await self.stored(lambda: conversation.keep(worker=self.id, pieces=pieces))
         self.kept_at = moment
-        for run, count in growing:
-            run.stored += "".join(run.fresh[:count])
+        for run, count, text in growing:
+            run.stored += text
             del run.fresh[:count]
         for message_id in self.runs.keys() & (begun - standing.own):
             self.runs[message_id].stop(INTERRUPTED)  # it was deleted, or its worker taken for dead
