@@ -152,12 +152,13 @@ def execute(own: Any, statement: str, values: Sequence[Any], *, returns: bool = 
     By the driver alone, unless someone listens at Django's cursors.
     """
     own.ensure_connection()  # whose signal may add a listener
-    if own.queries_logged or own.execute_wrappers:
+    if is_heard(own):
         with own.cursor() as cursor:
             cursor.execute(statement, values)
             return cursor.fetchall() if returns else []
     with own.wrap_database_errors:
-        cursor = own.connection.execute(native(statement), values)
+        cursor = drivers_cursor(own)
+        cursor.execute(native(statement), values)
         return cursor.fetchall() if returns else []
 
 
@@ -165,9 +166,23 @@ def execute_each(own: Any, statement: str, many: Sequence[Sequence[Any]]) -> Non
     """Run it with each of these values; it returns no rows."""
     if len(many) == 1:  # for which PostgreSQL's driver would still begin and end a pipeline
         execute(own, statement, many[0], returns=False)
-    else:
+        return
+    own.ensure_connection()
+    if is_heard(own):
         with own.cursor() as cursor:
             cursor.executemany(statement, many)
+    else:
+        with own.wrap_database_errors:
+            drivers_cursor(own).executemany(native(statement), many)
+
+
+def is_heard(own: Any) -> bool:
+    return bool(own.queries_logged or own.execute_wrappers)
+
+
+def drivers_cursor(own: Any) -> Any:
+    """Of PostgreSQL's driver the one that lets the server plan a statement once, and not each time anew."""
+    return own.Database.Cursor(own.connection) if own.vendor == "postgresql" else own.connection.cursor()
 
 
 @cache
@@ -274,13 +289,20 @@ def values_of(instance: models.Model, fields: Fields, own: Any, *, added: bool =
 def insert_of(model: type[models.Model], /, **known: str) -> Statement:
     """An INSERT that returns the key, and the fields whose values it takes: `known` ones are keys of other statements.
 
-    Those are selected from and not put among VALUES, for which PostgreSQL would make our key before theirs.
+    Those are selected from and not put among VALUES, for which PostgreSQL would make our key before theirs. What is
+    selected must say its type.
     """
     meta: Any = model._meta
     fields = [field for field in meta.local_concrete_fields if field is not meta.auto_field]
     columns = ", ".join(quoted(field.column) for field in fields)
-    values = ", ".join(f"{known[field.attname]}.key" if field.attname in known else "%s" for field in fields)
-    source = f"SELECT {values} FROM {', '.join(sorted({*known.values()}))}" if known else f"VALUES ({values})"  # noqa: S608
+    if known:
+        values = [
+            f"{known[field.attname]}.key" if field.attname in known else f"%s::{field.db_type(connection)}"
+            for field in fields
+        ]
+        source = f"SELECT {', '.join(values)} FROM {', '.join(sorted({*known.values()}))}"  # noqa: S608
+    else:
+        source = f"VALUES ({', '.join(['%s'] * len(fields))})"
     statement = f"INSERT INTO {quoted(meta.db_table)} ({columns}) {source} RETURNING {quoted(meta.pk.column)} AS key"
     return statement, [prepared(field) for field in fields if field.attname not in known]
 

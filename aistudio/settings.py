@@ -59,7 +59,9 @@ def database(url: str) -> dict[str, Any]:
     if not config["NAME"] or url in ("sqlite:", "sqlite://"):
         raise ValidationError("It names no database: sqlite:///path or postgres://user:password@host/name.")
     if "sqlite3" not in config["ENGINE"]:
-        config.setdefault("OPTIONS", {})["pool"] = {"min_size": 2, "max_size": 8, "timeout": 10}
+        options = config.setdefault("OPTIONS", {})
+        options["pool"] = {"min_size": 2, "max_size": 8, "timeout": 10}
+        options["prepare_threshold"] = prepare_threshold(options.get("prepare_threshold", 5))
         return config
     if config["NAME"] != ":memory:":
         try:
@@ -73,6 +75,15 @@ def database(url: str) -> dict[str, Any]:
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
     return config
+
+
+def prepare_threshold(value: Any) -> int | None:
+    """How often a statement is run before the server keeps its plan; None for never."""
+    if value == "none":
+        return None
+    if type(value) is not int:
+        raise ValidationError("Its prepare_threshold is a whole number, or none.")
+    return value
 
 
 def host_name(value: str) -> str:
