@@ -6,6 +6,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 
+from aistudio.names import FoldedField
 from groups.models import Group, User
 from llms.models import LLM
 
@@ -41,3 +42,9 @@ def test_llms(db: Any) -> None:
     LLM.objects.create(name="GPT", vendor="openai")
     with pytest.raises(IntegrityError):
         LLM.objects.create(name=" gpt ", vendor="openai")
+
+
+@pytest.mark.parametrize("is_indexed", [True, False])
+def test_a_migration_knows_whether_a_folded_name_has_an_index(is_indexed: bool) -> None:
+    _, _, args, options = FoldedField("name", db_index=is_indexed).deconstruct()
+    assert FoldedField(*args, **options).db_index is is_indexed

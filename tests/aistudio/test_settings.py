@@ -48,6 +48,7 @@ def check(home: Path, *options: str, **settings: str | None) -> subprocess.Compl
         ("FIELD_KEYS", "nonsense"),
         ("DATABASE_URL", "postgres://u:sec#ret@h/db"),
         ("DATABASE_URL", "mysql://u@h/db"),
+        ("DATABASE_URL", "postgres://u@h/db?prepare_threshold=often"),
         ("ALLOWED_HOSTS", "http://a"),
         ("HOST", "a b"),
         ("PORT", "abc"),

@@ -101,6 +101,23 @@ def test_only_text_is_waited_for(vendor: VendorServer, name: str) -> None:
     assert {Finish, Usage} <= set(map(type, whole))
 
 
+def test_what_a_full_buffer_held_back_comes_too(vendor: VendorServer) -> None:
+    """While it is left to gather, more comes than is taken from the network at once."""
+    said = " ".join(map(str, range(6_000)))
+
+    async def read() -> str:
+        http = client(refusal=lambda address: None, pause=lambda: 0.2)
+        asked = call(f"{vendor.url}/v1", "echo", said)
+        text = ""
+        async with asyncio.timeout(60), aclosing(adapter("openai").stream(asked, http)) as stream:
+            async for value in stream:
+                text += value.text if type(value) is Text else ""
+        await http.close()
+        return text
+
+    assert uvloop.run(read()) == said
+
+
 def test_a_pause_does_not_look_like_silence(settings: Any) -> None:
     settings.LLM_TOKEN_TIMEOUT = 0.1
 
