@@ -297,7 +297,7 @@ def insert_of(model: type[models.Model], /, **known: str) -> Statement:
     columns = ", ".join(quoted(field.column) for field in fields)
     if known:
         values = [
-            f"{known[field.attname]}.key" if field.attname in known else f"%s::{field.db_type(connection)}"
+            f"{known[field.attname]}.key" if field.attname in known else f"%s::{typed(field)}"
             for field in fields
         ]
         source = f"SELECT {', '.join(values)} FROM {', '.join(sorted({*known.values()}))}"  # noqa: S608
@@ -305,6 +305,11 @@ def insert_of(model: type[models.Model], /, **known: str) -> Statement:
         source = f"VALUES ({', '.join(['%s'] * len(fields))})"
     statement = f"INSERT INTO {quoted(meta.db_table)} ({columns}) {source} RETURNING {quoted(meta.pk.column)} AS key"
     return statement, [prepared(field) for field in fields if field.attname not in known]
+
+
+def typed(field: Any) -> str:
+    """The type of its column, without its length: to cast to that would cut what is too long, and not refuse it."""
+    return str(field.db_type(connection)).partition("(")[0]
 
 
 @cache

@@ -82,7 +82,7 @@ def prepare_threshold(value: Any) -> int | None:
     if value == "none":
         return None
     if type(value) is not int:
-        raise ValidationError("Its prepare_threshold is a whole number, or none.")
+        raise ValidationError("Its prepare_threshold is a whole number, 0 or more, or none.")
     return value
 
 
