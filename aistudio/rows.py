@@ -297,8 +297,7 @@ def insert_of(model: type[models.Model], /, **known: str) -> Statement:
     columns = ", ".join(quoted(field.column) for field in fields)
     if known:
         values = [
-            f"{known[field.attname]}.key" if field.attname in known else f"%s::{typed(field)}"
-            for field in fields
+            f"{known[field.attname]}.key" if field.attname in known else f"%s::{typed(field)}" for field in fields
         ]
         source = f"SELECT {', '.join(values)} FROM {', '.join(sorted({*known.values()}))}"  # noqa: S608
     else:
