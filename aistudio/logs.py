@@ -5,7 +5,7 @@ import logging
 import time
 from datetime import UTC, datetime
 
-# no line has these: https://docs.python.org/3/howto/logging.html#optimization
+# neither form of a line says these: https://docs.python.org/3/howto/logging.html#optimization
 logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 

@@ -177,6 +177,7 @@ def execute_each(own: Any, statement: str, many: Sequence[Sequence[Any]]) -> Non
 
 
 def is_heard(own: Any) -> bool:
+    """Whether someone listens at Django's cursors: its log of queries, or metrics."""
     return bool(own.queries_logged or own.execute_wrappers)
 
 
@@ -297,7 +298,7 @@ def insert_of(model: type[models.Model], /, **known: str) -> Statement:
     columns = ", ".join(quoted(field.column) for field in fields)
     if known:
         values = [
-            f"{known[field.attname]}.key" if field.attname in known else f"%s::{typed(field)}" for field in fields
+            f"{known[field.attname]}.key" if field.attname in known else f"%s::{column_type(field)}" for field in fields
         ]
         source = f"SELECT {', '.join(values)} FROM {', '.join(sorted({*known.values()}))}"  # noqa: S608
     else:
@@ -306,8 +307,8 @@ def insert_of(model: type[models.Model], /, **known: str) -> Statement:
     return statement, [prepared(field) for field in fields if field.attname not in known]
 
 
-def typed(field: Any) -> str:
-    """The type of its column, without its length: to cast to that would cut what is too long, and not refuse it."""
+def column_type(field: Any) -> str:
+    """Without its length: to cast to that would cut what is too long, and not refuse it."""
     return str(field.db_type(connection)).partition("(")[0]
 
 
