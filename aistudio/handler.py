@@ -58,27 +58,21 @@ class Handler(ASGIHandler):
                 seen.waited = perf_counter() - begun
             worker = self.idle.pop()  # the one that was busy last, whose connection is the likeliest to be open
             try:
-                answer = await self.answer(scope, body, send, worker)
+                # not `sync_to_async`: nothing here calls back into the loop, and its care for that takes as long as
+                # a query
+                answer = await in_thread(worker, copy_context().run, self.respond, scope, body)
             finally:
                 self.idle.append(worker)
-        if answer:
-            self.streams += 1
-            try:
-                await self.stream(scope, answer, receive, send)
-            finally:
-                self.streams -= 1
-
-    async def answer(self, scope: Any, body: bytes, send: Any, worker: ThreadPoolExecutor) -> Streamed | None:
-        """Answer in this thread; returns what is still to be streamed, without one."""
-        # not `sync_to_async`: nothing here calls back into the loop, and its care for that takes as long as a query
-        response = await in_thread(worker, copy_context().run, self.respond, scope, body)
-        if isinstance(response, Streamed):
-            return response
-        with suppress(asyncio.CancelledError):
-            await self.send_response(response, send)
-        if response.streaming:
-            await in_thread(worker, copy_context().run, response.close)
-        return None
+        # it is sent without a thread: those who read slowly keep nobody from being answered
+        if not isinstance(answer, Streamed):
+            with suppress(asyncio.CancelledError):
+                await self.send_response(answer, send)
+            return
+        self.streams += 1
+        try:
+            await self.stream(scope, answer, receive, send)
+        finally:
+            self.streams -= 1
 
     def django_responds(self, scope: Any, body: bytes) -> Any:
         """All that is synchronous, in one thread: signals, middleware and view."""
@@ -90,12 +84,12 @@ class Handler(ASGIHandler):
         if seen := current_request.get():
             seen.status = response.status_code
             response.setdefault("X-Request-ID", seen.id)  # a refusal did not pass the middleware
-        if not response.streaming or response.is_async:
-            response.close()
-        if response.streaming and response.is_async:
+        parts = None
+        if response.streaming:
             # the iterator itself: what Django wraps around it is not closed when this is
-            return Streamed(response.status_code, headers_of(response), response._iterator)
-        return response
+            parts = response._iterator if response.is_async else whole(response.getvalue())
+        response.close()
+        return Streamed(response.status_code, headers_of(response), parts) if parts else response
 
     async def stream(self, scope: Any, answer: Streamed, receive: Any, send: Any) -> None:
         """Send what comes until it ends or the client goes away."""
@@ -132,3 +126,7 @@ def headers_of(response: Any) -> list[tuple[bytes, bytes]]:
 async def nothing() -> AsyncGenerator[bytes]:
     return
     yield b""
+
+
+async def whole(content: bytes) -> AsyncGenerator[bytes]:
+    yield content

@@ -15,7 +15,8 @@ class Connection(HttpToolsProtocol):
     """One that is not closed under a request on its way: the answer says that it is the last (`Connection: close`).
 
     uvicorn closes at once what has no request at the moment: a client that was about to send one, or whose connection
-    has just been accepted, would get a reset for an answer.
+    has just been accepted, would get a reset for an answer. And where a client that has sent several requests goes
+    away, uvicorn does not tell the one that is being answered, which would write on.
     """
 
     def shutdown(self) -> None:
@@ -24,6 +25,18 @@ class Connection(HttpToolsProtocol):
         else:
             self._unset_keepalive_if_required()
             self.timeout_keep_alive_task = self.loop.call_later(LINGER, self.timeout_keep_alive_handler)
+
+    answering: Any = None  # uvicorn knows only the newest request, which may wait behind the one that is answered
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self.answering = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self.answering is not None and not self.answering.response_complete:
+            self.answering.disconnected = True
+            self.answering.message_event.set()
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
