@@ -1,13 +1,13 @@
 """What happens in a conversation: asking, asking again, stopping, and keeping what was answered.
 
-Each function is one transaction. A session is looked up through what its user may see, and locked.
+What changes something is one transaction. A session is looked up through what its user may see, and locked.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial, reduce
 from operator import or_
 from uuid import UUID
@@ -27,7 +27,7 @@ from llms.calls import Uncallable, call_of, model_of
 from llms.vendors.base import Call, Turn
 from llms.windows import window_of
 
-LEASE = timedelta(seconds=15)  # renewed by the worker long before
+LEASE = timedelta(seconds=10)  # renewed by the worker long before
 MOST_CONDITIONS = 100  # that one statement joins with OR; SQLite takes 1,000
 LONGEST_TITLE = 60  # characters
 LOST = "The server that was answering ended. What had arrived is kept; ask for the answer again."
@@ -239,8 +239,11 @@ def keep(*, worker: UUID, pieces: Iterable[tuple[int, int, str]]) -> Standing:
     return Standing(set(flags), {message for message, stop in flags.items() if stop})
 
 
-def end(*, worker: UUID, ended: Sequence[Message]) -> set[int]:
-    """Store the answers that have ended; returns the keys of those that still were this worker's own."""
+def end(*, worker: UUID, ended: Sequence[Message]) -> dict[int, Message | None]:
+    """Store the answers that have ended; returns those that were not this worker's own any more, by their keys.
+
+    One of those is there as another has ended it, or None when it was deleted.
+    """
     own: set[int] = set()
     keys = [message.pk for message in ended]
     with writing() as database:
@@ -253,7 +256,8 @@ def end(*, worker: UUID, ended: Sequence[Message]) -> set[int]:
             own |= set(ours)
         if done := [message for message in ended if message.pk in own]:
             update(database, done, OUTCOME)
-    return own
+        others = Message.objects.in_bulk(set(keys) - own) if len(own) < len(keys) else {}
+    return {key: others.get(key) for key in keys if key not in own}
 
 
 def among(messages: Sequence[int]) -> str:
@@ -277,8 +281,9 @@ OUTCOME = (
 )
 
 
-def renew_leases(*, worker: UUID) -> None:
-    Run.objects.filter(worker=worker).update(lease_until=timezone.now() + LEASE)
+def renew_leases(*, worker: UUID, answers: Collection[int]) -> None:
+    """Say that these live. A run that its worker does not know of is none: the confirmation of its COMMIT was lost."""
+    Run.objects.filter(worker=worker, message__in=answers).update(lease_until=timezone.now() + LEASE)
 
 
 def closed_to_owner(*, answers: list[int]) -> set[int]:
@@ -306,16 +311,19 @@ def grown(offsets: Mapping[int, int]) -> tuple[dict[int, str], dict[int, Message
     return fresh, {message: messages.get(message) for message in offsets.keys() - running}
 
 
-def end_orphans() -> int:
-    """End as interrupted the answers whose worker no longer says that it lives; how many there were."""
-    Piece.objects.filter(~Exists(Message.objects.filter(pk=OuterRef("message_id")))).delete()
-    orphans = list(Run.objects.filter(lease_until__lt=timezone.now()).values_list("message", flat=True))
-    return sum(end_orphan(message=message) for message in orphans)
+Lease = tuple[int, datetime]  # of the answer with this key, and when it is over
 
 
-def end_orphan(*, message: int) -> bool:
+def leases_over() -> list[Lease]:
+    """The leases that were not renewed. To write first shows that their workers could have done so."""
+    Piece.objects.filter(~Exists(Run.objects.filter(message=OuterRef("message_id")))).delete()
+    return list(Run.objects.filter(lease_until__lt=timezone.now()).values_list("message", "lease_until"))
+
+
+def end_orphan(message: int, lease_until: datetime) -> bool:
+    """End an answer as interrupted if this still is its lease; whether it was."""
     with transaction.atomic():
-        run = Run.objects.select_for_update().filter(message=message, lease_until__lt=timezone.now()).first()
+        run = Run.objects.select_for_update().filter(message=message, lease_until=lease_until).first()
         if run is None:
             return False
         text = arrived(message)

@@ -309,9 +309,9 @@ def took(calls: QuerySet[Any]) -> dict[str, Any]:
 
 def begun(verb: Callable[..., Exchange], **said: Any) -> Exchange:
     """What was said, and the answer to it, which the worker of this process gives from now on."""
-    exchange = verb(worker=lambda: worker.current().id, **said)
+    exchange = verb(worker=worker.current_id, **said)
     if exchange.call:
-        worker.current().begin(exchange)
+        worker.begin(exchange)
     return exchange
 
 

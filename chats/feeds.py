@@ -34,6 +34,14 @@ class Feed:
         self.ended = True
         self.wake()
 
+    def finish(self, message: Message | None) -> None:
+        """There comes no more: it is as it is stored now, or gone."""
+        if message is None:
+            self.lose()
+        else:
+            self.message, self.stored, self.fresh = message, message.text, []
+            self.end()
+
     def cut_off(self) -> None:
         """There comes no more of it in this process."""
         self.cut = True

@@ -16,7 +16,7 @@ from chats.conversation import Exchange
 from chats.events import LONGEST_ANSWER
 from chats.feeds import Feed
 from chats.models import Message
-from llms.vendors.base import Finish, Ignored, Text, Usage
+from llms.vendors.base import Finish, Ignored, Reasoning, Text, Usage
 from llms.vendors.errors import VendorError
 from llms.vendors.registry import adapter
 
@@ -98,6 +98,9 @@ class Run(Feed):
             self.wake()
             if self.length > LONGEST_ANSWER:
                 raise TooLong
+        elif type(value) is Reasoning:
+            if self.message.time_to_first_token_ms is None:
+                self.limit = settings.LLM_TOKEN_TIMEOUT
         elif type(value) is Usage:
             self.message.count(value)
         elif type(value) is Finish:
@@ -186,11 +189,3 @@ class Mirror(Feed):
         if fresh:
             self.stored += fresh
             self.wake()
-
-    def finish(self, message: Message | None) -> None:
-        """It has ended as it is stored now, or is gone."""
-        if message is None:
-            self.lose()
-        else:
-            self.message, self.stored = message, message.text
-            self.end()

@@ -63,7 +63,7 @@ def short_way(whole_way: Respond) -> Respond:
         answer = None
         try:
             answer = answered(question, known)
-        except Exception as failure:  # nothing was done, and is not tried again
+        except Exception as failure:  # nothing was stored, and is not tried again
             scope = {**scope, FAILURE: failure}
         finally:
             close_old_connections()

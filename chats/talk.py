@@ -113,7 +113,7 @@ class Talk:
 
     def begin(self, verb: Callable[..., Exchange], session: Session, **said: Any) -> Message:
         try:
-            exchange = verb(user=self.asking_user(), session=session.uuid, worker=lambda: worker.current().id, **said)
+            exchange = verb(user=self.asking_user(), session=session.uuid, worker=worker.current_id, **said)
         except (Session.DoesNotExist, Message.DoesNotExist):
             raise self.closed() from None
         except APIException as reason:  # a Conflict: the answer before is not whole, the LLM is switched off

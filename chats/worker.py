@@ -39,11 +39,13 @@ GATHERING = 0.01  # seconds: who ends with another is stored with it, and storin
 POLL = 0.2  # seconds: how often the answers of other workers are read
 ACCESS_CHECK = 2  # seconds
 LEASE_RENEWAL = 4  # seconds
-SWEEP = 5  # seconds
+SWEEP = 3  # seconds
+SUSPICION = 10  # seconds that a lease must have been over, and its worker able to renew it
 SIGN_OF_LIFE = 15  # seconds
 STORING_TIMEOUT = 10  # seconds that the last words have at shutdown
 STALLED = 30  # seconds without a beat, which is longer than a database makes one wait
 LAST_WORDS = 0.1  # seconds that those who read along have to be told
+NO_ANSWERS = "This server is about to stop, or was not started by manage.py runserver. Nothing was stored."
 REVOKED = "The chat is no longer open to you, so the answer was ended."
 
 
@@ -140,8 +142,8 @@ class Worker:
     async def __aenter__(self) -> "Worker":
         global _current
         _current = self
-        self.beat_task = self.spawn(self.beat())
-        self.sweep_task = self.spawn(self.sweep())
+        self.spawn(self.beat())
+        self.spawn(self.sweep())
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -152,7 +154,7 @@ class Worker:
         self.hurry()
         await self.all_stored(STORING_TIMEOUT)
         await asyncio.sleep(LAST_WORDS)
-        for task in (self.beat_task, self.sweep_task, *self.tasks):
+        for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
         if self.http:
@@ -211,14 +213,13 @@ class Worker:
         """Store the answers that have ended, and tell their readers."""
         ended, self.concluded = self.concluded, []
         try:
-            own = await self.stored(lambda: conversation.end(worker=self.id, ended=[run.message for run in ended]))
+            others = await self.stored(lambda: conversation.end(worker=self.id, ended=[run.message for run in ended]))
         except BaseException:
             self.concluded = ended + self.concluded
             raise
         for run in ended:
             del self.runs[run.message.pk]
-            run.stored, run.fresh = run.message.text, []
-            (run.end if run.message.pk in own else run.lose)()
+            run.finish(others.get(run.message.pk, run.message))
             if run.exchange.wants_title and run.message.status == Message.Status.COMPLETE and not self.closing:
                 making = self.spawn(titles.make(run.exchange, self.http, self.in_database))
                 self.titling.add(making)
@@ -261,7 +262,7 @@ class Worker:
         for run in self.runs.values():
             run.check(now)
         if self.is_due("lease", LEASE_RENEWAL):
-            await self.in_database(lambda: conversation.renew_leases(worker=self.id))
+            await self.in_database(lambda: conversation.renew_leases(worker=self.id, answers=list(self.runs)))
         if self.is_due("access", ACCESS_CHECK):
             for message_id in await self.in_database(lambda: conversation.closed_to_owner(answers=list(self.runs))):
                 if message_id in self.runs:
@@ -290,6 +291,8 @@ class Worker:
                 await self.read_mirrors()
             except DatabaseError as error:
                 log.warning("Answers of other workers cannot be read now: %s", error)
+            except Exception:  # whatever it is, those who read must not wait for ever
+                log.exception("Answers of other workers cannot be read")
             await asyncio.sleep(POLL)
             for message_id in [key for key, mirror in self.mirrors.items() if mirror.ended or not mirror.readers]:
                 del self.mirrors[message_id]
@@ -306,13 +309,23 @@ class Worker:
                 self.mirrors[message_id].lose()
 
     async def sweep(self) -> None:
-        """End the answers of workers that are gone."""
+        """End the answers of workers that are gone: their leases have been over for SUSPICION, and are still the same.
+
+        That they are over says little: so are all after the database stood still, or the clock was set.
+        """
+        suspected: dict[conversation.Lease, float] = {}
         while True:
             try:
-                if ended := await self.in_database(conversation.end_orphans):
-                    log.warning("%d answers of a worker that is gone were ended as interrupted", ended)
+                over, now = await self.in_database(conversation.leases_over), monotonic()
+                suspected = {lease: suspected.get(lease, now) for lease in over if lease[0] not in self.runs}
+                for message_id, until in [lease for lease, since in suspected.items() if now - since >= SUSPICION]:
+                    if await self.in_database(partial(conversation.end_orphan, message_id, until)):
+                        log.warning("The worker of answer %d is gone: it was ended as interrupted", message_id)
             except DatabaseError as error:
+                suspected = {}
                 log.warning("Whether workers are gone is not known now: %s", error)
+            except Exception:
+                log.exception("The worker's sweep failed")
             await asyncio.sleep(SWEEP)
 
     async def in_database(self, work: Callable[[], T]) -> T:
@@ -332,11 +345,22 @@ _current: Worker | None = None
 
 def current() -> Worker:
     """The worker of this process; Unavailable where it has none."""
-    if _current is None or _current.closing:
-        raise Unavailable(
-            "This server is about to stop, or was not started by manage.py runserver. Nothing was stored."
-        )
+    if _current is None:
+        raise Unavailable(NO_ANSWERS)
     return _current
+
+
+def current_id() -> uuid.UUID:
+    """The id of this process's worker, for an answer that it is to give; Unavailable where it gives no more."""
+    if current().closing:
+        raise Unavailable(NO_ANSWERS)
+    return current().id
+
+
+def begin(exchange: Exchange) -> None:
+    """Give the answer, which is stored as this process's own. If it just ended, another's sweep ends the answer."""
+    if _current:
+        _current.begin(exchange)
 
 
 def obstacle() -> str:

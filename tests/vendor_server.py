@@ -512,6 +512,13 @@ async def stall(connection: Connection, argument: str, asked: dict[str, Any]) ->
     await asyncio.sleep(PATIENCE)
 
 
+async def stall_in_thought(connection: Connection, argument: str, asked: dict[str, Any]) -> None:
+    """Half a thought, then silence."""
+    connection.begin()
+    connection.send(connection.wire.event({"choices": [{"index": 0, "delta": {"reasoning_content": HALF}}]}))
+    await asyncio.sleep(PATIENCE)
+
+
 async def close(connection: Connection, argument: str, asked: dict[str, Any]) -> None:
     """Half the answer, and the connection is gone."""
     connection.begin()
@@ -635,6 +642,7 @@ BEHAVIOURS: dict[str, Callable[[Connection, str, dict[str, Any]], Awaitable[None
     "error-in-stream": error_in_stream,
     "hang": hang,
     "stall": stall,
+    "stall-in-thought": stall_in_thought,
     "close": close,
     "reset": reset,
     "hang-up": hang_up,

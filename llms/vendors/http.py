@@ -336,6 +336,6 @@ def seconds_of(retry_after: str) -> float | None:
         return float(retry_after[:9])
     try:
         date = parsedate_to_datetime(retry_after)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return max(0.0, (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds())

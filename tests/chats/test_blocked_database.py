@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from chats import conversation
 from tests.talking import Studio, ask, opened, question, text_of
 
-LOCKED = 3  # seconds
+LOCKED = conversation.LEASE.total_seconds() + 2  # when all leases are over
 WAITING = 24  # who ask meanwhile: more than the server has threads
 
 
 @pytest.fixture
 def studio(tmp_path: Path) -> Iterator[Studio]:
-    with opened(tmp_path, servers=1) as studio:
+    with opened(tmp_path, servers=2) as studio:
         yield studio
 
 
@@ -39,13 +40,14 @@ def test_a_database_that_fails_is_told_alike_on_both_ways(studio: Studio) -> Non
 
 
 def test_streams_go_on_while_requests_wait_for_the_database(studio: Studio) -> None:
+    """And no server takes the other, or itself, for dead, because neither could say that it lives."""
     chat, url = studio.chat(), studio.urls[0]
     read, asking = studio.session(chat), [studio.session(chat) for _ in range(WAITING)]
     path = studio.variables["DATABASE_URL"].removeprefix("sqlite:///")
     with (
         ThreadPoolExecutor(WAITING) as threads,
         closing(sqlite3.connect(path, isolation_level=None)) as other,
-        closing(ask(url, studio.key, read, "/count 1000")) as stream,
+        closing(ask(url, studio.key, read, "/count 700")) as stream,
     ):
         next(event for event in stream if event.name == "delta")
         other.execute("BEGIN IMMEDIATE")
@@ -59,4 +61,7 @@ def test_streams_go_on_while_requests_wait_for_the_database(studio: Studio) -> N
         assert not any(answer.done() for answer in answers)
         other.execute("ROLLBACK")
         assert [text_of(answer.result()) for answer in answers] == ["Hello"] * WAITING
+        *_, done = stream
     assert deltas > LOCKED * 10  # of some 30 in a second
+    assert done.data["status"] == studio.answer(read)["status"] == "complete"
+    assert studio.answer(read)["text"] == " ".join(map(str, range(1, 701)))

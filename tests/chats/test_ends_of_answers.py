@@ -39,6 +39,7 @@ ENDS = {  # of a behaviour of the vendor: text, status, code of the error, wheth
     "hang": ("", "failed", "timeout", True),
     "keepalive-only": ("", "failed", "timeout", True),
     "stall": (HALF, "failed", "timeout", True),
+    "stall-in-thought": ("", "failed", "timeout", True),
     "close": (HALF, "failed", "incomplete", True),
     "reset": (HALF, "failed", "incomplete", True),
     "end-early": (HALF, "failed", "incomplete", True),
@@ -138,6 +139,14 @@ def test_its_events_say_the_same(seen: dict[str, Seen]) -> None:
 
 def test_an_answer_ends_in_time(seen: dict[str, Seen]) -> None:
     assert [model for model, it in seen.items() if it.seconds > FIRST_TOKEN_TIMEOUT + SLACK] == []
+
+
+@pytest.mark.parametrize(
+    ("model", "seconds"),
+    [("hang", FIRST_TOKEN_TIMEOUT), ("stall", TOKEN_TIMEOUT), ("stall-in-thought", TOKEN_TIMEOUT)],
+)
+def test_the_first_word_or_thought_may_take_longest(seen: dict[str, Seen], model: str, seconds: int) -> None:
+    assert seen[model].stored["error"]["detail"] == f"The vendor said nothing for {seconds} seconds."
 
 
 def test_what_no_vendor_counted_is_estimated(seen: dict[str, Seen]) -> None:

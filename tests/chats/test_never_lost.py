@@ -10,6 +10,7 @@ from itertools import cycle, islice
 import httpx
 import pytest
 
+from tests.live import manage
 from tests.talking import Event, Studio, ask, events, text_of, until
 
 ANSWERS = 100
@@ -119,6 +120,33 @@ def answer_survives_death(studio: Studio) -> bool:
     assert again["attributes"]["status"] == "complete"
     assert again["attributes"]["text"] == " ".join(map(str, range(1, 201)))
     return bool(answer["text"].startswith(text_of(event for at, event in read if at < killed - 0.5)))
+
+
+END_FIRST = """
+from chats.conversation import end_orphan
+from chats.models import Run
+run = Run.objects.get(message={answer})
+print(end_orphan(run.message_id, run.lease_until))
+"""
+
+
+def test_those_who_read_an_answer_that_another_server_ended_are_told_what_is_stored(studio: Studio) -> None:
+    session = studio.session(studio.chat())
+    with closing(ask(studio.urls[0], studio.key, session, "/count 1000")) as stream:
+        begun = list(islice(stream, 10))
+        script = END_FIRST.format(answer=begun[1].data["id"])
+        assert manage(studio.variables, "shell", "--no-imports", "--command", script).strip() == "True"
+        read = begun + list(stream)
+    answer = studio.answer(session)
+    assert (answer["status"], answer["error"]["code"], answer["error"]["retryable"]) == (
+        "interrupted",
+        "interrupted",
+        True,
+    )
+    assert [event.name for event in read[-3:]] == ["usage", "error", "done"]
+    assert (read[-2].data, read[-1].data["status"]) == (answer["error"], "interrupted")
+    assert text_of(read).startswith(answer["text"])
+    assert answer["text"]
 
 
 # a server is stopped

@@ -5,9 +5,12 @@ from collections.abc import Callable
 from contextlib import aclosing
 from time import monotonic
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from django.utils import timezone
 
+from chats import conversation, models
 from chats.conversation import Exchange
 from chats.events import ANSWER, follow
 from chats.models import Message, Session
@@ -15,6 +18,7 @@ from chats.runs import Mirror, Run
 from chats.shown import follow_blocks
 from chats.worker import Worker
 from llms.vendors.base import Call, Turn
+from tests.people import Person
 
 
 @pytest.mark.parametrize("steps", range(3))
@@ -84,3 +88,18 @@ def test_more_than_is_kept_is_no_complete_answer(monkeypatch: pytest.MonkeyPatch
     run = Run(Exchange(Message(pk=1, role="user"), answer, "demo", call), monotonic())
     asyncio.run(run.answer(None))
     assert (answer.status, answer.error_code, answer.text) == ("failed", "too_long", "01234")
+
+
+def test_a_run_that_its_worker_does_not_know_of_is_not_kept_alive(bob: Person) -> None:
+    """As when a COMMIT was done, and its confirmation lost."""
+    worker, moment = uuid4(), timezone.now()
+    for _ in range(2):
+        session = Session.objects.create(user=bob.user)
+        answer = Message.objects.create(session=session, sequence=1, role="assistant", status="streaming")
+        models.Run.objects.create(session=session, message=answer, worker=worker, lease_until=moment)
+    conversation.renew_leases(worker=worker, answers=[answer.pk])
+    renewed = dict(models.Run.objects.values_list("message", "lease_until"))
+    assert renewed[answer.pk] > moment
+    assert [lease[0] for lease in conversation.leases_over()] == [key for key in renewed if key != answer.pk]
+    assert not conversation.end_orphan(answer.pk, moment)
+    assert models.Run.objects.count() == 2
