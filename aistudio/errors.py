@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import DisallowedHost, PermissionDenied
 from django.db import DataError, OperationalError
 from django.http import Http404, HttpRequest, JsonResponse
 from django.views import defaults
@@ -39,6 +39,7 @@ TITLES = {
     "invalid_parameter": "Invalid parameter",
     "unknown_parameter": "Unknown query parameter",
     # the rest
+    "unknown_host": "Unknown host",
     "not_authenticated": "Not signed in",
     "authentication_failed": "Credentials refused",
     "permission_denied": "Not allowed",
@@ -186,7 +187,18 @@ def page_for(status: HTTPStatus, code: str, detail: str) -> Any:
     return view
 
 
-bad_request = page_for(HTTPStatus.BAD_REQUEST, "malformed", "The request cannot be understood.")
+misunderstood = page_for(HTTPStatus.BAD_REQUEST, "malformed", "The request cannot be understood.")
+elsewhere = page_for(
+    HTTPStatus.BAD_REQUEST,
+    "unknown_host",
+    "This is no host of AI Studio's. An administrator can add it to ALLOWED_HOSTS.",
+)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> Any:
+    return (elsewhere if isinstance(exception, DisallowedHost) else misunderstood)(request, exception)
+
+
 permission_denied = page_for(HTTPStatus.FORBIDDEN, "permission_denied", "You may not do this.")
 not_found = page_for(HTTPStatus.NOT_FOUND, "not_found", "There is nothing at {path}. /api/v1/docs lists what there is.")
 server_error = page_for(

@@ -5,10 +5,45 @@ import multiprocessing
 from typing import Any
 
 import uvicorn
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 LINGER = 2  # seconds that a connection without a request has to send one, once the server leaves
 DRAINING = "draining"  # in the `state` of every scope, from when the server begins to stop
+
+
+OFFER = {b"upgrade", b"http2-settings"}
+
+
+class Parser(HttpRequestParser):
+    """One to which an offer of another protocol (`Upgrade`) is nothing, as RFC 9110 (7.8) allows.
+
+    httptools takes a request with one for ended at its head, and its body for the next request: a client that offers
+    HTTP/2, as Java's does, could send none, and one behind a proxy could send another's request.
+    """
+
+    def __init__(self, connection: "Connection") -> None:
+        super().__init__(connection)
+        self.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self.connection = connection
+
+    def feed_data(self, data: Any) -> None:
+        try:
+            super().feed_data(data)
+        except HttpParserUpgrade as offer:
+            if self.get_method() == b"CONNECT":
+                raise HttpParserError("This is no proxy.") from None
+            self.connection.parser = Parser(self.connection)
+            self.connection.parser.feed_data(self.head_without_offer() + data[offer.args[0] :])
+
+    def head_without_offer(self) -> bytes:
+        lines = [b"%b %b HTTP/%b" % (self.get_method(), self.connection.url, self.get_http_version().encode())]
+        for name, value in self.connection.headers:
+            if name == b"connection":
+                value = b",".join(each for each in value.split(b",") if each.strip().lower() not in OFFER)
+            if name not in OFFER:
+                lines.append(b"%b: %b" % (name, value))
+        return b"\r\n".join([*lines, b"", b""])
 
 
 class Connection(HttpToolsProtocol):
@@ -25,6 +60,13 @@ class Connection(HttpToolsProtocol):
         else:
             self._unset_keepalive_if_required()
             self.timeout_keep_alive_task = self.loop.call_later(LINGER, self.timeout_keep_alive_handler)
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.parser = Parser(self)
+
+    def _should_upgrade(self) -> bool:
+        return True  # asked where there is an offer: it is passed over, and comes again without
 
     answering: Any = None  # uvicorn knows only the newest request, which may wait behind the one that is answered
 

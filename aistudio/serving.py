@@ -70,10 +70,8 @@ load_traces()
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "lifespan":
         await lifespan(receive, send)
-    elif scope["type"] == "http":
+    else:
         await (probes.paths.get(scope["path"]) or watched)(scope, receive, send)
-    else:  # a WebSocket: there is none
-        await send({"type": "websocket.close"})
 
 
 async def watched(scope: Scope, receive: Receive, send: Send) -> None:

@@ -291,7 +291,10 @@ UNFOLD = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"request_id": {"()": "aistudio.middleware.RequestIdFilter"}},
+    "filters": {
+        "request_id": {"()": "aistudio.middleware.RequestIdFilter"},
+        "no_traceback": {"()": "aistudio.logs.WithoutTraceback"},
+    },
     "formatters": {
         "text": {
             "()": "aistudio.logs.TextFormatter",
@@ -304,6 +307,7 @@ LOGGING = {
     # Django's own handlers print only under DEBUG: a 500 would be invisible
     "loggers": {
         "django": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
+        "django.security.DisallowedHost": {"filters": ["no_traceback"]},  # which anyone can cause
         "django.request": {"level": "ERROR"},  # of the rest aistudio.access has a line for each
         "django.db.backends": {"level": "INFO"},  # its DEBUG has all that is stored
     },

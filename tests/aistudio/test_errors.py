@@ -42,7 +42,7 @@ def test_another_method(alice: Person, method: str, path: str) -> None:
 def test_another_host(db: Any) -> None:
     response = Client().get("/api/v1/chats", headers={"Host": "evil.example"})
     assert response.status_code == 400
-    assert only_error(response)["code"] == "malformed"
+    assert only_error(response)["code"] == "unknown_host"
 
 
 def test_what_fails_inside_says_nothing_but_an_id_that_the_log_has(

@@ -97,6 +97,7 @@ def server_options(host: str, port: int) -> dict[str, Any]:
         "port": port,
         "lifespan": "on",
         "http": Connection,
+        "ws": "none",
         "log_config": None,  # Django's LOGGING has it
         "access_log": False,  # ours has more
         "server_header": False,
