@@ -40,7 +40,7 @@ LENGTH = b"content-length"
 PRINTABLE = "/:@!$&'()*+,;=~"  # in a path, beside letters and digits
 OTEL = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 
-django_application = Handler(on_stop=worker.hurry, around=short_way)
+django_application = Handler(on_stop=worker.let_readers_go, around=short_way)
 probes = Probes(lambda: django_application.streams)
 
 

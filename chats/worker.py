@@ -175,13 +175,20 @@ class Worker:
                     self.emptied.clear()
                     await self.emptied.wait()
 
-    def hurry(self) -> None:
-        """The time to stop is up: end what still runs, and let those go who read what others make."""
+    def let_readers_go(self) -> None:
+        """Those who read have had their time: end what they read, but not at another worker."""
         self.closing = True
         for run in self.runs.values():
-            run.stop(INTERRUPTED)
+            if run.readers:
+                run.stop(INTERRUPTED)
         for mirror in self.mirrors.values():
             mirror.cut_off()
+
+    def hurry(self) -> None:
+        """The time to stop is up: end what still runs."""
+        self.let_readers_go()
+        for run in self.runs.values():
+            run.stop(INTERRUPTED)
 
     # what goes on all the time
 
@@ -385,7 +392,7 @@ def stop(message_id: int) -> None:
         _current.stop(message_id)
 
 
-def hurry() -> None:
-    """The time of this process to stop is up: what still runs ends at once."""
+def let_readers_go() -> None:
+    """The time that this process waits for open streams is up: what is read ends at once."""
     if _current:
-        _current.hurry()
+        _current.let_readers_go()

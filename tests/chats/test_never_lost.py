@@ -198,6 +198,25 @@ def answer_survives_stop(studio: Studio, is_read: bool) -> None:
     assert "Traceback" not in server.log.read_text()
 
 
+def test_an_answer_that_nobody_reads_has_its_time_after_those_that_are_read(studio: Studio) -> None:
+    read, unread = (studio.session(studio.chat()) for _ in range(2))
+    with studio.server(SHUTDOWN_TIMEOUT="3") as (url, server):
+        with closing(ask(url, studio.key, unread, "/count 200")) as stream:
+            next(stream)
+        asked = ask(url, studio.key, read, "/count 1000")
+        next(asked)
+        server.process.send_signal(signal.SIGTERM)
+        *_, last = rest_of(asked)
+        assert studio.answer(unread)["status"] == "streaming"
+        server.stop()
+    assert (last.name, last.data["status"]) == ("done", "interrupted")
+    assert studio.answer(read)["status"] == "interrupted"
+    assert (studio.answer(unread)["status"], studio.answer(unread)["text"]) == (
+        "complete",
+        " ".join(map(str, range(1, 201))),
+    )
+
+
 def rest_of(stream: Iterator[Event]) -> list[Event]:
     """What comes until the server ends it, or cuts it off."""
     read = []
