@@ -119,7 +119,7 @@ def locked(user: User, session: UUID) -> Session:
 
 
 UNUSED = {  # in asking: not read
-    "": ("created_at", "updated_at"),
+    "": ("shut_out", "created_at", "updated_at"),
     "chat__": ("description", "created_at", "updated_at"),
     "chat__llm__": ("short_description", "long_description", "logo_url", "created_at", "updated_at"),
     "chat__llm_settings__": ("metadata", "created_at", "updated_at"),

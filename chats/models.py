@@ -59,24 +59,34 @@ class Chat(Audited):
 
 
 def keep_chat_name(collector: Any, field: Any, sessions: Any, using: str) -> None:
-    """Deleting a chat leaves its conversations, closed to new questions, with its name."""
+    """Deleting a chat leaves its conversations, closed to new questions, with its name.
+
+    Those whose owner was shut out of it stay out of sight: nobody gets back what was taken from them.
+    """
+    shut_out = list(sessions.exclude(is_open()))  # now: the groups of the chat are gone before anything is updated
+    collector.add_field_update(Session._meta.get_field("shut_out"), True, shut_out)
     for chat in Chat.objects.using(using).filter(sessions__in=sessions).distinct():
         collector.add_field_update(Session._meta.get_field("chat_name"), chat.name, sessions.filter(chat=chat))
     models.SET_NULL(collector, field, sessions, using)
 
 
+def is_open() -> Q:
+    """Whether the owner of a session may use its chat."""
+    member = Chat.groups.through.objects.filter(chat=OuterRef("chat"), group__members=OuterRef("user"))
+    return Q(user__is_admin=True) | Q(Exists(member))
+
+
 class SessionQuerySet(models.QuerySet["Session"]):
     def visible_to(self, user: User) -> Self:
-        """One's own, as long as one may see their chat; those of a deleted chat stay readable."""
+        """One's own, as long as one may see their chat; those of a deleted chat, if one could see it then."""
         own = self.filter(user=user)
         if user.is_admin:  # who sees every chat, so there is none to look for
             return own
-        return own.filter(Q(chat=None) | Q(chat__in=Chat.objects.visible_to(user)))
+        return own.filter(Q(chat=None, shut_out=False) | Q(chat__in=Chat.objects.visible_to(user)))
 
     def open_to_owner(self) -> Self:
         """Those whose owner may ask in them: of many owners what `visible_to` says of one, but for deleted chats."""
-        member = Chat.groups.through.objects.filter(chat=OuterRef("chat"), group__members=OuterRef("user"))
-        return self.filter(Q(user__is_admin=True) | Exists(member), user__is_active=True, chat__isnull=False)
+        return self.filter(is_open(), user__is_active=True, chat__isnull=False)
 
 
 class Session(models.Model):
@@ -86,6 +96,9 @@ class Session(models.Model):
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="sessions")
     chat = models.ForeignKey(Chat, on_delete=keep_chat_name, null=True, related_name="sessions")
     chat_name = models.CharField(max_length=200, blank=True, editable=False, help_text="That of a deleted chat.")
+    shut_out = models.BooleanField(
+        default=False, db_default=False, editable=False, help_text="Whether its owner was, when its chat was deleted."
+    )
     name = models.CharField(max_length=200, blank=True, help_text="Made of the first question, when empty.")
     name_folded = FoldedField("name", db_index=False)  # it is searched, and sorted by, among those of one user
     leaf = models.ForeignKey("Message", on_delete=models.SET_NULL, null=True, related_name="+", db_index=False)

@@ -9,7 +9,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from chats.models import Chat, Message, Session
-from groups.models import Group
+from groups.models import Group, User
 from tests.people import JSON, JSON_API, Person
 
 SHOWN = {"name", "chat_id", "chat_name", "leaf_id", "pinned", "archived", "created_at", "updated_at"}
@@ -386,6 +386,33 @@ def test_a_session_can_be_read_when_its_chat_is_deleted(
     assert bob.patch(path, body(name="Plans", pinned=True)).status_code == 200
     assert alice.get(path).status_code == 404
     assert bob.delete(path).status_code == 204
+
+
+@pytest.mark.parametrize("taken", ["membership", "the group", "the chat from the group"])
+def test_a_deleted_chat_gives_nobody_back_what_was_taken(
+    alice: Person, bob: Person, team: Group, chat: Chat, session: Session, path: str, taken: str
+) -> None:
+    said(session, "Who?", "Me.")
+    other = Group.objects.create(name="Others")
+    chat.groups.add(other)
+    dora = User.objects.create_user("dora@example.com")
+    dora.groups.add(other)
+    hers, alices = (Session.objects.create(user=user, chat=chat, name="Kept") for user in (dora, alice.user))
+    if taken == "membership":
+        team.members.remove(bob.user)
+    elif taken == "the group":
+        team.delete()
+    else:
+        chat.groups.remove(team)
+    assert bob.get(path).status_code == 404
+    assert alice.delete(f"/chats/{chat.pk}").status_code == 204
+
+    assert [bob.get(each).status_code for each in (path, f"{path}/messages", f"{path}/usage")] == [404] * 3
+    assert bob.get("/sessions").json() == []
+    assert bob.get(f"/chat-history-records?user_id={bob.user.pk}").json() == []
+    assert list(Session.objects.visible_to(dora)) == [hers]
+    assert list(Session.objects.visible_to(alice.user)) == [alices]
+    assert {kept.name_of_chat for kept in Session.objects.all()} == {chat.name}
 
 
 def test_without_its_chat_a_resource_can_be_sent_back_whole(bob: Person, chat: Chat, path: str) -> None:
