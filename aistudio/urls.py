@@ -5,11 +5,11 @@ from django.contrib.auth.views import LogoutView
 from django.db import connection
 from django.http import HttpRequest, JsonResponse
 from django.urls import include, path
-from django.views.decorators.cache import cache_page
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from django.views.decorators.cache import cache_control
+from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from aistudio.api import router
-from aistudio.schema import DESCRIPTION
+from aistudio.description import Description
 from chats.home import home
 from chats.sidebar import conversations
 from groups.pages import ChangePassword, SignIn, first_run, profile, revoke_token
@@ -23,7 +23,6 @@ def health(request: HttpRequest) -> JsonResponse:
 
 
 HOUR = 3600  # seconds
-description = SpectacularAPIView.as_view(custom_settings={"DESCRIPTION": DESCRIPTION})
 
 urlpatterns = [
     path("api/v1/", include(router.urls)),
@@ -38,7 +37,7 @@ urlpatterns = [
     path("", include("chats.urls")),
     path("health", health),
     path("admin/", admin.site.urls),
-    path("api/v1/schema", cache_page(HOUR)(description), name="schema"),
+    path("api/v1/schema", cache_control(max_age=HOUR)(Description.as_view()), name="schema"),
     path("api/v1/docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
 ]
 

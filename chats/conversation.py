@@ -92,13 +92,16 @@ def switch(*, user: User, session: UUID, message: int) -> None:
     """
     with writing():
         found = locked(user, session)
-        if Run.objects.filter(session=found).exists():
-            raise Conflict(
-                "The last question is still being answered. Wait for its end, or stop it, to change the branch."
-            )
+        refuse_switch(found)
         after = found.messages.below(found.messages.get(pk=message).pk)
         found.leaf = after.filter(role=Message.Role.ASSISTANT).order_by("sequence").last()
         found.save(update_fields=["leaf"])
+
+
+def refuse_switch(session: Session) -> None:
+    """Raises Conflict while an answer is being made in this session, which is locked."""
+    if Run.objects.filter(session=session).exists():
+        raise Conflict("The last question is still being answered. Wait for its end, or stop it, to change the branch.")
 
 
 @contextmanager

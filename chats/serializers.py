@@ -6,7 +6,7 @@ from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from aistudio.serializers import CharField, IntegerField, PlainSerializer, ResourceSerializer
-from chats.conversation import arrived
+from chats.conversation import arrived, refuse_switch
 from chats.models import USAGE, Chat, Message, Session
 from groups.serializers import GroupSummarySerializer
 from llms.serializers import LLMSerializer, LLMSettingsSerializer
@@ -90,6 +90,8 @@ class SessionSerializer(ResourceSerializer):
             raise ValidationError({"chat": [ErrorDetail("A session needs a chat.", "null")]})
         if self.instance and chat != own:
             raise ValidationError({"chat": [ErrorDetail("A session stays in its chat.", "read_only")]})
+        if self.instance and attrs.get("leaf_id", self.instance.leaf_id) != self.instance.leaf_id:
+            refuse_switch(self.instance)
         return attrs
 
 

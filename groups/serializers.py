@@ -1,5 +1,6 @@
 from typing import Any
 
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.utils import timezone
@@ -52,18 +53,16 @@ class UserSerializer(ResourceSerializer):
                 validate_password(password, known)
             except DjangoValidationError as error:
                 raise ValidationError({"password": error.messages}) from None
+        if "password" in attrs or self.instance is None:
+            # here, and not where it is stored: it takes long, and others would wait to write
+            attrs["password"] = make_password(password)
         return attrs
 
     def create(self, validated_data: dict[str, Any]) -> User:
         groups = validated_data.pop("groups", [])
-        user = User.objects.create_user(**validated_data)
+        user: User = super().create(validated_data)
         user.groups.set(groups)
         return user
-
-    def update(self, instance: User, validated_data: dict[str, Any]) -> User:
-        if "password" in validated_data:
-            instance.set_password(validated_data.pop("password"))
-        return super().update(instance, validated_data)
 
 
 class UserWithKeySerializer(UserSerializer):

@@ -7,6 +7,8 @@ import pytest
 import yaml
 from django.test import Client
 
+from aistudio.description import Description
+
 CONTRACT = yaml.safe_load((Path(__file__).parents[1] / "contract" / "create-chat.yaml").read_text())
 
 
@@ -72,3 +74,20 @@ def test_the_interactive_docs_load_nothing_from_elsewhere(db: Any) -> None:
     page = Client().get("/api/v1/docs").content.decode()
     assert "/static/drf_spectacular_sidecar/swagger-ui-dist/swagger-ui-bundle.js" in page
     assert "https://" not in page
+
+
+def test_it_is_written_once_for_each_media_type(monkeypatch: pytest.MonkeyPatch, db: Any) -> None:
+    """Whoever asks for it in ever new ways, without signing in, neither fills the memory nor keeps the server busy."""
+
+    def asked(accept: str, query: str) -> Any:
+        response = Client().get(f"/api/v1/schema{query}", headers={"Accept": accept})
+        assert response.status_code == 200
+        return response
+
+    accepts = ["application/json", "application/yaml", "*/*"]
+    first = [asked(accept, "") for accept in accepts]
+    monkeypatch.setattr(Description, "generator_class", None)
+    again = [asked(f"{accept}; q=0.{n}", f"?version={n}") for n, accept in enumerate(accepts, start=1)]
+    assert [each.content for each in again] == [each.content for each in first]
+    assert [each["Content-Type"] for each in again] == [each["Content-Type"] for each in first]
+    assert first[0].json()["openapi"]

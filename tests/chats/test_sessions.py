@@ -7,8 +7,9 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
-from chats.models import Chat, Message, Session
+from chats.models import Chat, Message, Run, Session
 from groups.models import Group, User
 from tests.people import JSON, JSON_API, Person
 
@@ -343,6 +344,18 @@ def test_the_leaf_is_an_answer_of_the_session(bob: Person, chat: Chat, session: 
     assert bob.get(path).json()["attributes"]["leaf_id"] == str(newest.pk)
 
 
+def test_the_leaf_stays_while_an_answer_is_made(bob: Person, session: Session, path: str) -> None:
+    first, running = said(session, "One?", "1"), said(session, "Two?", "")
+    Run.objects.create(session=session, message=running, worker=uuid4(), lease_until=timezone.now())
+    for leaf in (str(first.pk), None):
+        refused = bob.patch(path, body(name="Plans", leaf_id=leaf))
+        assert (refused.status_code, refused.json()["errors"][0]["code"]) == (409, "conflict")
+    assert bob.get(path).json()["attributes"]["name"] == "Bob's"
+    assert bob.patch(path, body(name="Plans", leaf_id=str(running.pk))).status_code == 200
+    Run.objects.all().delete()
+    assert bob.patch(path, body(leaf_id=str(first.pk))).status_code == 200
+
+
 @pytest.mark.parametrize("media_type", [JSON, JSON_API])
 def test_conditions(bob: Person, session: Session, path: str, media_type: str) -> None:
     seen = bob.get(path, Accept=media_type)["ETag"]
@@ -409,7 +422,7 @@ def test_a_deleted_chat_gives_nobody_back_what_was_taken(
 
     assert [bob.get(each).status_code for each in (path, f"{path}/messages", f"{path}/usage")] == [404] * 3
     assert bob.get("/sessions").json() == []
-    assert bob.get(f"/chat-history-records?user_id={bob.user.pk}").json() == []
+    assert bob.get(f"/chat-history-records?user_id={bob.user.pk}").json()["data"] == []
     assert list(Session.objects.visible_to(dora)) == [hers]
     assert list(Session.objects.visible_to(alice.user)) == [alices]
     assert {kept.name_of_chat for kept in Session.objects.all()} == {chat.name}
