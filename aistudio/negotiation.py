@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.http.request import MediaType
-from rest_framework.exceptions import NotAcceptable
+from rest_framework.exceptions import NotAcceptable, UnsupportedMediaType
 from rest_framework.negotiation import BaseContentNegotiation
 
 LONGEST_ACCEPT = 2_000  # characters, of which nobody needs as many
@@ -22,11 +22,13 @@ def media_type(header: str) -> str | None:
 
 class ContentNegotiation(BaseContentNegotiation):
     def select_parser(self, request: Any, parsers: Any) -> Any:
+        if request.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
+            raise UnsupportedMediaType(request.content_type, "A body must come as it is, without a Content-Encoding.")
         wanted = media_type(request.content_type or "")
         return next((parser for parser in parsers if parser.media_type == wanted), None)
 
     def select_renderer(self, request: Any, renderers: Any, format_suffix: str | None = None) -> tuple[Any, str]:
-        """The renderer that `Accept` prefers; that of the body's media type where all are equally welcome."""
+        """The renderer that `Accept` prefers, or names most precisely; that of the body's media type among equals."""
         spoken = media_type(request.content_type or "")
         offered = sorted(renderers, key=lambda renderer: renderer.media_type != spoken)
         accepted = [MediaType(token) for token in (request.headers.get("Accept") or "*/*")[:LONGEST_ACCEPT].split(",")]
@@ -35,7 +37,7 @@ class ContentNegotiation(BaseContentNegotiation):
             fitting = [item for item in accepted if self.fits(renderer.media_type, item)]
             best = max(fitting, key=lambda item: item.specificity, default=None)
             if best and best.quality:
-                ranked.append((best.quality, renderer))
+                ranked.append(((best.quality, best.specificity), renderer))
         if not ranked:
             raise NotAcceptable(f"Available are {' and '.join(renderer.media_type for renderer in renderers)}.")
         renderer = max(ranked, key=lambda pair: pair[0])[1]  # the first of equals

@@ -9,6 +9,7 @@ from rest_framework.decorators import action
 
 INTEGER_64 = {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}
 NOT_BLANK = {"type": "string", "pattern": r"^[^\u0000\s]+$", "maxLength": 200}
+BEGINNING = "The beginning of a name; letter case makes no difference."
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ Of lists that grow while they are read: `after` and `page_size`, or `page[after]
 """
 
 import hashlib
-from typing import Any
+from typing import Any, ClassVar
 
 from django.core.cache import cache
 from rest_framework.pagination import BasePagination
@@ -12,21 +12,43 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import remove_query_param, replace_query_param
 
 from aistudio.errors import InvalidParameter
+from aistudio.parsers import LARGEST_INTEGER
 
 DEFAULT_SIZE = 10
 LARGEST_SIZE = 100
-LARGEST_INTEGER = 2**63 - 1
 LARGE_TOTAL = 10_000  # rows
 TOTAL_AGE = 10  # seconds
 NUMBER_NAMES = ("page", "page[number]")
 SIZE_NAMES = ("page_size", "page[size]")
 AFTER_NAMES = ("after", "page[after]")
+SIZES = f"Resources on a page, {DEFAULT_SIZE} by default; more than {LARGEST_SIZE} is {LARGEST_SIZE}"
 
 
-class PageNumberPagination(BasePagination):
+class Pagination(BasePagination):
+    """What both kinds say of themselves: their parameters, each of which has two names."""
+
+    about: ClassVar[dict[tuple[str, str], str]]
+
+    @property
+    def names(self) -> list[str]:
+        return [name for names in self.about for name in names]
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        return schema
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        schema = {"type": "integer", "minimum": 1}
+        return [
+            {"name": name, "in": "query", "required": False, "description": f"{text}.", "schema": schema}
+            for names, text in self.about.items()
+            for name in names
+        ]
+
+
+class PageNumberPagination(Pagination):
     """One page of a queryset, and how many there are. A page past the end is empty."""
 
-    names = (*NUMBER_NAMES, *SIZE_NAMES)
+    about: ClassVar = {NUMBER_NAMES: "The page; the first is 1, and comes by default", SIZE_NAMES: SIZES}
 
     def paginate_queryset(self, queryset: Any, request: Any, view: Any = None) -> list[Any]:
         self.number_name, self.number = read(request, NUMBER_NAMES, 1)
@@ -67,26 +89,11 @@ class PageNumberPagination(BasePagination):
     def meta(self) -> dict[str, dict[str, int]]:
         return {"pagination": {"page": self.number, "pages": self.last, "count": self.count}}
 
-    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
-        return schema
 
-    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
-        number = size = {"type": "integer", "minimum": 1}
-        about = {
-            NUMBER_NAMES: "The page; the first is 1, and comes by default",
-            SIZE_NAMES: f"Resources on a page, {DEFAULT_SIZE} by default; more than {LARGEST_SIZE} is {LARGEST_SIZE}",
-        }
-        return [
-            {"name": name, "in": "query", "required": False, "description": f"{text}.", "schema": schema}
-            for (names, text), schema in zip(about.items(), (number, size), strict=True)
-            for name in names
-        ]
-
-
-class CursorPagination(BasePagination):
+class CursorPagination(Pagination):
     """The newest of a queryset, and those before them: what is added while one reads moves nothing."""
 
-    names = (*AFTER_NAMES, *SIZE_NAMES)
+    about: ClassVar = {AFTER_NAMES: "Where the page begins, as the link to the next page has it", SIZE_NAMES: SIZES}
 
     def paginate_queryset(self, queryset: Any, request: Any, view: Any = None) -> list[Any]:
         self.after_name, after = read(request, AFTER_NAMES, 0)
@@ -110,21 +117,6 @@ class CursorPagination(BasePagination):
 
     def meta(self) -> dict[str, Any]:
         return {}
-
-    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
-        return schema
-
-    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
-        about = {
-            AFTER_NAMES: "Where the page begins, as the link to the next page has it",
-            SIZE_NAMES: f"Resources on a page, {DEFAULT_SIZE} by default; more than {LARGEST_SIZE} is {LARGEST_SIZE}",
-        }
-        schema = {"type": "integer", "minimum": 1}
-        return [
-            {"name": name, "in": "query", "required": False, "description": f"{text}.", "schema": schema}
-            for names, text in about.items()
-            for name in names
-        ]
 
 
 def read(request: Any, names: tuple[str, str], default: int) -> tuple[str, int]:

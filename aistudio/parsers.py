@@ -94,7 +94,7 @@ def unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def integer(digits: str) -> int:
-    if len(digits) > len(str(-LARGEST_INTEGER)) or abs(int(digits)) > LARGEST_INTEGER:
+    if len(digits) > len(str(-LARGEST_INTEGER)) or not -LARGEST_INTEGER - 1 <= int(digits) <= LARGEST_INTEGER:
         raise ParseError(f"The number {digits[:40]} is out of range: integers have 64 bits here.")
     return int(digits)
 

@@ -222,6 +222,7 @@ class MessageViewSet(Streaming):
         detail=True,
         path="regenerate",
         method="post",
+        answers=MessageSerializer,
         status=HTTPStatus.CREATED,
         streams=True,
         parameters=(KEY,),
@@ -330,7 +331,8 @@ def followed(session: Session, request: Any) -> tuple[Message | None, int]:
         return answers.order_by("sequence").last(), -1
     answer = answers.filter(sequence=position.sequence).first()
     if answer is None or not is_place(answer, position.place):
-        raise InvalidParameter("after", "There is no event with this id in this session.")
+        name = "after" if "after" in request.GET else "Last-Event-ID"
+        raise InvalidParameter(name, "There is no event with this id in this session.")
     if position.place == DONE:
         return answers.filter(sequence__gt=answer.sequence).order_by("sequence").first(), -1
     return answer, position.place

@@ -5,7 +5,6 @@ it is a host that is allowed, and all that middleware adds is there.
 """
 
 import re
-from collections.abc import Callable
 from http import HTTPStatus
 from io import BytesIO
 from typing import Any, NamedTuple
@@ -15,7 +14,7 @@ from django.db import close_old_connections
 from rest_framework.exceptions import APIException
 
 from aistudio import idempotency
-from aistudio.handler import Streamed
+from aistudio.handler import Respond, Streamed
 from aistudio.parsers import strict_json
 from aistudio.renderers import API_ROOT, FlatRenderer
 from aistudio.streams import MEDIA_TYPE
@@ -24,8 +23,6 @@ from chats import conversation
 from chats.conversation_views import FAILURE, begun, events
 from chats.serializers import LONGEST_QUESTION
 from groups.authentication import user_of
-
-Respond = Callable[[Any, bytes], Any]
 
 PATH = re.compile(rf"{API_ROOT}sessions/([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})/messages")
 MOST_KNOWN = 100  # ways of calling this server whose headers are kept
@@ -96,7 +93,7 @@ def plain_question(scope: Any, body: bytes) -> Question | None:
 
 
 PLAIN = (MEDIA_TYPE.encode(), FlatRenderer.media_type.encode())
-NOT_PLAIN = {idempotency.HEADER.lower().encode(), b"cookie"}
+NOT_PLAIN = {idempotency.HEADER.lower().encode(), b"cookie", b"content-encoding"}
 
 
 def answered(question: Question, known: Learned) -> Streamed | None:

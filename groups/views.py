@@ -15,7 +15,7 @@ from rest_framework.response import Response
 
 from aistudio.errors import Conflict
 from aistudio.filters import BooleanFilter, NameFilter
-from aistudio.operations import NOT_BLANK, Parameter, described, operation, relationship
+from aistudio.operations import BEGINNING, NOT_BLANK, Parameter, described, operation, relationship
 from aistudio.views import ResourceView, ResourceViewSet
 from groups import people
 from groups.authentication import SessionAuthentication
@@ -31,7 +31,7 @@ from groups.serializers import (
 )
 
 NO_CONTENT: dict[str, Any] = {"returns": "nothing", "status": HTTPStatus.NO_CONTENT}
-NAME = Parameter("name", NOT_BLANK, "The beginning of a name; letter case makes no difference.")
+NAME = Parameter("name", NOT_BLANK, BEGINNING)
 
 
 class GroupFilters(filters.FilterSet):

@@ -7,7 +7,7 @@ from rest_framework.response import Response
 
 from aistudio.errors import InvalidParameter, VendorFailed
 from aistudio.filters import BooleanFilter, NameFilter
-from aistudio.operations import INTEGER_64, NOT_BLANK, Parameter, operation
+from aistudio.operations import BEGINNING, INTEGER_64, NOT_BLANK, Parameter, operation
 from aistudio.views import ResourceView, ResourceViewSet
 from groups.permissions import Administrators
 from llms.checks import MOST_TOKENS, SECONDS, check
@@ -55,7 +55,7 @@ class LLMViewSet(ResourceViewSet):
         detail=False,
         path="search",
         returns="many",
-        parameters=(Parameter("name", NOT_BLANK, "The beginning of a name; letter case makes no difference."),),
+        parameters=(Parameter("name", NOT_BLANK, BEGINNING),),
     )
     def search(self, request: Any) -> Response:
         return self.answer_search("name_folded", "name")
@@ -157,7 +157,7 @@ class LLMSettingsViewSet(ResourceViewSet):
         detail=False,
         path="search",
         returns="many",
-        parameters=(Parameter("model_name", NOT_BLANK, "The beginning of a name; letter case makes no difference."),),
+        parameters=(Parameter("model_name", NOT_BLANK, BEGINNING),),
     )
     def search(self, request: Any) -> Response:
         return self.answer_search("model_name_folded", "model_name")

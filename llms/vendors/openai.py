@@ -78,7 +78,7 @@ class CompletionParser(Parser):
             raise self._failure(error)
         if "choices" in chunk or "usage" in chunk:
             self._chunk(chunk)
-        elif chunk.get("object") == "error":
+        elif chunk.get("object") == "error" or "message" in chunk:
             raise self._failure(chunk)
 
     def _chunk(self, chunk: dict[str, Any]) -> None:

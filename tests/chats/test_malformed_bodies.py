@@ -180,6 +180,11 @@ def test_another_media_type(alice: Person, content_type: str) -> None:
     check(alice.post("/chats", b"{}", content_type), 415, "unsupported_media_type")
 
 
+def test_a_content_encoding(alice: Person) -> None:
+    check(alice.post("/chats", b"{}", JSON, Content_Encoding="gzip"), 415, "unsupported_media_type")
+    check(alice.post("/chats", b"{}", JSON, Content_Encoding="identity"), 400, "required")
+
+
 @pytest.mark.parametrize("accept", ["text/html", "image/*", f'{JSON_API}; ext="https://x.example"', f"{JSON};q=0"])
 def test_an_answer_in_another_media_type(alice: Person, accept: str) -> None:
     check(alice.get("/chats", Accept=accept), 406, "not_acceptable")

@@ -617,6 +617,24 @@ def test_usage_is_as_described(bob: Person, session: Session, path: str, answers
         assert value is not None or fields[name].allow_null, name
 
 
+@pytest.mark.parametrize(
+    "accept", ["text/event-stream, */*", f"*/*, {EVENTS}", "application/*;q=0.9, text/event-stream"]
+)
+def test_a_stream_is_given_to_those_who_name_it(talk: Talk, accept: str) -> None:
+    answer = talk.send("/echo Hi", Accept=accept)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, EVENTS)
+    assert joined(events_of(answer.content)) == "Hi"
+
+
+@pytest.mark.parametrize("to", ["/messages", "/messages/{}/edit", "/messages/{}/regenerate"])
+def test_an_answer_can_be_asked_for_in_part(talk: Talk, to: str) -> None:
+    asked = talk.messages()[0]["id"] if talk.ask("/echo Hi") else ""
+    url = f"{talk.path}{to.format(asked)}?fields[messages]=status"
+    body = None if "regenerate" in to else question("/echo Hi")
+    answer = talk.api.post(url, json=body, headers={"Accept": JSON_API})
+    assert (answer.status_code, answer.json()["data"]["attributes"]) == (201, {"status": "complete"})
+
+
 # coming back
 
 
@@ -635,6 +653,22 @@ def test_a_stream_is_resumed_at_every_event(talk: Talk) -> None:
             assert [each.id for each in rest] == sorted({each.id for each in rest})
             assert rest[0].id > event.id
     assert talk.events(f"?after={events[-1].id}").status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "name"),
+    [
+        ("?after=5", {}, "after"),
+        ("", {"Last-Event-ID": "5"}, "Last-Event-ID"),
+        ("?after=5", {"Last-Event-ID": "4"}, "after"),
+    ],
+)
+def test_an_unknown_position_is_named_as_it_came(
+    bob: Person, path: str, query: str, headers: dict[str, str], name: str
+) -> None:
+    refused = bob.get(f"{path}/events{query}", **headers)
+    (error,) = refused.json()["errors"]
+    assert (refused.status_code, error["source"]) == (400, {"parameter": name})
 
 
 def test_the_later_of_two_positions_counts(talk: Talk) -> None:

@@ -30,6 +30,12 @@ def chat(studio: Studio, group: int) -> int:
     return studio.chat(group)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def short_way_is_known(studio: Studio, bob: Member, chat: int) -> None:
+    """The first answer goes the whole way, for others to learn from."""
+    assert ask(studio, studio.session(chat, bob.key), SHORT, PLAIN, bob.key).status_code == 200
+
+
 def ask(studio: Studio, session: str, accept: str, body: Any, key: str, **headers: str) -> httpx.Response:
     url = f"{studio.urls[0]}/api/v1/sessions/{session}/messages"
     content = body if isinstance(body, bytes) else json.dumps(body).encode()

@@ -173,6 +173,14 @@ def test_zero_is_a_value_and_null_is_unset(alice: Person) -> None:
     assert (changed["temperature"], changed["top_p"]) == (None, 0)
 
 
+@pytest.mark.parametrize("seed", [2**63 - 1, -(2**63)])
+def test_an_integer_has_64_bits(alice: Person, seed: int) -> None:
+    created = alice.post("/llm-settings", settings_body(seed=seed))
+    assert (created.status_code, created.json()["attributes"]["seed"]) == (201, seed)
+    too_far = seed + (1 if seed > 0 else -1)
+    assert alice.post("/llm-settings", settings_body(seed=too_far)).status_code == 400
+
+
 def test_what_people_wrote_is_kept_byte_for_byte(alice: Person) -> None:
     attributes = {"stop_words": ["\n\n", " END "], "metadata": {"team": {"name": "R&D", "size": 3}}}
     created = alice.post("/llm-settings", settings_body(**attributes)).json()["attributes"]
