@@ -23,7 +23,7 @@ IN_CONVERSATIONS = (
     "execute",
     "execute_each",
     "Run.objects.filter(session=session).update",
-    "Run.objects.filter(worker=worker).update",
+    "Run.objects.filter(worker=worker, message__in=answers).update",
     "Message.objects.filter(pk=message).update",
 )
 KNOWN = {
