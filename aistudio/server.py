@@ -10,8 +10,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 LINGER = 2  # seconds that a connection without a request has to send one, once the server leaves
 DRAINING = "draining"  # in the `state` of every scope, from when the server begins to stop
-
-
 OFFER = {b"upgrade", b"http2-settings"}
 
 
@@ -28,13 +26,15 @@ class Parser(HttpRequestParser):
         self.connection = connection
 
     def feed_data(self, data: Any) -> None:
-        try:
-            super().feed_data(data)
-        except HttpParserUpgrade as offer:
-            if self.get_method() == b"CONNECT":
-                raise HttpParserError("This is no proxy.") from None
-            self.connection.parser = Parser(self.connection)
-            self.connection.parser.feed_data(self.head_without_offer() + data[offer.args[0] :])
+        parser = self
+        while True:
+            try:
+                return HttpRequestParser.feed_data(parser, data)
+            except HttpParserUpgrade as offer:
+                if parser.get_method() == b"CONNECT":
+                    raise HttpParserError("This is no proxy.") from None
+                data = parser.head_without_offer() + data[offer.args[0] :]
+                parser = self.connection.parser = Parser(self.connection)
 
     def head_without_offer(self) -> bytes:
         lines = [b"%b %b HTTP/%b" % (self.get_method(), self.connection.url, self.get_http_version().encode())]
@@ -54,6 +54,12 @@ class Connection(HttpToolsProtocol):
     away, uvicorn does not tell the one that is being answered, which would write on.
     """
 
+    answering: Any = None  # uvicorn knows only the newest request, which may wait behind the one that is answered
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.parser = Parser(self)
+
     def shutdown(self) -> None:
         if self.cycle is not None and not self.cycle.response_complete:
             super().shutdown()  # which makes this answer the last
@@ -61,14 +67,8 @@ class Connection(HttpToolsProtocol):
             self._unset_keepalive_if_required()
             self.timeout_keep_alive_task = self.loop.call_later(LINGER, self.timeout_keep_alive_handler)
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.parser = Parser(self)
-
     def _should_upgrade(self) -> bool:
         return True  # asked where there is an offer: it is passed over, and comes again without
-
-    answering: Any = None  # uvicorn knows only the newest request, which may wait behind the one that is answered
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self.answering = cycle

@@ -63,6 +63,12 @@ def test_a_body_is_no_request(studio: Studio, offer: str) -> None:
     assert [answer[9:12] for answer in answers] == [b"404", b"200"]
 
 
+def test_many_offers_come_at_once(studio: Studio) -> None:
+    request = f"GET /health/live HTTP/1.1\r\nHost: localhost\r\n{OFFERS['HTTP/2']}\r\n".encode()
+    answers = exchange(studio.urls[0], request * 1_500 + request.replace(b"Upgrade, ", b"close, Upgrade, "))
+    assert [answer[9:12] for answer in answers] == [b"200"] * 1_501
+
+
 def test_another_host_is_not_answered_for(studio: Studio) -> None:
     answer = studio.send("GET", "/chats", Host="evil.example.com")
     (error,) = answer.json()["errors"]
