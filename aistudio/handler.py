@@ -26,7 +26,7 @@ from aistudio.watch import current_request
 Respond = Callable[[Any, bytes], Any]
 
 LAST_WORDS_TIMEOUT = 5  # seconds
-THREADS = 8  # as many as PostgreSQL's pool has connections
+THREADS = 8  # PostgreSQL's pool has a connection for each, and some for the worker: see CONNECTIONS of the settings
 
 
 class Streamed(NamedTuple):

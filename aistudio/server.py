@@ -33,8 +33,9 @@ class Parser(HttpRequestParser):
             except HttpParserUpgrade as offer:
                 if parser.get_method() == b"CONNECT":
                     raise HttpParserError("This is no proxy.") from None
-                data = parser.head_without_offer() + data[offer.args[0] :]
+                head, data = parser.head_without_offer(), memoryview(data)[offer.args[0] :]
                 parser = self.connection.parser = Parser(self.connection)
+                HttpRequestParser.feed_data(parser, head)
 
     def head_without_offer(self) -> bytes:
         lines = [b"%b %b HTTP/%b" % (self.get_method(), self.connection.url, self.get_http_version().encode())]

@@ -124,6 +124,9 @@ async def limited(scope: Scope, receive: Receive, send: Send) -> None:
             body = await read_body(receive)
         except ConnectionAbortedError:
             return
+        except asyncio.CancelledError:  # only a server whose time to stop is up does this
+            await refuse(send, HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "The server stops. Nothing was stored.")
+            return
     if body is None:
         detail = f"The body has more than {settings.MAX_BODY_SIZE:,} bytes."
         await refuse(send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "payload_too_large", detail)

@@ -48,6 +48,9 @@ def origin(value: str) -> str:
     return value.strip()
 
 
+CONNECTIONS = 12  # of a process: for its 8 threads that answer requests, the 3 of its worker, and for housekeeping
+
+
 def database(url: str) -> dict[str, Any]:
     """Django's settings of a SQLite file or a PostgreSQL database."""
     if url.partition("://")[0] not in ("sqlite", "postgres", "postgresql"):
@@ -60,7 +63,7 @@ def database(url: str) -> dict[str, Any]:
         raise ValidationError("It names no database: sqlite:///path or postgres://user:password@host/name.")
     if "sqlite3" not in config["ENGINE"]:
         options = config.setdefault("OPTIONS", {})
-        options["pool"] = {"min_size": 2, "max_size": 8, "timeout": 10}
+        options["pool"] = {"min_size": 2, "max_size": CONNECTIONS, "timeout": 10}
         options["prepare_threshold"] = prepare_threshold(options.get("prepare_threshold", 5))
         return config
     if config["NAME"] != ":memory:":

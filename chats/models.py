@@ -3,7 +3,7 @@
 import uuid
 from typing import Any, Self
 
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.expressions import RawSQL
 from django.utils import timezone
@@ -63,9 +63,15 @@ def keep_chat_name(collector: Any, field: Any, sessions: Any, using: str) -> Non
 
     Those whose owner was shut out of it stay out of sight: nobody gets back what was taken from them.
     """
+    chats = Chat.objects.using(using).filter(sessions__in=sessions)
+    if transaction.get_connection(using).in_atomic_block:  # whoever takes membership away now waits
+        members = Group.members.through.objects.using(using).filter(group__chats__in=chats)
+        groups = Chat.groups.through.objects.using(using).filter(chat__in=chats)
+        for rows in (members, groups):
+            list(rows.select_for_update(of=("self",)).values_list("pk"))
     shut_out = list(sessions.exclude(is_open()))  # now: the groups of the chat are gone before anything is updated
     collector.add_field_update(Session._meta.get_field("shut_out"), True, shut_out)
-    for chat in Chat.objects.using(using).filter(sessions__in=sessions).distinct():
+    for chat in chats.distinct():
         collector.add_field_update(Session._meta.get_field("chat_name"), chat.name, sessions.filter(chat=chat))
     models.SET_NULL(collector, field, sessions, using)
 

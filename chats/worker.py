@@ -67,6 +67,7 @@ class Worker:
         self.titling: set[asyncio.Task[None]] = set()
         self.closing = False
         self.executor = ThreadPoolExecutor(2, "runs")
+        self.keeper = ThreadPoolExecutor(1, "keeper")  # whatever else waits for the database, keeping does not
         self.done_at: dict[str, float] = {}
         self.beaten_at = self.kept_at = monotonic()
 
@@ -144,6 +145,7 @@ class Worker:
         _current = self
         self.spawn(self.beat())
         self.spawn(self.sweep())
+        self.spawn(self.watch_access())
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -160,6 +162,7 @@ class Worker:
         if self.http:
             await self.http.close()
         self.executor.shutdown(wait=False)
+        self.keeper.shutdown(wait=False)
         _current = None
 
     async def all_titled(self) -> None:
@@ -251,7 +254,7 @@ class Worker:
 
     async def stored(self, work: Callable[[], T]) -> T:
         timer = perf_counter()
-        result = await self.in_database(work)
+        result = await self.in_database(work, self.keeper)
         for watcher in watchers:
             watcher.stored(perf_counter() - timer)
         return result
@@ -264,16 +267,28 @@ class Worker:
         return max((now - run.kept_since(self.kept_at) for run in waiting), default=0.0)
 
     async def look_after(self) -> None:
-        """See to it that runs are known to live, have not stalled, and are still allowed."""
+        """See to it that runs are known to live, and have not stalled."""
         now = monotonic()
         for run in self.runs.values():
             run.check(now)
         if self.is_due("lease", LEASE_RENEWAL):
-            await self.in_database(lambda: conversation.renew_leases(worker=self.id, answers=list(self.runs)))
-        if self.is_due("access", ACCESS_CHECK):
-            for message_id in await self.in_database(lambda: conversation.closed_to_owner(answers=list(self.runs))):
-                if message_id in self.runs:
+            answers = list(self.runs)
+            await self.in_database(lambda: conversation.renew_leases(worker=self.id, answers=answers), self.keeper)
+
+    async def watch_access(self) -> None:
+        """End what its owner may ask no more. Apart from the beat: while what it reads is locked, keeping goes on."""
+        while True:
+            await asyncio.sleep(ACCESS_CHECK)
+            try:
+                if not (answers := list(self.runs)):
+                    continue
+                closed = await self.in_database(partial(conversation.closed_to_owner, answers=answers))
+                for message_id in self.runs.keys() & closed:
                     self.runs[message_id].stop(Verdict(Message.Status.FAILED, "access_revoked", REVOKED))
+            except DatabaseError as error:
+                log.warning("Whether answers are still allowed is not known now: %s", error)
+            except Exception:
+                log.exception("Whether answers are still allowed cannot be seen")
 
     def show_signs_of_life(self) -> None:
         if not self.is_due("signs of life", 1):
@@ -335,8 +350,8 @@ class Worker:
                 log.exception("The worker's sweep failed")
             await asyncio.sleep(SWEEP)
 
-    async def in_database(self, work: Callable[[], T]) -> T:
-        """Run it in a thread, which holds no connection of a pool afterwards."""
+    async def in_database(self, work: Callable[[], T], executor: ThreadPoolExecutor | None = None) -> T:
+        """Run it in a thread, one for what may wait by default, which holds no connection of a pool afterwards."""
 
         def run() -> T:
             try:
@@ -344,7 +359,7 @@ class Worker:
             finally:
                 close_old_connections()
 
-        return await in_thread(self.executor, run)
+        return await in_thread(executor or self.executor, run)
 
 
 _current: Worker | None = None

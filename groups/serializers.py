@@ -55,7 +55,7 @@ class UserSerializer(ResourceSerializer):
                 raise ValidationError({"password": error.messages}) from None
         if "password" in attrs or self.instance is None:
             # here, and not where it is stored: it takes long, and others would wait to write
-            attrs["password"] = make_password(password)
+            attrs["password"] = make_password(password or None)
         return attrs
 
     def create(self, validated_data: dict[str, Any]) -> User:

@@ -64,9 +64,9 @@ def test_a_body_is_no_request(studio: Studio, offer: str) -> None:
 
 
 def test_many_offers_come_at_once(studio: Studio) -> None:
-    request = f"GET /health/live HTTP/1.1\r\nHost: localhost\r\n{OFFERS['HTTP/2']}\r\n".encode()
-    answers = exchange(studio.urls[0], request * 1_500 + request.replace(b"Upgrade, ", b"close, Upgrade, "))
-    assert [answer[9:12] for answer in answers] == [b"200"] * 1_501
+    request = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
+    answers = exchange(studio.urls[0], request * 2_500 + request.replace(b": upgrade", b": close, upgrade"))
+    assert [answer[9:12] for answer in answers] == [b"200"] * 2_501
 
 
 def test_another_host_is_not_answered_for(studio: Studio) -> None:
@@ -75,6 +75,17 @@ def test_another_host_is_not_answered_for(studio: Studio) -> None:
     assert (answer.status_code, error["code"], error["title"]) == (400, "unknown_host", "Unknown host")
     assert "ALLOWED_HOSTS" in error["detail"]
     assert "'evil.example.com'" in studio.log  # and no traceback, which would let anyone fill the log
+
+
+def test_a_body_that_does_not_come_ends_with_the_server(studio: Studio) -> None:
+    with studio.server(SHUTDOWN_TIMEOUT="1") as (url, server):
+        address = urlsplit(url)
+        with closing(socket.create_connection((address.hostname, address.port), timeout=10)) as client:
+            client.sendall(b"POST /api/v1/groups HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+            time.sleep(0.2)
+            server.process.send_signal(signal.SIGTERM)
+            assert client.recv(65_536).startswith(b"HTTP/1.1 503")
+        server.stop()
 
 
 def test_it_is_no_proxy(studio: Studio) -> None:

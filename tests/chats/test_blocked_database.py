@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 
 from chats import conversation
-from tests.talking import Studio, ask, opened, question, text_of
+from tests.talking import Studio, ask, new_database, opened, question, text_of
 
 LOCKED = conversation.LEASE.total_seconds() + 2  # when all leases are over
 WAITING = 24  # who ask meanwhile: more than the server has threads
@@ -65,3 +67,45 @@ def test_streams_go_on_while_requests_wait_for_the_database(studio: Studio) -> N
     assert deltas > LOCKED * 10  # of some 30 in a second
     assert done.data["status"] == studio.answer(read)["status"] == "complete"
     assert studio.answer(read)["text"] == " ".join(map(str, range(1, 701)))
+
+
+HOLD = 3  # seconds
+
+
+@pytest.mark.parametrize("locked", ["a session that many ask in", "who is a user"])
+def test_what_comes_is_kept_whatever_else_waits_for_postgresql(postgres: str, tmp_path: Path, locked: str) -> None:
+    """All threads that answer requests wait for one row; or what access depends on is locked, as an ALTER does."""
+    url = new_database(postgres)
+    with (
+        opened(tmp_path, servers=1, database_url=url) as studio,
+        ThreadPoolExecutor(WAITING) as threads,
+        psycopg.connect(url) as other,
+        psycopg.connect(url, autocommit=True) as looking,
+    ):
+        chat = studio.chat()
+        read, busy = studio.session(chat), studio.session(chat)
+        with closing(ask(studio.urls[0], studio.key, read, "/count 400")) as stream:
+            next(event for event in stream if event.name == "delta")
+            if locked == "who is a user":
+                other.execute("LOCK TABLE groups_user IN ACCESS EXCLUSIVE MODE")
+                asking = []
+            else:
+                other.execute("SELECT FROM chats_session WHERE uuid = %s FOR UPDATE", [busy])
+                path = f"/sessions/{busy}/messages"
+                asking = [threads.submit(studio.send, "POST", path, question("/echo Hi")) for _ in range(WAITING)]
+            time.sleep(HOLD)
+            stored = kept(looking)
+            time.sleep(1)
+            assert kept(looking) > stored + 20
+            assert not any(answer.done() for answer in asking)
+            other.rollback()
+            *_, done = stream
+        assert done.data["status"] == "complete"
+        assert sorted(answer.result().status_code for answer in asking)[:1] == [201][: len(asking)]
+
+
+def kept(database: psycopg.Connection[Any]) -> int:
+    """How much of answers that are being made is stored."""
+    row = database.execute("SELECT coalesce(sum(length(text)), 0) FROM chats_piece").fetchone()
+    assert row
+    return int(row[0])
