@@ -63,7 +63,7 @@ KNOWN = {
     "chats.conversation": dict.fromkeys(IN_CONVERSATIONS, NOT_AUDITED),
     "chats.titles": {"insert": NOT_AUDITED, "update": NOT_AUDITED},
     "groups.people": {"cursor.execute": "locks a table, or counts attempts to sign in, each of which has its record"},
-    "chats.models": {"Chat.groups.through": READS},
+    "chats.models": dict.fromkeys(("Chat.groups.through", "Group.members.through"), READS),
     "llms.serializers": {"self.update": "the serializer's own, which saves"},
     "groups.admin": {"Group.members.through": "the form's rows are set as the user's groups instead"},
 }
