@@ -106,8 +106,8 @@ class Unavailable(exceptions.APIException):
     status_code = HTTPStatus.SERVICE_UNAVAILABLE
     default_code = "unavailable"
     default_detail = (
-        "The database did not answer in time; try again in a moment. Of a change, look first whether it was made, "
-        "unless it has an Idempotency-Key."
+        "The database cannot be used now, or did not answer in time; try again in a moment. Of a change, look first "
+        "whether it was made, unless it has an Idempotency-Key."
     )
 
 

@@ -74,6 +74,8 @@ class Run(Feed):
                 async for value in values:
                     self.take(value)
         except VendorError as error:
+            if not error.taken:
+                message.input_tokens = 0
             if not message.finish_reason:
                 verdict = Verdict(Message.Status.FAILED, error.code, error.detail, error.retryable)
         except TooLong:

@@ -110,6 +110,8 @@ async def asked(vendor: str, call: Call, title: Title, http: Any) -> str:
                 elif type(value) is Finish:
                     reason = value.reason
     except VendorError as error:
+        if not error.taken:
+            title.input_tokens = 0
         title.error_code = error.code  # the vendor's own words may quote what was said
     except TimeoutError:
         title.error_code = "timeout"

@@ -23,8 +23,11 @@ class VendorError(Exception):
 
     `code` is one of CODES, `detail` is for people and has neither the key nor any header; `retryable` is as in CODES
     unless the case knows better. `retry_after` is how many seconds the vendor asks to be left alone, if it does;
-    `status` is that of its HTTP answer, where it was the answer that failed.
+    `status` is that of its HTTP answer, where it was the answer that failed. `taken` is whether the vendor may have read
+    the question: not where it was not reached, or refused it.
     """
+
+    taken = True
 
     def __init__(
         self,

@@ -93,8 +93,6 @@ class Client:
     async def _answer(
         self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], secret: str
     ) -> AsyncIterator["Answer"]:
-        if not (secret.isascii() and secret.isprintable()):
-            raise VendorError("unauthorized", "The API key has characters that no header can carry.")
         response = await self._ask(method, url, body, headers, secret)
         try:
             if response.content_type == "text/html":
@@ -113,9 +111,9 @@ class Client:
             answer = await self._attempt(method, url, body, headers, secret)
             if isinstance(answer, aiohttp.ClientResponse):
                 return answer
-            if answer.code not in ASKED_AGAIN or not answer.retryable or not pauses:
-                raise answer
-            if (answer.retry_after or 0) > LONGEST_RETRY_AFTER:
+            can_wait = pauses and (answer.retry_after or 0) <= LONGEST_RETRY_AFTER
+            if answer.code not in ASKED_AGAIN or not answer.retryable or not can_wait:
+                answer.taken = False
                 raise answer
             pause = pauses.pop(0) * random.uniform(0.75, 1.25)  # noqa: S311 it spreads load and guards nothing
             await asyncio.sleep(pause if answer.retry_after is None else answer.retry_after)
@@ -124,6 +122,8 @@ class Client:
         self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], secret: str
     ) -> aiohttp.ClientResponse | VendorError:
         """The 2xx answer, or why there is none. Returned and not raised: what aiohttp raises has the headers in it."""
+        if not (secret.isascii() and secret.isprintable()):
+            return VendorError("unauthorized", "The API key has characters that no header can carry.")
         try:
             target = URL(url)
             proxy = self._proxy_of(target)
