@@ -11,8 +11,8 @@ from time import monotonic
 
 LOOK = 0.01  # seconds between two looks at the loop
 WEIGHT = 0.1  # of the newest look, beside what was seen before
-USUAL = 0.001  # seconds: as late is a loop that keeps up
-TIMES = 32  # the pause is so many times what it is later than that
+USUAL = 0.003  # seconds: as late is a loop that keeps up, also where many ask at once
+TIMES = 256  # the pause is so many times what it is later than that
 LONGEST = 0.1  # seconds
 
 
