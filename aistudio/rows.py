@@ -5,7 +5,7 @@ do around that is not needed here either.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from functools import cache, cached_property
 from itertools import chain
 from threading import RLock
@@ -156,8 +156,7 @@ def execute(own: Any, statement: str, values: Sequence[Any], *, returns: bool = 
         with own.cursor() as cursor:
             cursor.execute(statement, values)
             return cursor.fetchall() if returns else []
-    with own.wrap_database_errors:
-        cursor = drivers_cursor(own)
+    with own.wrap_database_errors, closing(drivers_cursor(own)) as cursor:
         cursor.execute(native(statement), values)
         return cursor.fetchall() if returns else []
 
@@ -172,8 +171,8 @@ def execute_each(own: Any, statement: str, many: Sequence[Sequence[Any]]) -> Non
         with own.cursor() as cursor:
             cursor.executemany(statement, many)
     else:
-        with own.wrap_database_errors:
-            drivers_cursor(own).executemany(native(statement), many)
+        with own.wrap_database_errors, closing(drivers_cursor(own)) as cursor:
+            cursor.executemany(native(statement), many)
 
 
 def is_heard(own: Any) -> bool:
@@ -182,7 +181,11 @@ def is_heard(own: Any) -> bool:
 
 
 def drivers_cursor(own: Any) -> Any:
-    """Of PostgreSQL's driver the one that lets the server plan a statement once, and not each time anew."""
+    """Of PostgreSQL's driver the one that lets the server plan a statement once, and not each time anew.
+
+    To be closed at once: one of SQLite's that a traceback still holds would be closed by whatever thread collects the
+    garbage, which waits for this connection, as this may wait for what that thread has locked.
+    """
     return own.Database.Cursor(own.connection) if own.vendor == "postgresql" else own.connection.cursor()
 
 

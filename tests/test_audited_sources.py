@@ -48,7 +48,7 @@ KNOWN = {
     "aistudio.rows": {
         **dict.fromkeys(("insert", "update"), "of store(), whose callers are known below"),
         **dict.fromkeys(("execute", "execute_each"), "a Lookup, which reads, or one whose callers are known below"),
-        **dict.fromkeys(("cursor.execute", "cursor.executemany", "drivers_cursor(own).executemany"), "the same"),
+        **dict.fromkeys(("cursor.execute", "cursor.executemany"), "the same"),
         **dict.fromkeys(("instance.__dict__.update", "known.update"), A_DICT),
     },
     "aistudio.tables": {"cursor.executemany": OF_ALL},
