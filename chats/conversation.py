@@ -311,6 +311,8 @@ def grown(offsets: Mapping[int, int]) -> tuple[dict[int, str], dict[int, Message
         for message, start, text in pieces.values_list("message", "start", "text"):
             if start == offsets[message] + len(fresh[message]):
                 fresh[message] += text
+            else:  # one before it was stored twice, in two lengths: the confirmation of its COMMIT was lost
+                fresh[message] = arrived(message)[offsets[message] :]
     return fresh, {message: messages.get(message) for message in offsets.keys() - running}
 
 

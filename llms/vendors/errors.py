@@ -23,11 +23,9 @@ class VendorError(Exception):
 
     `code` is one of CODES, `detail` is for people and has neither the key nor any header; `retryable` is as in CODES
     unless the case knows better. `retry_after` is how many seconds the vendor asks to be left alone, if it does;
-    `status` is that of its HTTP answer, where it was the answer that failed. `taken` is whether the vendor may have read
-    the question: not where it was not reached, or refused it.
+    `status` is that of its HTTP answer, where it was the answer that failed. `taken` is whether the vendor may have
+    read the question: not where it was not reached, or refused it.
     """
-
-    taken = True
 
     def __init__(
         self,
@@ -37,6 +35,7 @@ class VendorError(Exception):
         retryable: bool | None = None,
         retry_after: float | None = None,
         status: int | None = None,
+        taken: bool = True,
     ) -> None:
         super().__init__(code, detail)
         self.code = code
@@ -44,6 +43,7 @@ class VendorError(Exception):
         self.retryable = CODES[code] if retryable is None else retryable
         self.retry_after = retry_after
         self.status = status
+        self.taken = taken
 
     def __str__(self) -> str:
         return f"{self.code}: {self.detail}"

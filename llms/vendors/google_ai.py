@@ -122,7 +122,7 @@ class GoogleAI(Adapter):
     def explained(self, error: VendorError) -> VendorError:
         """A wrong key is a bad request to Google."""
         if error.code == "bad_request" and WRONG_KEY.search(error.detail):
-            return VendorError("unauthorized", OWN_WORDS[401])
+            return VendorError("unauthorized", OWN_WORDS[401], taken=error.taken)
         return error
 
 

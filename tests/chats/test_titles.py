@@ -170,19 +170,22 @@ def test_a_reply_is_made_a_title() -> None:
     assert {reply: titles.cleaned(titles.reply_in(reply)) for reply in REPLIES} == REPLIES
 
 
-def test_a_vendor_has_its_time_and_no_more(vendor: VendorServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(titles, "TIMEOUT", 0.2)
+@pytest.mark.parametrize(("model", "code", "counted"), [("hang", "timeout", 5), ("401", "unauthorized", 0)])
+def test_a_title_that_fails_costs_what_the_vendor_took(
+    vendor: VendorServer, monkeypatch: pytest.MonkeyPatch, model: str, code: str, counted: int
+) -> None:
+    monkeypatch.setattr(titles, "TIMEOUT", 0.5)
 
     async def asked() -> str:
         http = client(refusal=lambda address: None, connect_timeout=5)
         try:
-            return await titles.asked("openai", call(vendor.url, "hang"), title, http)
+            return await titles.asked("openai", call(vendor.url, model), title, http)
         finally:
             await http.close()
 
     title = Title(input_tokens=5, estimated=True)
     assert asyncio.run(asked()) == ""
-    assert (title.error_code, title.output_tokens, title.estimated) == ("timeout", 0, True)
+    assert (title.error_code, title.input_tokens, title.output_tokens, title.estimated) == (code, counted, 0, True)
 
 
 @pytest.mark.parametrize("wants_titles", [False, True])

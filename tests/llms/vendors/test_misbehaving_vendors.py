@@ -144,8 +144,8 @@ def test_what_says_that_it_is_done_need_not_close(vendor: VendorServer, name: st
     ],
 )
 def test_google_calls_a_wrong_key_a_bad_request(words: str, code: str) -> None:
-    error = GoogleAI().explained(VendorError("bad_request", f"The vendor answered 400: {words}"))
-    assert (error.code, error.retryable) == (code, False)
+    error = GoogleAI().explained(VendorError("bad_request", f"The vendor answered 400: {words}", taken=False))
+    assert (error.code, error.retryable, error.taken) == (code, False, False)
 
 
 @pytest.mark.parametrize(("model", "text"), [("hang", ""), ("stall", HALF), ("keepalive-only", "")])
