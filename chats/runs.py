@@ -4,7 +4,7 @@ import asyncio
 import logging
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
 from django.conf import settings
@@ -22,6 +22,7 @@ from llms.vendors.registry import adapter
 
 log = logging.getLogger(__name__)
 
+LONGEST_STANDSTILL = 10  # seconds, less than others wait before they end an answer
 USAGE_TIMEOUT = 5  # seconds that a vendor has for its counts after the last word
 SHUTDOWN = "The server was stopped before the answer was whole. What had arrived is kept; ask for the answer again."
 TOO_LONG = f"The answer has more than {LONGEST_ANSWER:,} characters, which is all that is kept."
@@ -47,11 +48,40 @@ class TooLong(Exception):
     """An answer has more than LONGEST_ANSWER characters."""
 
 
+class Hold:
+    """Whether the answers of a process are surely its own: another ends those of one that stood still for too long.
+
+    By the wall clock, which goes on while the process or its machine is suspended.
+    """
+
+    def __init__(self) -> None:
+        self.felt_at = time()
+        self.losses = 0
+        self.regained = asyncio.Event()
+        self.regained.set()
+
+    def is_sure(self) -> bool:
+        """To be asked again and again, for a standstill is felt by that."""
+        now = time()
+        if now - self.felt_at > LONGEST_STANDSTILL:
+            self.losses += 1
+            self.regained.clear()
+        self.felt_at = now
+        return self.regained.is_set()
+
+    def regain(self, losses: int) -> None:
+        """They are its own, as was asked when it had been lost so often."""
+        if losses == self.losses:
+            self.regained.set()
+
+
 class Run(Feed):
     """One answer that is being made here."""
 
-    def __init__(self, exchange: Exchange, begun: float, request: SeenRequest | None = None) -> None:
+    def __init__(self, exchange: Exchange, begun: float, hold: Hold, request: SeenRequest | None = None) -> None:
         super().__init__(exchange.answer)
+        self.hold = hold
+        self.is_held = False
         self.exchange = exchange
         self.begun = self.progress = begun
         self.length = 0
@@ -72,6 +102,10 @@ class Run(Feed):
             self.exchange = replace(self.exchange, call=call)  # for what else is asked because of it
             async with aclosing(adapter(self.exchange.vendor).stream(call, http)) as values:
                 async for value in values:
+                    if not self.hold.is_sure():  # else what may never be stored would be shown
+                        self.is_held = True
+                        await self.hold.regained.wait()
+                        self.is_held = False
                     self.take(value)
         except VendorError as error:
             if not error.taken:
@@ -125,7 +159,7 @@ class Run(Feed):
 
     def check(self, now: float) -> None:
         """End it where the vendor has been silent for too long."""
-        if now - self.progress > self.limit:
+        if now - self.progress > self.limit and not self.is_held:
             if self.message.finish_reason:
                 self.stop(COMPLETE)
             else:

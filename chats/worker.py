@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from time import monotonic, perf_counter
+from time import monotonic, perf_counter, time
 from typing import Any, TypeVar
 
 from django.conf import settings
@@ -26,7 +26,7 @@ from chats.conversation import Exchange
 from chats.feeds import Feed
 from chats.models import Message
 from chats.pace import LONGEST, Pace
-from chats.runs import BROKEN, INTERRUPTED, STOPPED, Mirror, Run, Verdict
+from chats.runs import BROKEN, INTERRUPTED, STOPPED, Hold, Mirror, Run, Verdict
 from llms.endpoints import refusal
 from llms.vendors.registry import client, load
 
@@ -60,6 +60,7 @@ class Worker:
         self.pace = Pace(longest=min(LONGEST, settings.LLM_TOKEN_TIMEOUT / 4))
         self.pacing: asyncio.Task[None] | None = None
         self.runs: dict[int, Run] = {}
+        self.hold = Hold()
         self.concluded: list[Run] = []
         self.mirrors: dict[int, Mirror] = {}
         self.wakened, self.emptied = asyncio.Event(), asyncio.Event()
@@ -85,12 +86,13 @@ class Worker:
     # in the loop
 
     def start(self, exchange: Exchange, begun: float, request: SeenRequest | None = None) -> None:
-        run = self.runs[exchange.answer.pk] = Run(exchange, begun, request)
+        run = self.runs[exchange.answer.pk] = Run(exchange, begun, self.hold, request)
         run.adopt_id()
         run.task = self.spawn(self.make(run))
         run.task.add_done_callback(partial(self.made, run))
         if self.pacing is None or self.pacing.done():
-            self.pacing = self.spawn(self.pace.watch(lambda: self.runs))
+            self.hold.felt_at = time()  # nobody has asked meanwhile
+            self.pacing = self.spawn(self.pace.watch(self.is_busy))
         if self.closing:
             run.stop(INTERRUPTED)
 
@@ -111,6 +113,11 @@ class Worker:
         self.concluded.append(run)
         self.wakened.set()
         run.tell()
+
+    def is_busy(self) -> bool:
+        """Asked every few milliseconds while it is, and so feels whether the process stood still."""
+        self.hold.is_sure()
+        return bool(self.runs)
 
     def stop_run(self, message_id: int) -> None:
         if run := self.runs.get(message_id):
@@ -241,7 +248,7 @@ class Worker:
         """Store what has come of the others, and see which of them are to end."""
         growing = [(run, len(run.fresh), "".join(run.fresh)) for run in self.runs.values() if run.is_growing]
         pieces = [(run.message.pk, len(run.stored), text) for run, _, text in growing]
-        begun, moment = set(self.runs), monotonic()
+        begun, moment, losses = set(self.runs), monotonic(), self.hold.losses
         standing = await self.stored(lambda: conversation.keep(worker=self.id, pieces=pieces))
         self.kept_at = moment
         for run, count, text in growing:
@@ -249,6 +256,7 @@ class Worker:
             del run.fresh[:count]
         for message_id in self.runs.keys() & (begun - standing.own):
             self.runs[message_id].stop(INTERRUPTED)  # it was deleted, or its worker taken for dead
+        self.hold.regain(losses)
         for message_id in self.runs.keys() & standing.to_stop:
             self.runs[message_id].stop(STOPPED)
 

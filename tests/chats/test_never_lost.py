@@ -122,6 +122,33 @@ def answer_survives_death(studio: Studio) -> bool:
     return bool(answer["text"].startswith(text_of(event for at, event in read if at < killed - 0.5)))
 
 
+@pytest.fixture(scope="module")
+def standstill(studio: Studio) -> Iterator[Future[None]]:
+    with ThreadPoolExecutor() as threads:
+        yield threads.submit(nothing_is_shown_after_a_standstill, studio)
+
+
+def nothing_is_shown_after_a_standstill(studio: Studio) -> None:
+    """Others have ended the answer of a server that stood still; it shows no more of it."""
+    session = studio.session(studio.chat())
+    read: list[tuple[float, Event]] = []
+    with studio.server() as (url, server), ThreadPoolExecutor() as threads:
+        stream = ask(url, studio.key, session, "/count 1000")
+        reader = threads.submit(lambda: read.extend((time.monotonic(), event) for event in stream))
+        time.sleep(2)
+        server.process.send_signal(signal.SIGSTOP)
+        until(lambda: studio.answer(session)["status"] != "streaming", LEASE)
+        went_on = time.monotonic()
+        server.process.send_signal(signal.SIGCONT)
+        reader.result(LEASE)
+
+    answer = studio.answer(session)
+    assert (answer["status"], answer["error"]["code"]) == ("interrupted", "interrupted")
+    assert answer["text"]
+    assert text_of(event for _, event in read).startswith(answer["text"])
+    assert [event.name for at, event in read if at > went_on] == ["usage", "error", "done"]
+
+
 END_FIRST = """
 from chats.conversation import end_orphan
 from chats.models import Run
@@ -229,3 +256,7 @@ def rest_of(stream: Iterator[Event]) -> list[Event]:
 def test_a_server_that_is_killed_loses_half_a_second_at_most(studio: Studio, death: Future[bool]) -> None:
     # a machine on which other tests run may itself stand still for half a second, but hardly twice in the same place
     assert death.result() or answer_survives_death(studio)
+
+
+def test_a_server_that_stood_still_shows_no_more_than_is_stored(standstill: Future[None]) -> None:
+    standstill.result()

@@ -14,7 +14,7 @@ from chats import conversation, models
 from chats.conversation import Exchange
 from chats.events import ANSWER, follow
 from chats.models import Message, Session
-from chats.runs import Mirror, Run
+from chats.runs import LONGEST_STANDSTILL, Hold, Mirror, Run
 from chats.shown import follow_blocks
 from chats.worker import Worker
 from llms.vendors.base import Call, Turn
@@ -85,9 +85,47 @@ def test_more_than_is_kept_is_no_complete_answer(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("chats.runs.LONGEST_ANSWER", 5)
     answer = Message(pk=2, session=Session(), role="assistant", status="streaming")
     call = Call("demo", (Turn("user", "/echo 0123456789"),), {}, "", "")
-    run = Run(Exchange(Message(pk=1, role="user"), answer, "demo", call), monotonic())
+    run = Run(Exchange(Message(pk=1, role="user"), answer, "demo", call), monotonic(), Hold())
     asyncio.run(run.answer(None))
     assert (answer.status, answer.error_code, answer.text) == ("failed", "too_long", "01234")
+
+
+def test_nothing_is_shown_of_what_another_may_have_ended() -> None:
+    """As when the process was suspended. The vendor is not to blame for that."""
+    answer = Message(pk=2, session=Session(), role="assistant", status="streaming")
+    call = Call("demo", (Turn("user", "/echo Hi"),), {}, "", "")
+    exchange = Exchange(Message(pk=1, role="user"), answer, "demo", call)
+
+    async def shown() -> list[str]:
+        hold = Hold()
+        asked_before = hold.losses
+        hold.felt_at -= LONGEST_STANDSTILL + 1
+        run = Run(exchange, monotonic(), hold)
+        run.task = asyncio.create_task(run.answer(None))
+        await asyncio.sleep(0.2)
+        run.check(monotonic() + 1_000)
+        hold.regain(asked_before)
+        await asyncio.sleep(0.2)
+        before = run.since(0)
+        hold.regain(hold.losses)
+        await run.task
+        return [before, answer.text, answer.status]
+
+    assert asyncio.run(shown()) == ["", "Hi", "complete"]
+
+
+def test_a_piece_that_is_stored_twice_does_not_hide_the_next(bob: Person) -> None:
+    """As when a COMMIT was done, and its confirmation lost: the next time more has come."""
+    worker = uuid4()
+    session = Session.objects.create(user=bob.user)
+    answer = Message.objects.create(session=session, sequence=1, role="assistant", status="streaming")
+    models.Run.objects.create(session=session, message=answer, worker=worker, lease_until=timezone.now())
+    read = ""
+    for start, text in ((0, "One"), (0, "One, two"), (8, ", three")):
+        conversation.keep(worker=worker, pieces=[(answer.pk, start, text)])
+        grown, _ = conversation.grown({answer.pk: len(read)})
+        read += grown[answer.pk]
+    assert read == "One, two, three"
 
 
 def test_a_run_that_its_worker_does_not_know_of_is_not_kept_alive(bob: Person) -> None:
