@@ -218,11 +218,20 @@ class Resolver(aiohttp.ThreadedResolver):
 
 
 class Connection(ResponseHandler):
-    """One that goes on only after a pause: aiohttp's own looks through its parser again after each read."""
+    """One that goes on only after a pause: aiohttp's own looks through its parser again after each read.
+
+    And one that tells who reads when it is lost: aiohttp's own leaves him waiting where it closed it over its framing.
+    """
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         if self._reading_paused:
             super().resume_reading(resume_parser)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        body = self._payload
+        super().connection_lost(exc)
+        if body and not body.is_eof() and not body.exception():
+            body.set_exception(aiohttp.ClientPayloadError("The connection was lost before the end."))
 
 
 class Connector(aiohttp.TCPConnector):

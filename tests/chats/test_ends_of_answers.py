@@ -42,6 +42,7 @@ ENDS = {  # of a behaviour of the vendor: text, status, code of the error, wheth
     "stall-in-thought": ("", "failed", "timeout", True),
     "close": (HALF, "failed", "incomplete", True),
     "reset": (HALF, "failed", "incomplete", True),
+    "broken-framing": (HALF, "failed", "incomplete", True),
     "end-early": (HALF, "failed", "incomplete", True),
     "garbage": (HALF, "failed", "invalid_response", True),
     "long-line": (HALF, "failed", "invalid_response", True),

@@ -167,6 +167,12 @@ def test_the_end_is_said_before_the_connection_closes(vendor: VendorServer) -> N
 
 
 @pytest.mark.parametrize("model", ["close", "reset", "broken-framing"])
+def test_who_waits_for_more_is_told_of_the_loss(vendor: VendorServer, model: str) -> None:
+    asked = ask(call(vendor.url, model), patience=2)
+    assert (asked.code, asked.text) == ("incomplete", HALF)
+
+
+@pytest.mark.parametrize("model", ["close", "reset", "broken-framing"])
 def test_a_slow_reader_gets_all_that_arrived_before_the_loss(vendor: VendorServer, model: str) -> None:
     async def read(stream: AsyncGenerator[Any, None]) -> None:
         text = ""
