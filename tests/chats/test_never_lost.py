@@ -124,6 +124,7 @@ def answer_survives_death(studio: Studio) -> bool:
 
 @pytest.fixture(scope="module")
 def standstill(studio: Studio) -> Iterator[Future[None]]:
+    """As long."""
     with ThreadPoolExecutor() as threads:
         yield threads.submit(nothing_is_shown_after_a_standstill, studio)
 
@@ -179,7 +180,9 @@ def test_those_who_read_an_answer_that_another_server_ended_are_told_what_is_sto
 # a server is stopped
 
 
-def test_a_server_that_is_stopped_ends_short_answers_first(studio: Studio, death: Future[bool]) -> None:
+def test_a_server_that_is_stopped_ends_short_answers_first(
+    studio: Studio, death: Future[bool], standstill: Future[None]
+) -> None:
     sessions = [studio.session(studio.chat()) for _ in range(2)]
     with studio.server(SHUTDOWN_TIMEOUT="20") as (url, server):
         asked, unread = [ask(url, studio.key, session, "/count 60") for session in sessions]
