@@ -52,4 +52,4 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
 	@touch $@
 
 .env:
-	@$(BIN)/python -m aistudio.new_secrets
+	@$(BIN)/python -m aistudio.generate_env

@@ -2,11 +2,12 @@
 
 from rest_framework.routers import SimpleRouter
 
-from chats.conversation_views import MessageViewSet, RecordViewSet, SessionViewSet
-from chats.views import ChatViewSet
-from groups.audit_views import AuditEventViewSet
+from chats.api.chats import ChatViewSet
+from chats.api.conversations import MessageViewSet, RecordViewSet, SessionViewSet
+from core.audit.views import AuditEventViewSet
 from groups.views import AuthViewSet, GroupViewSet, TokenViewSet, UserViewSet
 from llms.views import LLMSettingsViewSet, LLMViewSet, VendorViewSet
+from usage.views import LLMCallViewSet
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("sessions/<uuid:session>/messages", MessageViewSet, "message")  # first: it is asked most
@@ -17,6 +18,7 @@ router.register("groups", GroupViewSet, "group")
 router.register("audit-events", AuditEventViewSet, "audit-event")
 router.register("vendors", VendorViewSet, "vendor")
 router.register("llms", LLMViewSet, "llm")
+router.register("llms", LLMCallViewSet, "llm-call")
 router.register("llm-settings", LLMSettingsViewSet, "llm-settings")
 router.register("chats", ChatViewSet, "chat")
 router.register("sessions", SessionViewSet, "session")

@@ -7,6 +7,6 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aistudio.settings")
 django.setup(set_prefix=False)
 
-from aistudio.serving import application, proxied  # noqa: E402
+from aistudio.application import application, proxied  # noqa: E402
 
 __all__ = ("application", "proxied")

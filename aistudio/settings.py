@@ -9,10 +9,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-import dj_database_url
 from cryptography.fernet import Fernet
 from environs import Env, EnvError, EnvValidationError, ValidationError
 from environs import validate as check
+
+from core.database.url import database
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION = "0.1.0"
@@ -46,47 +47,6 @@ def origin(value: str) -> str:
     if not value.strip().startswith(("http://", "https://")):
         raise ValidationError(f"{value!r} needs a scheme; https://studio.example.com would do.")
     return value.strip()
-
-
-CONNECTIONS = 12  # of a process: for its 8 threads that answer requests, the 3 of its worker, and for housekeeping
-
-
-def database(url: str) -> dict[str, Any]:
-    """Django's settings of a SQLite file or a PostgreSQL database."""
-    if url.partition("://")[0] not in ("sqlite", "postgres", "postgresql"):
-        raise ValidationError("It must be sqlite:///path or postgres://user:password@host/name.")
-    try:
-        config: dict[str, Any] = dict(dj_database_url.parse(url))
-    except ValueError:  # whose words may hold the password
-        raise ValidationError("It cannot be read; characters such as # and / in a password are %-encoded.") from None
-    if not config["NAME"] or url in ("sqlite:", "sqlite://"):
-        raise ValidationError("It names no database: sqlite:///path or postgres://user:password@host/name.")
-    if "sqlite3" not in config["ENGINE"]:
-        options = config.setdefault("OPTIONS", {})
-        options["pool"] = {"min_size": 2, "max_size": CONNECTIONS, "timeout": 10}
-        options["prepare_threshold"] = prepare_threshold(options.get("prepare_threshold", 5))
-        return config
-    if config["NAME"] != ":memory:":
-        try:
-            Path(config["NAME"]).parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ValidationError(f"Its folder cannot be made: {error.strerror}.") from None
-    config["CONN_MAX_AGE"] = None  # a thread keeps its connection; to open one costs more than a query
-    config["OPTIONS"] = {
-        "timeout": 20,  # seconds a writer waits for another
-        "transaction_mode": "IMMEDIATE",  # a read that turns into a write would otherwise fail, not wait
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
-    }
-    return config
-
-
-def prepare_threshold(value: Any) -> int | None:
-    """How often a statement is run before the server keeps its plan; None for never."""
-    if value == "none":
-        return None
-    if type(value) is not int:
-        raise ValidationError("Its prepare_threshold is a whole number, 0 or more, or none.")
-    return value
 
 
 def host_name(value: str) -> str:
@@ -158,9 +118,11 @@ CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"
 
 INSTALLED_APPS = [
     "aistudio",
-    "groups",
-    "llms",
     "chats",
+    "usage",
+    "llms",
+    "groups",
+    "core",
     "unfold",  # before django.contrib.admin, whose templates it replaces
     "unfold.contrib.filters",
     "unfold.contrib.forms",
@@ -177,9 +139,9 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
 ]
 MIDDLEWARE = [
-    "aistudio.middleware.request_id",
-    "aistudio.middleware.content_security_policy",
-    "aistudio.audit.remember_request",
+    "core.server.middleware.request_id",
+    "core.server.middleware.content_security_policy",
+    "core.audit.recording.remember_request",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -200,15 +162,13 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "chats.sidebar.sidebar",
+                "chats.web.sidebar.sidebar",
             ]
         },
     }
 ]
 
 AUTH_USER_MODEL = "groups.User"
-AUDIT_EVENT_MODEL = "groups.AuditEvent"
-IDEMPOTENT_REQUEST_MODEL = "groups.IdempotentRequest"
 LOGIN_URL = LOGOUT_REDIRECT_URL = "sign-in"
 LOGIN_REDIRECT_URL = "home"
 AUTH_PASSWORD_VALIDATORS = [
@@ -242,19 +202,19 @@ REST_FRAMEWORK = {
         "groups.authentication.TokenAuthentication",
         "groups.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["groups.permissions.AdministratorsWrite"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "aistudio.negotiation.ContentNegotiation",
-    "DEFAULT_PARSER_CLASSES": ["aistudio.parsers.FlatParser", "aistudio.parsers.JSONAPIParser"],
-    "DEFAULT_RENDERER_CLASSES": ["aistudio.renderers.FlatRenderer", "aistudio.renderers.JSONAPIRenderer"],
-    "DEFAULT_PAGINATION_CLASS": "aistudio.paging.PageNumberPagination",
+    "DEFAULT_PERMISSION_CLASSES": ["core.rest.permissions.AdministratorsWrite"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "core.rest.negotiation.ContentNegotiation",
+    "DEFAULT_PARSER_CLASSES": ["core.rest.parsers.FlatParser", "core.rest.parsers.JSONAPIParser"],
+    "DEFAULT_RENDERER_CLASSES": ["core.rest.renderers.FlatRenderer", "core.rest.renderers.JSONAPIRenderer"],
+    "DEFAULT_PAGINATION_CLASS": "core.rest.pagination.PageNumberPagination",
     "DEFAULT_FILTER_BACKENDS": [
-        "aistudio.filters.FilterBackend",
-        "aistudio.filters.SearchBackend",
-        "aistudio.filters.SortBackend",
+        "core.rest.filters.FilterBackend",
+        "core.rest.filters.SearchBackend",
+        "core.rest.filters.SortBackend",
     ],
-    "DEFAULT_SCHEMA_CLASS": "aistudio.schema.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "core.rest.schema.AutoSchema",
     "DEFAULT_METADATA_CLASS": None,
-    "EXCEPTION_HANDLER": "aistudio.errors.exception_handler",
+    "EXCEPTION_HANDLER": "core.rest.errors.exception_handler",
     "PAGE_SIZE": 10,
     "URL_FORMAT_OVERRIDE": None,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
@@ -272,7 +232,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SWAGGER_UI_SETTINGS": {"persistAuthorization": True},
-    "DEFAULT_GENERATOR_CLASS": "aistudio.schema.Generator",
+    "DEFAULT_GENERATOR_CLASS": "core.rest.schema.Generator",
     "POSTPROCESSING_HOOKS": [],
     "APPEND_COMPONENTS": {
         "securitySchemes": {"BearerAuth": {"type": "apiKey", "name": "Authorization", "in": "header"}}
@@ -295,15 +255,15 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "filters": {
-        "request_id": {"()": "aistudio.middleware.RequestIdFilter"},
-        "no_traceback": {"()": "aistudio.logs.WithoutTraceback"},
+        "request_id": {"()": "core.server.middleware.RequestIdFilter"},
+        "no_traceback": {"()": "core.telemetry.logs.WithoutTraceback"},
     },
     "formatters": {
         "text": {
-            "()": "aistudio.logs.TextFormatter",
+            "()": "core.telemetry.logs.TextFormatter",
             "fmt": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s",
         },
-        "json": {"()": "aistudio.logs.JSONFormatter"},
+        "json": {"()": "core.telemetry.logs.JSONFormatter"},
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "filters": ["request_id"], "formatter": LOG_FORMAT}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},

@@ -9,9 +9,9 @@ from django.views.decorators.cache import cache_control
 from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from aistudio.api import router
-from aistudio.description import Description
-from chats.home import home
-from chats.sidebar import conversations
+from chats.web.home import home
+from chats.web.sidebar import conversations
+from core.rest.description import Description
 from groups.pages import ChangePassword, SignIn, first_run, profile, revoke_token
 
 
@@ -34,14 +34,14 @@ urlpatterns = [
     path("profile", profile, name="profile"),
     path("profile/password", ChangePassword.as_view(), name="password"),
     path("profile/tokens/<int:pk>/revoke", revoke_token, name="revoke-token"),
-    path("", include("chats.urls")),
+    path("", include("chats.web.urls")),
     path("health", health),
     path("admin/", admin.site.urls),
     path("api/v1/schema", cache_control(max_age=HOUR)(Description.as_view()), name="schema"),
     path("api/v1/docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
 ]
 
-handler400 = "aistudio.errors.bad_request"
-handler403 = "aistudio.errors.permission_denied"
-handler404 = "aistudio.errors.not_found"
-handler500 = "aistudio.errors.server_error"
+handler400 = "core.rest.errors.bad_request"
+handler403 = "core.rest.errors.permission_denied"
+handler404 = "core.rest.errors.not_found"
+handler500 = "core.rest.errors.server_error"

@@ -17,9 +17,9 @@ from django.db import connection  # noqa: E402
 from django.test import Client  # noqa: E402
 from django.test.utils import CaptureQueriesContext  # noqa: E402
 
-from aistudio.names import fold  # noqa: E402
 from bench.requests import NEW_NAME, Place, requests_of  # noqa: E402
 from chats.models import Chat  # noqa: E402
+from core.database.casefold import fold  # noqa: E402
 from groups.models import ApiToken, Group, User  # noqa: E402
 from llms.models import LLM, LLMSettings  # noqa: E402
 

@@ -6,8 +6,8 @@ from django.http import HttpRequest
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import display
 
-from aistudio.admin_pages import Admin, link, links
 from chats.models import Chat
+from core.web.admin import Admin, link, links
 
 
 @admin.register(Chat)

@@ -16,16 +16,16 @@ from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from aistudio.errors import Conflict
-from aistudio.idempotency import KeyReused
-from aistudio.rows import Lookup, adapted, execute, execute_each, new, store, update, writing
-from aistudio.secrets import UnreadableSecret
-from chats import prompts
+from chats.answering import prompts
 from chats.models import Message, Piece, Run, Session
+from core.database.compiled import Lookup, adapted, execute, execute_each, new, store, update, writing
+from core.database.encryption import UnreadableSecret
+from core.idempotency.attempts import KeyReused
+from core.rest.errors import Conflict
 from groups.models import User
-from llms.calls import Uncallable, call_of, model_of
-from llms.vendors.base import Call, Turn
-from llms.windows import window_of
+from llms.call_builder import Uncallable, call_of, model_of
+from llms.context_windows import window_of
+from llms.vendors.types import Call, Turn
 
 LEASE = timedelta(seconds=10)  # renewed by the worker long before
 MOST_CONDITIONS = 100  # that one statement joins with OR; SQLite takes 1,000

@@ -9,11 +9,11 @@ from django.db.models.expressions import RawSQL
 from django.utils import timezone
 from django.utils.translation import gettext
 
-from aistudio.audit import Audited, AuditedManyToManyField
-from aistudio.names import FoldedField
+from core.audit.recording import Audited, AuditedManyToManyField
+from core.database.casefold import FoldedField
 from groups.models import Group, User
 from llms.models import LLM, LLMSettings
-from llms.vendors.base import Usage
+from llms.vendors.types import Usage
 
 
 class ChatQuerySet(models.QuerySet["Chat"]):

@@ -9,8 +9,8 @@ from django.db import connection
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Collate, Lower
 
-from aistudio.names import fold
 from chats.models import Message, SessionQuerySet
+from core.database.casefold import fold
 
 
 def having(sessions: SessionQuerySet, words: str) -> SessionQuerySet:

@@ -13,15 +13,15 @@ from uuid import UUID
 from django.db import close_old_connections
 from rest_framework.exceptions import APIException
 
-from aistudio import idempotency
-from aistudio.handler import Respond, Streamed
-from aistudio.parsers import strict_json
-from aistudio.renderers import API_ROOT, FlatRenderer
-from aistudio.streams import MEDIA_TYPE
-from aistudio.watch import current_request
 from chats import conversation
-from chats.conversation_views import FAILURE, begun, events
-from chats.serializers import LONGEST_QUESTION
+from chats.api.conversations import FAILURE, begun, events
+from chats.api.serializers import LONGEST_QUESTION
+from core.idempotency import attempts
+from core.rest.parsers import strict_json
+from core.rest.renderers import API_ROOT, FlatRenderer
+from core.rest.sse import MEDIA_TYPE
+from core.server.asgi_handler import Respond, Streamed
+from core.telemetry.hooks import current_request
 from groups.authentication import user_of
 
 PATH = re.compile(rf"{API_ROOT}sessions/([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})/messages")
@@ -93,7 +93,7 @@ def plain_question(scope: Any, body: bytes) -> Question | None:
 
 
 PLAIN = (MEDIA_TYPE.encode(), FlatRenderer.media_type.encode())
-NOT_PLAIN = {idempotency.HEADER.lower().encode(), b"cookie", b"content-encoding"}
+NOT_PLAIN = {attempts.HEADER.lower().encode(), b"cookie", b"content-encoding"}
 
 
 def answered(question: Question, known: Learned) -> Streamed | None:

@@ -1,4 +1,3 @@
-import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,19 +17,16 @@ from unfold.admin import TabularInline
 from unfold.contrib.filters.admin import (
     AutocompleteSelectFilter,
     BooleanRadioFilter,
-    ChoicesDropdownFilter,
-    DropdownFilter,
     RadioFilter,
-    RangeDateTimeFilter,
     RelatedDropdownFilter,
 )
 from unfold.decorators import action, display
 from unfold.forms import AdminPasswordChangeForm, AuthenticationForm, UserCreationForm
 
-from aistudio.admin_pages import LINK, Admin, chats_link, count_of, link, links
+from core.web.admin import LINK, Admin, chats_link, count_of, link, links
 from groups.forms import SlowToGuess
-from groups.models import ApiToken, AuditEvent, Group, User
-from groups.people import LastAdministrator, an_administrator_remains
+from groups.models import ApiToken, Group, User
+from groups.sign_in import LastAdministrator, an_administrator_remains
 
 admin.site.unregister(UnusedGroup)  # access is by our groups; administrators need no finer permissions
 
@@ -322,51 +318,3 @@ class ApiTokenAdmin(TokenState, Admin):
             raise Http404
         self.revoke_selected(request, [token])
         return HttpResponse(headers={"HX-Redirect": reverse("admin:groups_apitoken_change", args=[token.pk])})
-
-
-class ObjectTypeFilter(DropdownFilter):
-    title = "object type"
-    parameter_name = "object_type"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(name, name) for name in AuditEvent.object_types()]
-
-    def queryset(self, request: HttpRequest, events: Any) -> Any:
-        return events.filter(object_type=self.value()) if self.value() else events
-
-
-@admin.register(AuditEvent)
-class AuditEventAdmin(Admin):
-    """What was done, to look at."""
-
-    list_display = ("created_at", "actor_name", "action", "object_type", "object_name", "door", "address")
-    list_display_links = ("created_at",)
-    list_filter = (
-        ("action", ChoicesDropdownFilter),
-        ObjectTypeFilter,
-        ("door", ChoicesDropdownFilter),
-        ("created_at", RangeDateTimeFilter),
-    )
-    search_fields = ("actor_name", "object_name", "request_id")
-    search_help_text = "Who, what, or request id"
-    show_full_result_count = False
-    fields = (
-        "created_at", "actor_name", "actor_id", "action", "detail", "object_type", "object_id", "object_name",
-        "before_and_after", "door", "address", "request_id",
-    )  # fmt: skip
-    readonly_fields = fields
-    when_empty = "Each change of people, LLMs and chats, and each sign-in, is recorded here."
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: AuditEvent | None = None) -> bool:
-        return False
-
-    has_delete_permission = has_change_permission
-
-    @display(description="before and after")
-    def before_and_after(self, event: AuditEvent) -> str:
-        return format_html(
-            '<pre class="whitespace-pre-wrap">{}</pre>', json.dumps(event.changes, indent=2, ensure_ascii=False)
-        )

@@ -7,7 +7,7 @@ from rest_framework import authentication
 from rest_framework.exceptions import AuthenticationFailed, Throttled
 from rest_framework.request import Request
 
-from groups import token_use
+from groups import token_last_used
 from groups.models import ApiToken, User
 
 WRONG_TOKENS = 300  # of one address, in a minute
@@ -43,7 +43,7 @@ def user_of(authorization: str) -> User | None:
     key = words[-1] if len(words) == 1 or (len(words) == 2 and words[0].lower() == "bearer") else ""
     user = ApiToken.user_of(key) if key else None
     if user:
-        token_use.note(user.token_id)
+        token_last_used.note(user.token_id)
     return user
 
 

@@ -12,7 +12,7 @@ from django.utils.crypto import constant_time_compare
 from django.utils.translation import gettext_lazy as _
 
 from groups.models import ApiToken, User
-from groups.people import TooManyAttempts, first_run_code, refused, sign_in
+from groups.sign_in import TooManyAttempts, first_run_code, refused, sign_in
 
 LIFETIMES = [("30", _("30 days")), ("90", _("90 days")), ("365", _("a year")), ("", _("no end"))]
 

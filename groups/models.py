@@ -1,4 +1,4 @@
-"""People, what they may see and what they did: users, groups, tokens; the audit, and requests that may be repeated."""
+"""People and what they may see: users, groups, tokens, attempts to sign in."""
 
 import hashlib
 import secrets
@@ -11,10 +11,9 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from aistudio import audit
-from aistudio.audit import Audited, AuditedManyToManyField, Encoder
-from aistudio.names import FoldedField, UniqueFolded, fold
-from aistudio.rows import Lookup
+from core.audit.recording import Audited, AuditedManyToManyField
+from core.database.casefold import FoldedField, UniqueFolded, fold
+from core.database.compiled import Lookup
 
 
 class UserQuerySet(models.QuerySet["User"]):
@@ -199,116 +198,6 @@ BY_DIGEST = Lookup(str, compose=tokens_of)
 def digest(key: str) -> str:
     """SHA-256 in hex. A key has 256 random bits, so nothing slower would add anything."""
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
-    """Records are added and, by `prune_audit`, forgotten; nothing else is done to them."""
-
-    def visible_to(self, user: User) -> Self:
-        """All to an administrator, none to anyone else."""
-        return self if user.is_admin else self.none()
-
-    def update(self, **values: Any) -> int:
-        raise TypeError("Records of the audit are never changed.")
-
-    def delete(self) -> tuple[int, dict[str, int]]:
-        raise TypeError("Records of the audit are deleted by manage.py prune_audit alone.")
-
-
-class AuditEvent(models.Model):
-    """What someone did. It refers to nothing, so that it outlives whom and what it names."""
-
-    class Action(models.TextChoices):
-        CREATED = "created"
-        CHANGED = "changed"
-        DELETED = "deleted"
-        SIGNED_IN = "signed_in"
-        SIGNED_OUT = "signed_out"
-        SIGN_IN_REFUSED = "sign_in_refused"
-        PRUNED = "pruned"
-        RESTORED = audit.RESTORED
-
-    class Door(models.TextChoices):
-        API = "api", "API"
-        ADMIN = "admin"
-        PAGE = "page"
-        COMMAND = "command"
-
-    PRUNED_TYPE = "audit-events"  # these records themselves
-
-    created_at = models.DateTimeField("when", default=timezone.now, db_index=True)
-    action = models.CharField(max_length=20, choices=Action)
-    actor_id = models.BigIntegerField(null=True, help_text="The id of the user who did it; none for a command.")
-    actor_name = models.CharField(
-        "who", max_length=300, blank=True, help_text="Their e-mail; of a command, whose it was and which."
-    )
-    door = models.CharField(max_length=10, choices=Door)
-    address = models.CharField(max_length=45, null=True, help_text="Where the request came from.")  # noqa: DJ001
-    request_id = models.CharField(
-        max_length=200, blank=True, help_text="The X-Request-ID of the answer, and of the log."
-    )
-    object_type = models.CharField(max_length=40)
-    object_id = models.BigIntegerField(null=True)
-    object_name = models.CharField(max_length=300, blank=True)
-    changes = models.JSONField(
-        default=dict, encoder=Encoder, help_text="Before and after of each field; what a relation lost and gained."
-    )
-    detail = models.CharField(max_length=200, blank=True, help_text="Why, where it was refused.")
-
-    objects = AuditEventQuerySet.as_manager()
-
-    class Meta:
-        verbose_name = "audit event"
-        ordering = ("-id",)
-        indexes = (
-            models.Index(fields=("object_type", "object_id", "-id"), name="audit_of_object"),
-            models.Index(fields=("actor_id", "-id"), name="audit_of_actor"),
-        )
-
-    def __str__(self) -> str:
-        return f"{self.actor_name} {self.get_action_display().lower()} {self.object_type} {self.object_name}"
-
-    def save(self, *args: Any, **options: Any) -> None:
-        if not self._state.adding:
-            raise TypeError("Records of the audit are never changed.")
-        super().save(*args, **options)
-
-    def delete(self, *args: Any, **options: Any) -> tuple[int, dict[str, int]]:
-        raise TypeError("Records of the audit are deleted by manage.py prune_audit alone.")
-
-    @classmethod
-    def object_types(cls) -> list[str]:
-        """The types of what there can be records of."""
-        return sorted([cls.PRUNED_TYPE, audit.DATABASE, *(model.audited_as for model in Audited.__subclasses__())])
-
-    def as_line(self) -> dict[str, Any]:
-        """All of it, for a line of JSON."""
-        return {"audit": self.pk, **{item.attname: getattr(self, item.attname) for item in self._meta.fields[1:]}}
-
-
-class IdempotentRequest(models.Model):
-    """A POST that came with an `Idempotency-Key`: that it is being answered, or how it was."""
-
-    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
-    method = models.CharField(max_length=10)
-    path = models.CharField(max_length=500)
-    key = models.CharField(max_length=200)
-    body_digest = models.CharField(max_length=64, help_text="Of the query and the body, with its media type.")
-    holder = models.UUIDField(help_text="The attempt that may answer.")
-    lease_until = models.DateTimeField(help_text="When that attempt is to be thought dead.")
-    status = models.PositiveSmallIntegerField(null=True, help_text="Of the answer, once there is one.")
-    headers = models.JSONField(default=dict)
-    content = models.TextField(blank=True)
-    is_secret = models.BooleanField(default=False, help_text="Whether the answer held a secret, and is not kept.")
-    created_at = models.DateTimeField(default=timezone.now, db_index=True)
-
-    class Meta:
-        constraints = (
-            models.UniqueConstraint(fields=("user", "method", "path", "key"), name="idempotent_request_unique"),
-        )
-
-    def __str__(self) -> str:
-        return f"{self.method} {self.path} {self.key}"
 
 
 class Attempts(models.Model):

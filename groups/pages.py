@@ -17,10 +17,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
-from aistudio.pages import page
+from core.web.decorators import page
 from groups.forms import FirstRunForm, NewPasswordForm, SignInForm, TokenForm
 from groups.models import User
-from groups.people import NotTheFirst, make_first_administrator
+from groups.sign_in import NotTheFirst, make_first_administrator
 
 
 class SignIn(LoginView):

@@ -7,7 +7,7 @@ from django.utils import timezone
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from aistudio.serializers import CharField, EmailField, PlainSerializer, RelationField, ResourceSerializer
+from core.rest.serializers import CharField, EmailField, PlainSerializer, RelationField, ResourceSerializer
 from groups.models import ApiToken, Group, User
 
 

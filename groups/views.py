@@ -13,14 +13,14 @@ from rest_framework.generics import get_object_or_404
 from rest_framework.permissions import AllowAny
 from rest_framework.response import Response
 
-from aistudio.errors import Conflict
-from aistudio.filters import BooleanFilter, NameFilter
-from aistudio.operations import BEGINNING, NOT_BLANK, Parameter, described, operation, relationship
-from aistudio.views import ResourceView, ResourceViewSet
-from groups import people
+from core.rest.errors import Conflict
+from core.rest.filters import BooleanFilter, NameFilter
+from core.rest.operations import BEGINNING, NOT_BLANK, Parameter, described, operation, relationship
+from core.rest.permissions import AdministratorsOfVisible, AdministratorsWrite, SignedIn
+from core.rest.views import ResourceView, ResourceViewSet
+from groups import sign_in
 from groups.authentication import SessionAuthentication
 from groups.models import ApiToken, Group, User
-from groups.permissions import AdministratorsOfVisible, AdministratorsWrite, SignedIn
 from groups.serializers import (
     CredentialsSerializer,
     GroupSerializer,
@@ -122,7 +122,7 @@ class UserViewSet(ResourceViewSet):
     groups_relationship = relationship("groups")
 
     def locked_object(self, *, to_delete: bool = False) -> Any:
-        people.lock_administrators()  # first, and always in one order: else two wait for each other
+        sign_in.lock_administrators()  # first, and always in one order: else two wait for each other
         return super().locked_object(to_delete=to_delete)
 
     def store(self, serializer: Any) -> None:
@@ -159,16 +159,16 @@ class UserViewSet(ResourceViewSet):
     def roll_api_key(self, request: Any, pk: int) -> Response:
         with transaction.atomic():
             user = super().locked_object()
-            user.api_key = people.roll_api_key(user=user)
+            user.api_key = sign_in.roll_api_key(user=user)
             return self.answer_one(user)
 
 
 @contextmanager
 def keeping_an_administrator() -> Iterator[None]:
     try:
-        with people.an_administrator_remains():
+        with sign_in.an_administrator_remains():
             yield
-    except people.LastAdministrator as error:
+    except sign_in.LastAdministrator as error:
         raise Conflict(str(error)) from None
 
 
@@ -221,9 +221,9 @@ class AuthViewSet(ResourceView):
         serializer = self.get_serializer(data=self.body)
         serializer.is_valid(raise_exception=True)
         try:
-            user = people.sign_in(request=request._request, **serializer.validated_data)
-        except people.TooManyAttempts as error:
-            raise Throttled(people.SIGN_IN_WINDOW.total_seconds(), str(error)) from None
+            user = sign_in.sign_in(request=request._request, **serializer.validated_data)
+        except sign_in.TooManyAttempts as error:
+            raise Throttled(sign_in.SIGN_IN_WINDOW.total_seconds(), str(error)) from None
         if user is None:
             raise AuthenticationFailed("The e-mail or the password is wrong, or the user is not active.")
         login(request._request, user)

@@ -2,86 +2,28 @@ from io import BytesIO
 from typing import Any, cast
 
 from django import forms
-from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.contrib import admin
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db.models import QuerySet
 from django.forms.fields import InvalidJSONInput
-from django.http import Http404, HttpRequest, HttpResponse
-from django.urls import path, reverse
-from django.utils.html import format_html, format_html_join
+from django.http import HttpRequest
+from django.utils.html import format_html
 from rest_framework.exceptions import APIException
 from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilter, DropdownFilter
-from unfold.decorators import action, display
-from unfold.forms import BaseDialogForm
+from unfold.decorators import display
 from unfold.widgets import (
     UnfoldAdminExpandableTextareaWidget,
     UnfoldAdminPasswordWidget,
-    UnfoldAdminTextInputWidget,
     UnfoldBooleanSwitchWidget,
 )
 
-from aistudio.admin_pages import Admin, chats_link, count_of
-from aistudio.errors import Unavailable
-from aistudio.parsers import strict_json
-from aistudio.secrets import Ciphertext, UnreadableSecret
-from llms.checks import MOST_TOKENS, SECONDS, Check, check
+from core.database.encryption import Ciphertext, UnreadableSecret
+from core.rest.parsers import strict_json
+from core.web.admin import Admin, chats_link, count_of
 from llms.models import LLM, LLMSettings
-from llms.offers import models_of_each
-from llms.vendors.errors import VendorError
 
 KEY_MAX_LENGTH = 1_000
-MARKS = {True: "✓", False: "✗", None: "–"}  # noqa: RUF001
-
-
-class ModelInput(UnfoldAdminTextInputWidget):
-    """The name of a model, completed with those that vendors list: they are asked when it is first entered."""
-
-    template_name = "llms/model_input.html"
-
-    def __init__(self, models_url: str) -> None:
-        super().__init__({"autocomplete": "off"})
-        self.models_url = models_url
-
-    def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
-        attrs = {**(attrs or {}), "list": f"{(attrs or {}).get('id', name)}_models"}
-        context = super().get_context(name, value, attrs)
-        context["widget"]["models_url"] = self.models_url
-        return context
-
-
-class ModelNames:
-    """An admin with a field for the name of a model, and a page that has what completes it."""
-
-    model_field: str
-    models_path: str
-
-    def get_urls(self: Any) -> Any:
-        view = self.admin_site.admin_view(self.model_names)
-        own = path(self.models_path, view, name=f"{self.opts.app_label}_{self.opts.model_name}_models")
-        return [own, *super().get_urls()]  # type: ignore[misc]
-
-    def model_names(self: Any, request: HttpRequest, object_id: str = "") -> HttpResponse:
-        """The options; none, with no error, where no vendor lists any: then it is a plain field."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        asked = self.llms_to_ask(object_id)
-        try:
-            offers = models_of_each(asked)
-        except Unavailable:
-            offers = {}
-        options = [
-            (name, llm.name if len(asked) > 1 else "")
-            for llm in asked
-            if not isinstance(offer := offers.get(llm.pk, ()), VendorError)
-            for name in offer
-        ]
-        return HttpResponse(format_html_join("", '<option value="{}" label="{}"></option>', options))
-
-    def formfield_for_dbfield(self: Any, db_field: Any, request: HttpRequest, **options: Any) -> Any:
-        if db_field.name == self.model_field and (url := self.models_url(request)):
-            options["widget"] = ModelInput(url)
-        return super().formfield_for_dbfield(db_field, request, **options)  # type: ignore[misc]
 
 
 class LinesField(forms.CharField):
@@ -160,20 +102,9 @@ class LLMForm(forms.ModelForm):
         return super().save(commit)
 
 
-class CheckForm(BaseDialogForm):
-    """Which model to ask."""
-
-    model = forms.CharField(
-        required=False, max_length=200, widget=UnfoldAdminTextInputWidget, help_text="The default model, when empty."
-    )
-
-
 @admin.register(LLM)
-class LLMAdmin(ModelNames, Admin):
+class LLMAdmin(Admin):
     form = LLMForm
-    model_field = "default_model"
-    models_path = "<path:object_id>/models/"
-    actions_detail = ("check_answers",)
     list_display = ("name", "vendor", "default_model", "privacy_score", "active", "stored_key", "chat_count")
     list_filter = (("vendor", ChoicesDropdownFilter), ("active", BooleanRadioFilter))
     search_fields = ("name_folded", "default_model")
@@ -193,44 +124,6 @@ class LLMAdmin(ModelNames, Admin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[LLM]:
         return super().get_queryset(request).annotate(chat_count=count_of(LLM, "chats"))
-
-    def models_url(self, request: HttpRequest) -> str:
-        """Nothing for a new one: there is no key yet to ask with."""
-        match = request.resolver_match
-        pk = match.kwargs.get("object_id") if match else None
-        return reverse("admin:llms_llm_models", args=[pk]) if pk else ""
-
-    def llms_to_ask(self, object_id: str) -> list[LLM]:
-        return list(LLM.objects.filter(pk=object_id)) if object_id.isdecimal() else []
-
-    @action(
-        description="Check",
-        icon="network_check",
-        permissions=["change"],
-        dialog={
-            "title": "Check this LLM?",
-            "description": f"As saved, it is asked one short question: at most {SECONDS} s and {MOST_TOKENS} tokens.",
-            "form_class": CheckForm,
-            "form_submit_text": "Check",
-        },
-    )
-    def check_answers(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
-        llm = self.get_object(request, object_id)
-        if not llm:
-            raise Http404
-        try:
-            self.report(request, check(llm=llm, model=form.cleaned_data["model"].strip()))
-        except Unavailable as error:
-            self.message_user(request, str(error.detail), messages.WARNING)
-        return HttpResponse(headers={"HX-Redirect": reverse("admin:llms_llm_change", args=[llm.pk])})
-
-    def report(self, request: HttpRequest, checked: Check) -> None:
-        lines = format_html_join(
-            "", "<li>{} {}: {}</li>", ((MARKS[step.passed], step.name, step.detail) for step in checked.steps)
-        )
-        verdict = f"{checked.model} answers." if checked.ok else checked.advice
-        shown = format_html("<p><strong>{}</strong></p><ul>{}</ul>", verdict, lines)
-        self.message_user(request, shown, messages.SUCCESS if checked.ok else messages.ERROR)
 
     def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
         return not lookup.startswith("api_key") and super().lookup_allowed(lookup, value, request)
@@ -272,10 +165,8 @@ class ModelFilter(DropdownFilter):
 
 
 @admin.register(LLMSettings)
-class LLMSettingsAdmin(ModelNames, Admin):
+class LLMSettingsAdmin(Admin):
     form = LLMSettingsForm
-    model_field = "model_name"
-    models_path = "models/"
     list_display = ("__str__", "temperature", "max_tokens", "top_p", "chat_count", "updated_at")
     list_filter = (ModelFilter,)
     search_fields = ("model_name_folded", "system_prompt")
@@ -299,13 +190,6 @@ class LLMSettingsAdmin(ModelNames, Admin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[LLMSettings]:
         return super().get_queryset(request).annotate(chat_count=count_of(LLMSettings, "chats"))
-
-    def models_url(self, request: HttpRequest) -> str:
-        return reverse("admin:llms_llmsettings_models")
-
-    def llms_to_ask(self, object_id: str) -> list[LLM]:
-        """Those that are active: settings are nobody's."""
-        return list(LLM.objects.filter(active=True))
 
     @display(description="chats", ordering="chat_count")
     def chat_count(self, call_settings: Any) -> str:

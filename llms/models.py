@@ -8,9 +8,9 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 
-from aistudio.audit import Audited
-from aistudio.names import FoldedField, UniqueFolded
-from aistudio.secrets import Ciphertext, EncryptedField, encrypt
+from core.audit.recording import Audited
+from core.database.casefold import FoldedField, UniqueFolded
+from core.database.encryption import Ciphertext, EncryptedField, encrypt
 from groups.models import User
 from llms.endpoints import validate_endpoint, validate_http_url
 from llms.vendors.registry import VENDORS

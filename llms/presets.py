@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from django.db import transaction
 
-from aistudio.names import fold
+from core.database.casefold import fold
+from llms.context_windows import FOR_THE_ANSWER
 from llms.models import LLMSettings
-from llms.windows import FOR_THE_ANSWER
 
 FILE = Path(__file__).with_name("presets.toml")
 VALUES = ("max_tokens", "max_length")

@@ -3,7 +3,7 @@ from typing import Any
 from django.core.validators import RegexValidator
 from rest_framework import serializers
 
-from aistudio.serializers import CharField, PlainSerializer, ResourceSerializer
+from core.rest.serializers import CharField, PlainSerializer, ResourceSerializer
 from llms.models import LLM, LLMSettings
 
 KEY_PLACEHOLDER = "********"
@@ -81,42 +81,6 @@ class LLMSettingsSerializer(ResourceSerializer):
             "updated_at",
         )
         read_only_fields = ("created_at", "updated_at")
-
-
-class StepSerializer(serializers.Serializer):
-    name = serializers.CharField(read_only=True)
-    passed = serializers.BooleanField(read_only=True, allow_null=True)
-    detail = serializers.CharField(read_only=True)
-
-
-class CheckSerializer(PlainSerializer):
-    """Whether an LLM answered; if not, what is wrong and what to do. Its id is the LLM's."""
-
-    ok = serializers.BooleanField(read_only=True)
-    code = serializers.CharField(read_only=True)
-    detail = serializers.CharField(read_only=True)
-    advice = serializers.CharField(read_only=True)
-    model = serializers.CharField(read_only=True)
-    steps = StepSerializer(many=True, read_only=True)
-    first_token_ms = serializers.IntegerField(read_only=True, allow_null=True)
-    duration_ms = serializers.IntegerField(read_only=True)
-    input_tokens = serializers.IntegerField(read_only=True, allow_null=True)
-    output_tokens = serializers.IntegerField(read_only=True, allow_null=True)
-    models = serializers.ListField(child=serializers.CharField(), read_only=True)
-
-    class Meta:
-        resource_name = "llm-checks"
-        path = ""
-
-
-class ModelSerializer(PlainSerializer):
-    """A model, by the name that the vendor lists it under."""
-
-    name = serializers.CharField(read_only=True)
-
-    class Meta:
-        resource_name = "models"
-        path = ""
 
 
 class VendorSerializer(PlainSerializer):

@@ -1,33 +1,23 @@
-from http import HTTPStatus
-from types import SimpleNamespace
 from typing import Any, ClassVar
 
 from django_filters import rest_framework as filters
 from rest_framework.response import Response
 
-from aistudio.errors import InvalidParameter, VendorFailed
-from aistudio.filters import BooleanFilter, NameFilter
-from aistudio.operations import BEGINNING, INTEGER_64, NOT_BLANK, Parameter, operation
-from aistudio.views import ResourceView, ResourceViewSet
-from groups.permissions import Administrators
-from llms.checks import MOST_TOKENS, SECONDS, check
+from core.rest.errors import InvalidParameter
+from core.rest.filters import BooleanFilter, NameFilter
+from core.rest.operations import BEGINNING, INTEGER_64, NOT_BLANK, Parameter, operation
+from core.rest.permissions import Administrators
+from core.rest.views import ResourceView, ResourceViewSet
 from llms.models import LLM, LLMSettings
-from llms.offers import models_of
 from llms.serializers import (
-    CheckSerializer,
     LLMSerializer,
     LLMSettingsSerializer,
-    ModelSerializer,
     VendorSerializer,
 )
-from llms.vendors.errors import VendorError
 from llms.vendors.registry import VENDORS, Vendor
 
-LONGEST_NAME = LLMSettings._meta.get_field("model_name").max_length or 0
 MIN_SCORE = Parameter("min_score", INTEGER_64, "The least privacy score.")
 MAX_SCORE = Parameter("max_score", INTEGER_64, "The greatest privacy score.")
-MODEL = Parameter("model", NOT_BLANK, "The model to ask; else the settings', the LLM's default.", required=False)
-SETTINGS = Parameter("llm_settings", INTEGER_64, "The id of the settings to ask with.", required=False)
 
 
 class LLMFilters(filters.FilterSet):
@@ -92,48 +82,6 @@ class LLMViewSet(ResourceViewSet):
         if low > high:
             raise InvalidParameter("min_score", f"min_score {low} is above max_score {high}.")
         return self.answer_list(self.get_queryset().filter(privacy_score__range=(low, high)))
-
-    @operation(
-        f"Check whether {{a_noun}} answers, in at most {SECONDS} s and {MOST_TOKENS} tokens",
-        detail=True,
-        path="check",
-        method="post",
-        answers=CheckSerializer,
-        parameters=(MODEL, SETTINGS),
-        waits=True,
-    )
-    def check(self, request: Any, pk: int) -> Response:
-        llm, model = self.get_object(), request.query_params.get("model", "").strip()
-        if "\0" in model or len(model) > LONGEST_NAME:
-            raise InvalidParameter("model", f"model must have at most {LONGEST_NAME} characters, no NUL.")
-        return self.answer_one(check(llm=llm, settings=self.settings_asked_for(), model=model))
-
-    def settings_asked_for(self) -> LLMSettings | None:
-        if "llm_settings" not in self.request.query_params:
-            return None
-        number = self.integer("llm_settings")
-        found: LLMSettings | None = LLMSettings.objects.visible_to(self.user).filter(pk=number).first()
-        if found is None:
-            raise InvalidParameter("llm_settings", f"There are no LLM settings with the id {number}.")
-        return found
-
-    @operation(
-        "List the models that the vendor of an LLM offers",
-        detail=True,
-        path="models",
-        returns="all",
-        answers=ModelSerializer,
-        fails=(HTTPStatus.FAILED_DEPENDENCY,),
-        pagination_class=None,
-    )
-    def models(self, request: Any, pk: int) -> Response:
-        try:
-            names = models_of(self.get_object())
-        except VendorError as error:
-            raise VendorFailed(error.detail) from None
-        if not self.speaks_jsonapi:
-            return Response({"data": list(names)})
-        return Response(ModelSerializer([SimpleNamespace(pk=name, name=name) for name in names], many=True).data)
 
 
 class LLMSettingsFilters(filters.FilterSet):

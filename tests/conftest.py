@@ -6,8 +6,8 @@ import pytest
 from django.core.cache import cache
 from django.test import Client
 
-from aistudio.logs import JSONFormatter
 from chats.models import Chat
+from core.telemetry.logs import JSONFormatter
 from groups.models import Group
 from llms.models import LLM, LLMSettings
 from tests.people import Person, person
@@ -18,9 +18,10 @@ pytest_plugins = [
     "tests.browser",
     "tests.postgres",
     "tests.vendor_server",
+    "tests.registered_llms",
     "tests.talking",
     "tests.production",
-    "tests.aistudio.databases",
+    "tests.core.databases",
 ]
 
 

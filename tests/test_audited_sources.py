@@ -11,7 +11,7 @@ PAST_SAVE = {
     "update", "aupdate", "bulk_create", "abulk_create", "bulk_update", "abulk_update", "save_base", "_update",
     "_raw_delete", "execute", "executemany",
 }  # fmt: skip
-ROWS = {"insert", "update", "store", "execute", "execute_each"}  # of aistudio.rows
+ROWS = {"insert", "update", "store", "execute", "execute_each"}  # of core.database.compiled
 
 A_DICT = "a dict, no rows"
 READS = "only reads"
@@ -27,42 +27,42 @@ IN_CONVERSATIONS = (
     "Message.objects.filter(pk=message).update",
 )
 KNOWN = {
-    "aistudio.audit": {
+    "core.audit.recording": {
         "model._base_manager.using(using).bulk_create": "the records themselves",
     },
-    "aistudio.archive": {"digest.update": "bytes"},
-    "aistudio.databases": {"cursor.execute": OF_ALL},
-    "aistudio.health": {"cursor.execute": READS},
-    "aistudio.idempotency": {
+    "core.database.backup_file": {"digest.update": "bytes"},
+    "core.database.connections": {"cursor.execute": OF_ALL},
+    "core.server.readiness": {"cursor.execute": READS},
+    "core.idempotency.attempts": {
         "rows.bulk_create": "requests are not audited",
         "rows.filter(pk=found.pk, holder=found.holder).update": "requests are not audited",
         "self.own.update": "requests are not audited",
     },
-    "aistudio.key_rotation": {
+    "core.database.key_rotation": {
         "type(row)._base_manager.filter(pk=row.pk).update": "the same secret under another key is no change of it",
     },
-    "aistudio.metrics": {"execute": "what is timed"},
-    "aistudio.moving": {"cursor.execute": OF_ALL},
-    "aistudio.parsers": {"document.update": A_DICT},
-    "aistudio.recovery": {"cursor.execute": OF_ALL},
-    "aistudio.rows": {
+    "core.telemetry.metrics": {"execute": "what is timed"},
+    "core.database.move_to_postgres": {"cursor.execute": OF_ALL},
+    "core.rest.parsers": {"document.update": A_DICT},
+    "core.database.backup": {"cursor.execute": OF_ALL},
+    "core.database.compiled": {
         **dict.fromkeys(("insert", "update"), "of store(), whose callers are known below"),
         **dict.fromkeys(("execute", "execute_each"), "a Lookup, which reads, or one whose callers are known below"),
         **dict.fromkeys(("cursor.execute", "cursor.executemany"), "the same"),
         **dict.fromkeys(("instance.__dict__.update", "known.update"), A_DICT),
     },
-    "aistudio.tables": {"cursor.executemany": OF_ALL},
+    "core.database.table_dump": {"cursor.executemany": OF_ALL},
     "aistudio.urls": {"cursor.execute": READS},
-    "groups.management.commands.prune_audit": {"old._raw_delete": "records that are to be forgotten; it records that"},
+    "core.management.commands.prune_audit": {"old._raw_delete": "records that are to be forgotten; it records that"},
     "groups.models": {
         "type(self)._base_manager.filter(pk=self.pk).update": "a better hash of the same password is no change of it",
     },
-    "groups.token_use": {
+    "groups.token_last_used": {
         "ApiToken.objects.filter(pk=pk).update": "when a token was last used is no change of it",
     },
     "chats.conversation": dict.fromkeys(IN_CONVERSATIONS, NOT_AUDITED),
-    "chats.titles": {"insert": NOT_AUDITED, "update": NOT_AUDITED},
-    "groups.people": {"cursor.execute": "locks a table, or counts attempts to sign in, each of which has its record"},
+    "chats.answering.titles": {"insert": NOT_AUDITED, "update": NOT_AUDITED},
+    "groups.sign_in": {"cursor.execute": "locks a table, or counts attempts to sign in, each of which has its record"},
     "chats.models": dict.fromkeys(("Chat.groups.through", "Group.members.through"), READS),
     "llms.serializers": {"self.update": "the serializer's own, which saves"},
     "groups.admin": {"Group.members.through": "the form's rows are set as the user's groups instead"},

@@ -9,46 +9,35 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-LAYERS = (  # from the top; what stands in one line is strange to each other
-    ("wiring",),
-    ("gateway", "chats"),
-    ("sources",),
-    ("tools",),
+LAYERS = (  # from the top; folders in one line do not import each other
+    ("aistudio",),
+    ("gateway",),
+    ("chats",),
+    ("tools", "sources"),
     ("usage",),
     ("llms",),
+    ("filters", "catalogues"),
     ("groups",),
-    ("bricks",),
+    ("core",),
 )
-APPS = sorted({name for layer in LAYERS for name in layer} - {"wiring", "bricks"})
-WIRING = (
-    "aistudio.urls",
-    "aistudio.api",
-    "aistudio.asgi",
-    "aistudio.serving",
-    "aistudio.probes",
-    "aistudio.management",
-)
-ABOVE_MODELS = {"serializers", "views", "admin"}
+LEVEL = {app: number for number, layer in enumerate(LAYERS) for app in layer}
+INTERFACES = {"serializers", "views", "admin", "api", "web", "terminal"}
 
 
-def part_of(module: str) -> str | None:
-    """The part of the house that a module belongs to; None when it is not ours."""
-    if any(f"{module}.".startswith(f"{wiring}.") for wiring in WIRING):
-        return "wiring"
-    package = module.partition(".")[0]
-    return "bricks" if package == "aistudio" else package if package in APPS else None
+def app_of(module: str) -> str | None:
+    """The app that a module belongs to; None when it is not ours."""
+    app = module.partition(".")[0]
+    return app if app in LEVEL else None
 
 
 def may_import(importer: str, imported: str) -> bool:
-    level = {name: number for number, layer in enumerate(LAYERS) for name in layer}
-    return importer == imported or level[importer] < level[imported]
+    return importer == imported or LEVEL[importer] < LEVEL[imported]
 
 
 @cache
 def modules() -> dict[str, Path]:
     """Every module of ours, by its dotted name."""
-    folders = [ROOT / name for name in ("aistudio", *APPS)]
-    files = [file.relative_to(ROOT) for folder in folders for file in folder.rglob("*.py")]
+    files = [file.relative_to(ROOT) for app in LEVEL for file in (ROOT / app).rglob("*.py")]
     return {".".join(file.with_suffix("").parts).removesuffix(".__init__"): ROOT / file for file in files}
 
 
@@ -66,20 +55,20 @@ def imports(module: str, tree: ast.AST) -> Iterator[str]:
 
 @pytest.mark.parametrize("module", modules())
 def test_imports_point_down(module: str) -> None:
-    importer = part_of(module)
+    importer = app_of(module)
     assert importer
     upward = [
         imported
         for imported in imports(module, tree_of(module))
-        if (part := part_of(imported)) and not may_import(importer, part)
+        if (app := app_of(imported)) and not may_import(importer, app)
     ]
     assert not upward
 
 
 @pytest.mark.parametrize("module", [name for name in modules() if name.endswith(".models")])
 def test_models_know_nothing_of_what_shows_them(module: str) -> None:
-    ours = [imported for imported in imports(module, tree_of(module)) if part_of(imported)]
-    assert not [imported for imported in ours if ABOVE_MODELS & set(imported.split("."))]
+    ours = [imported for imported in imports(module, tree_of(module)) if app_of(imported)]
+    assert not [imported for imported in ours if INTERFACES & set(imported.split("."))]
 
 
 @pytest.mark.parametrize("module", modules())

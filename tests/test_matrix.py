@@ -11,7 +11,8 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
 from chats.models import Chat, Session
-from groups.models import ApiToken, AuditEvent, Group, User
+from core.models import AuditEvent
+from groups.models import ApiToken, Group, User
 from llms.models import LLM, LLMSettings
 from tests.chats.test_sessions import said
 from tests.people import Person, person

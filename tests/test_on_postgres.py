@@ -9,7 +9,7 @@ from tests.live import ROOT
 
 TIMEOUT = 120  # seconds
 FILES = (
-    "aistudio/test_names.py",
+    "core/test_names.py",
     "chats/test_change_chat.py",
     "chats/test_history_records.py",
     "chats/test_read_chats.py",

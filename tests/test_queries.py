@@ -7,7 +7,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from chats.models import Chat, Session
-from groups.models import ApiToken, AuditEvent, Group, User
+from core.models import AuditEvent
+from groups.models import ApiToken, Group, User
 from llms.models import LLM, LLMSettings
 from tests.chats.test_sessions import said
 from tests.people import JSON, JSON_API, Person

@@ -18,7 +18,7 @@ import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from aistudio.metrics import forget_the_dead
+from core.telemetry.metrics import forget_the_dead
 from tests.live import environment, free_port, manage, running
 from tests.talking import HTTP, Member, Studio, opened, question, until
 from tests.vendor_server import VendorServer
@@ -240,7 +240,11 @@ def test_the_callers_id_is_in_the_answer_the_log_and_the_vendors_call(world: Wor
     assert response.headers["X-Request-ID"] == "order-66"
     assert [each for each in world.vendor.requests if each.headers.get("x-request-id") == "order-66"]
     answer, request = until(lambda: len(found := world.lines("order-66")) == 2 and found)
-    assert (answer["logger"], answer["status"], answer["vendor"]) == ("chats.runs", "complete", "openai")
+    assert (answer["logger"], answer["status"], answer["vendor"]) == (
+        "chats.answering.answer_task",
+        "complete",
+        "openai",
+    )
     assert request["logger"] == "aistudio.access"
     assert request["route"] == "/api/v1/sessions/<uuid:session>/messages"
     assert (request["method"], request["status"], request["user_id"]) == ("POST", 201, world.bob.id)

@@ -4,10 +4,10 @@ import re
 from typing import Any
 from urllib.parse import quote
 
-from llms.vendors.base import Call, Usage, Vendor
+from llms.vendors.adapter import Adapter, Page, Parser, Request, alternating, count, settings
 from llms.vendors.errors import VendorError
 from llms.vendors.http import failure, message_in
-from llms.vendors.wire import Adapter, Page, Parser, Request, alternating, count, settings
+from llms.vendors.types import Call, Usage, Vendor
 
 ENDPOINT = "https://api.anthropic.com"
 VERSION = "2023-06-01"

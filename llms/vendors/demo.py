@@ -7,8 +7,8 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator
 
-from llms.vendors.base import Call, Finish, Ignored, Text, Usage, Value, Vendor
 from llms.vendors.http import Client
+from llms.vendors.types import Call, Finish, Ignored, Text, Usage, Value, Vendor
 
 DELAY = 0.02  # seconds before each word
 HIGHEST_COUNT = 100_000

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from llms.vendors.base import Call, Usage, Vendor
+from llms.vendors.adapter import Adapter, Page, Parser, Request, count, settings
 from llms.vendors.sse import LONGEST, too_long
-from llms.vendors.wire import Adapter, Page, Parser, Request, count, settings
+from llms.vendors.types import Call, Usage, Vendor
 
 ENDPOINT = "http://localhost:11434"
 NAMES = {

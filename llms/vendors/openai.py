@@ -6,10 +6,10 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from llms.vendors.base import Call, Usage, Vendor
+from llms.vendors.adapter import Adapter, Page, Parser, Request, count, settings
 from llms.vendors.errors import VendorError
 from llms.vendors.http import Client
-from llms.vendors.wire import Adapter, Page, Parser, Request, count, settings
+from llms.vendors.types import Call, Usage, Vendor
 
 ENDPOINT = "https://api.openai.com/v1"
 AZURE_VERSION = "2024-10-21"  # the last general one with a date; what is under /openai/v1 needs none

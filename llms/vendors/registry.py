@@ -4,7 +4,7 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from llms.vendors import base
+from llms.vendors import types
 from llms.vendors.errors import VendorError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Vendor(NamedTuple):
 
 
 @cache
-def adapter(vendor: str) -> base.Vendor:
+def adapter(vendor: str) -> types.Vendor:
     """What speaks to this vendor; raises VendorError for one to which AI Studio cannot speak yet."""
     if vendor not in ADAPTERS:
         raise VendorError("unsupported", f"AI Studio cannot speak to {VENDORS.get(vendor, vendor)} yet.")

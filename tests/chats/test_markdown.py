@@ -6,8 +6,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from chats import markdown
-from chats.markdown import LONGEST_MARKDOWN, Growing, render
+from chats.web import markdown
+from chats.web.markdown import LONGEST_MARKDOWN, Growing, render
 
 HOSTILE = {
     "script": "<script>alert(1)</script>",

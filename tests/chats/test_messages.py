@@ -15,9 +15,9 @@ import httpx
 import pytest
 from django.test import Client
 
-from chats.events import DONE, IDS_PER_ANSWER
+from chats.answering.events import DONE, IDS_PER_ANSWER
+from chats.api.serializers import SessionUsageSerializer
 from chats.models import Chat, Message, Session
-from chats.serializers import SessionUsageSerializer
 from llms.models import LLM, LLMSettings
 from tests.chats.test_sessions import errors, said
 from tests.live import Live

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import uvloop
 
+from chats.answering.backpressure import LONGEST, Pace
+from chats.answering.events import follow
+from chats.answering.runner import Worker
 from chats.conversation import Exchange
-from chats.events import follow
 from chats.models import Message, Session
-from chats.pace import LONGEST, Pace
-from chats.worker import Worker
-from llms.vendors.base import Finish, Text, Usage
 from llms.vendors.registry import adapter, client
+from llms.vendors.types import Finish, Text, Usage
 from tests.llms.vendors.asking import call
 from tests.talking import parsed
 from tests.vendor_server import VendorServer

@@ -8,13 +8,13 @@ from uuid import UUID
 
 import pytest
 
-from aistudio.errors import Conflict
-from aistudio.handler import Handler, Streamed, nothing
-from aistudio.watch import SeenRequest, current_request
-from chats.conversation_views import FAILURE
+from chats.answering.runner import Worker
+from chats.api.conversations import FAILURE
 from chats.models import Chat, Session
 from chats.short_way import Question, plain_question, short_way
-from chats.worker import Worker
+from core.rest.errors import Conflict
+from core.server.asgi_handler import Handler, Streamed, nothing
+from core.telemetry.hooks import SeenRequest, current_request
 from groups.models import Group
 from llms.models import LLM, LLMSettings
 from tests.people import Person
@@ -89,7 +89,7 @@ def ways(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Whole, Way]]:
     async def worker() -> Worker:
         return Worker()
 
-    monkeypatch.setattr("chats.worker._current", loop.run_until_complete(worker()))
+    monkeypatch.setattr("chats.answering.runner._current", loop.run_until_complete(worker()))
     monkeypatch.setattr("chats.short_way._learned", {})
     token = current_request.set(SeenRequest("the-id", "POST", "/", "127.0.0.1", "http"))
     whole = Whole()

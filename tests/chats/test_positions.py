@@ -4,7 +4,17 @@ from itertools import product
 
 import pytest
 
-from chats.events import ANSWER, DONE, ERROR, IDS_PER_ANSWER, LONGEST_ANSWER, QUESTION, USAGE, Position, is_place
+from chats.answering.events import (
+    ANSWER,
+    DONE,
+    ERROR,
+    IDS_PER_ANSWER,
+    LONGEST_ANSWER,
+    QUESTION,
+    USAGE,
+    Position,
+    is_place,
+)
 from chats.models import Chat, Message, Session
 from groups.models import Group, User
 

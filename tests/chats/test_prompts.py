@@ -5,15 +5,15 @@ from uuid import uuid4
 
 import pytest
 
-from aistudio.errors import Conflict
-from aistudio.secrets import Ciphertext
 from chats import conversation
+from chats.answering.prompts import TOKENS_PER_TURN, build, estimate, tokens_of
 from chats.models import Chat, Message, Run, Session
-from chats.prompts import TOKENS_PER_TURN, build, estimate, tokens_of
-from llms.calls import OPTIONS, options_of
+from core.database.encryption import Ciphertext
+from core.rest.errors import Conflict
+from llms.call_builder import OPTIONS, options_of
+from llms.context_windows import window_of
 from llms.models import LLM, LLMSettings
-from llms.vendors.base import Call, Turn
-from llms.windows import window_of
+from llms.vendors.types import Call, Turn
 from tests.chats.test_sessions import said
 from tests.people import Person
 

@@ -78,7 +78,7 @@ def test_pages(alice: Person, chat: Chat) -> None:
 def test_a_large_total_is_counted_once_in_a_while(
     alice: Person, bob: Person, chat: Chat, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
 ) -> None:
-    monkeypatch.setattr("aistudio.paging.LARGE_TOTAL", 3)
+    monkeypatch.setattr("core.rest.pagination.LARGE_TOTAL", 3)
     Chat.objects.bulk_create(Chat(name=f"Chat {n}", llm=chat.llm, llm_settings=chat.llm_settings) for n in range(4))
     with django_assert_num_queries(4):  # token, count, page, groups
         assert alice.get("/chats?page_size=2")["X-Total-Count"] == "5"

@@ -11,13 +11,13 @@ import pytest
 from django.utils import timezone
 
 from chats import conversation, models
+from chats.answering.answer_task import LONGEST_STANDSTILL, Hold, Mirror, Run
+from chats.answering.events import ANSWER, follow
+from chats.answering.runner import Worker
 from chats.conversation import Exchange
-from chats.events import ANSWER, follow
 from chats.models import Message, Session
-from chats.runs import LONGEST_STANDSTILL, Hold, Mirror, Run
-from chats.shown import follow_blocks
-from chats.worker import Worker
-from llms.vendors.base import Call, Turn
+from chats.web.rendering import follow_blocks
+from llms.vendors.types import Call, Turn
 from tests.people import Person
 
 
@@ -63,7 +63,7 @@ FOLLOWED = {
 def test_a_silent_stream_shows_signs_of_life(
     monkeypatch: pytest.MonkeyPatch, followed: Callable[..., Any], expected: list[bytes]
 ) -> None:
-    monkeypatch.setattr("chats.worker.SIGN_OF_LIFE", 0)
+    monkeypatch.setattr("chats.answering.runner.SIGN_OF_LIFE", 0)
     answer = Message(pk=2, session=Session(), sequence=2, role="assistant", status="streaming")
 
     async def read() -> list[bytes]:
@@ -82,7 +82,7 @@ def test_a_silent_stream_shows_signs_of_life(
 
 def test_more_than_is_kept_is_no_complete_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where all of it comes at once, and nothing after it."""
-    monkeypatch.setattr("chats.runs.LONGEST_ANSWER", 5)
+    monkeypatch.setattr("chats.answering.answer_task.LONGEST_ANSWER", 5)
     answer = Message(pk=2, session=Session(), role="assistant", status="streaming")
     call = Call("demo", (Turn("user", "/echo 0123456789"),), {}, "", "")
     run = Run(Exchange(Message(pk=1, role="user"), answer, "demo", call), monotonic(), Hold())

@@ -7,7 +7,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from chats.serializers import LONGEST_QUESTION
+from chats.api.serializers import LONGEST_QUESTION
 from tests.talking import HTTP, Member, Studio, bearer, parsed, question, until
 
 SHORT, WHOLE = "text/event-stream", "text/event-stream, application/json;q=0.1"

@@ -20,8 +20,8 @@ from rich.console import Console
 
 from chats.management.commands.chat import user_of
 from chats.models import Chat
-from chats.screen import Growing, lines_of
-from chats.terminal import Events, find_chat, only_chat, question
+from chats.terminal.dialogue import Events, find_chat, only_chat, question
+from chats.terminal.screen import Growing, lines_of
 from groups.models import User
 from tests.live import ROOT
 from tests.people import Person
@@ -250,8 +250,8 @@ def test_a_dialogue(studio: Studio) -> None:
 
 def test_an_answer_grows_as_it_is_shown_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """However it is cut, and though only what may change is written again."""
-    monkeypatch.setattr("chats.screen.INTERVAL", 0)
-    monkeypatch.setattr("chats.screen.SHARE", 0)
+    monkeypatch.setattr("chats.terminal.screen.INTERVAL", 0)
+    monkeypatch.setattr("chats.terminal.screen.SHARE", 0)
     code = "\n".join(f"x{number} = {number}" for number in range(30))
     text = f"""Title
 ===
@@ -332,4 +332,9 @@ def test_a_long_answer_costs_as_much_as_a_short_one_for_each_word() -> None:
 def test_what_it_needs_is_loaded_by_nothing_else() -> None:
     theirs = re.compile(r"rich\.|chats\.(terminal|talk|screen)")
     users = {module for module in modules() if any(map(theirs.match, imports(module, tree_of(module))))}
-    assert users == {"chats.management.commands.chat", "chats.terminal", "chats.talk", "chats.screen"}
+    assert users == {
+        "chats.management.commands.chat",
+        "chats.terminal.dialogue",
+        "chats.terminal.session",
+        "chats.terminal.screen",
+    }

@@ -11,7 +11,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from chats import conversation, titles
+from chats import conversation
+from chats.answering import titles
 from chats.models import Chat, Session, Title
 from llms.vendors.registry import client
 from tests.llms.vendors.asking import call

@@ -10,11 +10,11 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from aistudio.names import fold
 from chats.models import Chat
+from core.database.casefold import fold
 from groups.admin import UserAdmin
 from groups.models import ApiToken, Group, User
-from groups.people import FAILED_SIGN_INS
+from groups.sign_in import FAILED_SIGN_INS
 from llms.models import LLM, LLMSettings
 from tests.people import PASS_PHRASE, Person, person
 

@@ -14,9 +14,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from aistudio.audit import MASK
 from chats.models import Chat, Session
-from groups.models import ApiToken, AuditEvent, Group, User
+from core.audit.recording import MASK
+from core.models import AuditEvent
+from groups.models import ApiToken, Group, User
 from llms.models import LLM, LLMSettings
 from tests.people import JSON, JSON_API, PASS_PHRASE, Person, person
 
@@ -354,7 +355,7 @@ def test_no_record_without_its_change_and_no_change_without_its_record(
         raise IntegrityError
     assert events() == []
 
-    monkeypatch.setattr("aistudio.audit.write", lambda drafts, using: 1 / 0)
+    monkeypatch.setattr("core.audit.recording.write", lambda drafts, using: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         alice.patch(f"/chats/{chat.pk}", body(name="Unseen"))
     assert Chat.objects.get(pk=chat.pk).name == "Help desk"

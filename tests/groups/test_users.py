@@ -7,7 +7,7 @@ from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 
-from groups import people
+from groups import sign_in
 from groups.models import ApiToken, Attempts, Group, User
 from tests.people import JSON_API, PASS_PHRASE, Person
 
@@ -187,7 +187,7 @@ def test_people_sign_in_and_out(bob: Person, browser: Browser) -> None:
 
 
 def test_a_wrong_password_is_slowed(bob: Person, charlie: Person, browser: Browser, monkeypatch: Any) -> None:
-    monkeypatch.setattr(people, "FAILED_SIGN_INS", 3)
+    monkeypatch.setattr(sign_in, "FAILED_SIGN_INS", 3)
     browser.client.get("/api/v1/auth/login")
     for _ in range(3):
         response = browser.post("/auth/login", credentials("bob@example.com", "wrong"))
@@ -208,7 +208,7 @@ def test_many_wrong_passwords_at_once_are_slowed_too(bob: Person, browser: Brows
     def fail(*_: Any, **__: Any) -> None:
         seen.append(Attempts.objects.get().count)
 
-    monkeypatch.setattr(people, "authenticate", fail)
+    monkeypatch.setattr(sign_in, "authenticate", fail)
     browser.client.get("/api/v1/auth/login")
     for _ in range(2):
         browser.post("/auth/login", credentials("bob@example.com", "wrong"))
@@ -216,10 +216,10 @@ def test_many_wrong_passwords_at_once_are_slowed_too(bob: Person, browser: Brows
     Attempts.objects.update(ends_at=timezone.now())
     browser.post("/auth/login", credentials("bob@example.com", "wrong"))  # in a new window
     assert seen == [1, 2, 1]
-    people.forget_attempts()
+    sign_in.forget_attempts()
     assert Attempts.objects.count() == 1
     Attempts.objects.update(ends_at=timezone.now())
-    people.forget_attempts()
+    sign_in.forget_attempts()
     assert not Attempts.objects.exists()
 
 

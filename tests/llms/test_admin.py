@@ -8,8 +8,8 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.urls import reverse
 
-from aistudio.secrets import Ciphertext
 from chats.models import Chat
+from core.database.encryption import Ciphertext
 from llms.models import LLM, LLMSettings
 from tests.people import Person
 

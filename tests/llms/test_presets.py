@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
+from llms.context_windows import FOR_THE_ANSWER, WINDOWS, window_of
 from llms.models import LLMSettings
 from llms.presets import presets
 from llms.vendors.anthropic import MAX_TOKENS
 from llms.vendors.registry import VENDORS
-from llms.windows import FOR_THE_ANSWER, WINDOWS, window_of
 
 
 @pytest.fixture

@@ -5,17 +5,17 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from chats import home
+from chats.web import home
 from tests.pages.test_tokens import client_of
 from tests.people import Person
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/conversations/", "/static/aistudio/nothing.js"])
+@pytest.mark.parametrize("path", ["/nothing", "/conversations/", "/static/core/nothing.js"])
 def test_nothing_is_there(bob: Person, path: str) -> None:
     answer = client_of(bob).get(path)
     assert answer.status_code == 404
     assert "There is nothing here" in answer.content.decode()
-    assert "aistudio/page.css" in answer.content.decode()
+    assert "core/page.css" in answer.content.decode()
 
 
 def test_a_form_without_its_token(bob: Person) -> None:

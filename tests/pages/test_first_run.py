@@ -11,7 +11,7 @@ import pytest
 from django.test import Client
 
 from groups.models import User
-from groups.people import first_run_code
+from groups.sign_in import first_run_code
 from tests.browser import needs_chromium, playwright, watched_page
 from tests.live import environment, free_port, is_healthy, manage, running
 from tests.people import PASS_PHRASE, Person

@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth import SESSION_KEY
 from django.test import Client
 
-from groups.people import FAILED_SIGN_INS
+from groups.sign_in import FAILED_SIGN_INS
 from tests.people import PASS_PHRASE, Person
 
 WRONG = "The e-mail or the password is wrong"

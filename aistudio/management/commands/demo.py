@@ -6,9 +6,9 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from aistudio.audit import recording
-from aistudio.names import fold
 from chats.models import Chat
+from core.audit.recording import recording
+from core.database.casefold import fold
 from groups.models import Group, User
 from llms.models import LLM, LLMSettings
 

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
-from aistudio.audit import recording
+from aistudio.application import in_database
 from aistudio.management.commands.demo import make_demo
 from aistudio.management.commands.runserver import (
     APPLICATION,
@@ -17,9 +17,9 @@ from aistudio.management.commands.runserver import (
     check_database,
     server_options,
 )
-from aistudio.server import Server
-from aistudio.serving import in_database
 from chats.models import Chat
+from core.audit.recording import recording
+from core.server.http_protocol import Server
 from groups.models import ApiToken, Group, User
 
 TOKEN_NAME = "make run"  # noqa: S105

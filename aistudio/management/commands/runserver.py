@@ -14,9 +14,9 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from uvicorn.config import STARTUP_FAILURE
 
-from aistudio.databases import Unsuitable, refuse_half_moved
-from aistudio.server import Connection, Server
-from aistudio.supervisor import Supervisor
+from core.database.connections import Unsuitable, refuse_half_moved
+from core.server.http_protocol import Connection, Server
+from core.server.supervisor import Supervisor
 
 APPLICATION = "aistudio.asgi:proxied"
 FIRST_PASSED_ON = 3  # the file descriptor, as sd_listen_fds(3) has it

@@ -4,11 +4,11 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
-from aistudio.names import utf_8
-from chats import terminal
-from chats.talk import INTERRUPTED_BY_KEY, refused
+from chats.terminal import dialogue
+from chats.terminal.session import INTERRUPTED_BY_KEY, refused
+from core.database.casefold import utf_8
 from groups.models import User
-from groups.people import active_administrators
+from groups.sign_in import active_administrators
 
 
 class Command(BaseCommand):
@@ -34,11 +34,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, chat: str | None, email: str | None, resume: bool | None, **options: Any) -> None:
         try:
-            terminal.run(user_of(email), chat, resume=resume)
+            dialogue.run(user_of(email), chat, resume=resume)
         except KeyboardInterrupt:
             raise CommandError("Interrupted.", returncode=INTERRUPTED_BY_KEY) from None
         except DatabaseError as error:
-            raise refused(terminal.unusable(error)) from None
+            raise refused(dialogue.unusable(error)) from None
 
 
 def user_of(email: str | None) -> User:

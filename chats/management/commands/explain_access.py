@@ -3,9 +3,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from aistudio.names import fold, utf_8
 from chats.access import explain, situation
 from chats.models import Chat
+from core.database.casefold import fold, utf_8
 from groups.models import User
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import uvloop
 
-from llms.vendors.base import Call, Text, Turn, Value
 from llms.vendors.errors import VendorError
 from llms.vendors.registry import adapter, client
+from llms.vendors.types import Call, Text, Turn, Value
 
 KEY = "sk-canary-0123456789-7777"
 

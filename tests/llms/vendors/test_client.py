@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from llms.vendors import http
-from llms.vendors.base import Text, Vendor
 from llms.vendors.registry import adapter, client
+from llms.vendors.types import Text, Vendor
 from tests.llms.vendors.asking import ask, call
 from tests.vendor_server import ANSWER, VendorServer, unused_port
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from llms.vendors import demo
-from llms.vendors.base import Finish, Ignored, Turn, Usage
+from llms.vendors.types import Finish, Ignored, Turn, Usage
 from tests.llms.vendors.asking import Asked, ask, call
 
 

@@ -11,10 +11,10 @@ import pytest
 import uvloop
 
 from llms.vendors import http
-from llms.vendors.base import Finish, Usage
 from llms.vendors.errors import CODES, VendorError
 from llms.vendors.google_ai import GoogleAI
 from llms.vendors.registry import adapter, client
+from llms.vendors.types import Finish, Usage
 from tests.llms.vendors.asking import KEY, Asked, ask, call
 from tests.vendor_server import ANSWER, HALF, VendorServer, unused_port
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from llms.vendors.base import Finish, Usage
+from llms.vendors.types import Finish, Usage
 from tests.llms.vendors.asking import KEY, ask, call
 from tests.vendor_server import RECORDED, VendorServer
 

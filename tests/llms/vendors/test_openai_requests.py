@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from llms.vendors.base import Call, Ignored, Turn
 from llms.vendors.openai import ADAPTER, OpenAI
+from llms.vendors.types import Call, Ignored, Turn
 from tests.llms.vendors.asking import KEY, ask, call, sent
 from tests.vendor_server import VendorServer
 

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
+from llms.vendors.adapter import Adapter, Request
 from llms.vendors.anthropic import MAX_TOKENS, Anthropic
-from llms.vendors.base import Ignored, Turn
 from llms.vendors.google_ai import GoogleAI
 from llms.vendors.ollama import Ollama
-from llms.vendors.wire import Adapter, Request
+from llms.vendors.types import Ignored, Turn
 from tests.llms.vendors.asking import KEY, ask, call
 from tests.llms.vendors.test_openai_requests import EVERYTHING
 from tests.vendor_server import ANSWER, VendorServer

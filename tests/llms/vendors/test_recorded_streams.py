@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from llms.vendors.adapter import LONGEST_BODY, Parser
 from llms.vendors.anthropic import Anthropic, MessageParser
 from llms.vendors.errors import VendorError
 from llms.vendors.google_ai import GeminiParser
 from llms.vendors.ollama import ChatParser
 from llms.vendors.openai import CompletionParser
 from llms.vendors.sse import LONGEST, Events
-from llms.vendors.wire import LONGEST_BODY, Parser
 
 PARSERS: dict[str, type[Parser]] = {
     "openai": CompletionParser,

@@ -9,7 +9,7 @@ from llms.vendors.errors import VendorError
 from llms.vendors.registry import ADAPTERS, VENDORS, adapter
 from tests.live import ROOT
 
-LAZY = ("aiohttp", "llms.vendors.http", "llms.vendors.wire", *ADAPTERS.values())
+LAZY = ("aiohttp", "llms.vendors.http", "llms.vendors.adapter", *ADAPTERS.values())
 
 
 @pytest.mark.parametrize("vendor", ADAPTERS)

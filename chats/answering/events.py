@@ -1,0 +1,92 @@
+"""The events of an answer, and where in them a client is.
+
+An event's id says its place: the answer's sequence number, and in it the number of characters that came before its
+end. So ids ascend within a session, every one is a point to resume from, and none of them is stored.
+"""
+
+from collections.abc import AsyncGenerator, Callable, Iterator
+from typing import Any, NamedTuple
+
+from chats.answering.live_answer import Feed, Reader
+from chats.models import Message
+from core.rest.sse import COMMENT, event
+
+IDS_PER_ANSWER = 10**7
+QUESTION, ANSWER = 0, 1  # the two `message` events; after n characters comes ANSWER + n
+USAGE, ERROR, DONE = IDS_PER_ANSWER - 3, IDS_PER_ANSWER - 2, IDS_PER_ANSWER - 1
+LONGEST_ANSWER = IDS_PER_ANSWER - 10  # characters
+
+
+class Position(NamedTuple):
+    """The last event that a client has: -1 is none of this answer's."""
+
+    sequence: int
+    place: int = -1
+
+    @classmethod
+    def of(cls, event_id: int) -> "Position":
+        return cls(*divmod(event_id, IDS_PER_ANSWER))
+
+
+async def follow(find: Callable[[], Feed], question: Message | None, place: int = -1) -> AsyncGenerator[bytes]:
+    """The events of an answer after a place, the ones there are and then the ones to come, until `done`.
+
+    `find` is called in the event loop, where feeds are.
+    """
+    feed = find()
+    answer = feed.message
+    base = answer.sequence * IDS_PER_ANSWER
+    with Reader(feed) as reader:
+        begun = [(QUESTION, question)] if question else []
+        begun.append((ANSWER, answer))
+        if place < ANSWER:  # together: what is sent by itself costs the server as much as a token
+            yield b"".join(event(base + at, "message", described(message)) for at, message in begun if at > place)
+        offset = max(0, place - ANSWER)
+        while place < USAGE:
+            if text := feed.since(offset):
+                offset += len(text)
+                yield event(base + ANSWER + offset, "delta", {"text": text})
+            elif feed.ended:
+                break
+            elif await reader.woken():
+                yield COMMENT
+    if feed.cut:
+        return
+    yield b"".join(event(base + at, name, data) for at, name, data in endings(feed.message) if at > place)
+
+
+def described(message: Message) -> dict[str, Any]:
+    parent = message.parent_id
+    return {
+        "id": str(message.pk),
+        "role": message.role,
+        "status": message.status,
+        "parent_id": None if parent is None else str(parent),
+    }
+
+
+def endings(answer: Message) -> Iterator[tuple[int, str, Any]]:
+    """What follows the text of an answer that has ended."""
+    yield USAGE, "usage", answer.usage
+    if answer.error:
+        yield ERROR, "error", answer.error
+    yield DONE, "done", {"id": str(answer.pk), "status": answer.status, "finish_reason": answer.finish_reason}
+
+
+def id_after(answer: Message, characters: int) -> int:
+    """The id of the event that brought an answer to so many characters."""
+    return answer.sequence * IDS_PER_ANSWER + ANSWER + characters
+
+
+def is_place(answer: Message, place: int) -> bool:
+    """Whether an event with this place can have been sent.
+
+    A worker that died, or one that is ahead of what is stored, may have sent more than there is now.
+    """
+    has_ended = answer.status != Message.Status.STREAMING
+    if place in (QUESTION, ANSWER):
+        return True
+    if place in (USAGE, DONE) or (place == ERROR and answer.error_code):
+        return has_ended
+    may_be_ahead = answer.status in (Message.Status.STREAMING, Message.Status.INTERRUPTED)
+    return ANSWER < place < USAGE and (may_be_ahead or place - ANSWER <= len(answer.text))

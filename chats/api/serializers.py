@@ -1,0 +1,232 @@
+from typing import Any, ClassVar
+from uuid import UUID
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+from rest_framework.exceptions import ErrorDetail, ValidationError
+
+from chats.conversation import arrived, refuse_switch
+from chats.models import USAGE, Chat, Message, Session
+from core.rest.serializers import CharField, IntegerField, PlainSerializer, ResourceSerializer
+from groups.serializers import GroupSummarySerializer
+from llms.serializers import LLMSerializer, LLMSettingsSerializer
+
+LONGEST_QUESTION = 200_000  # characters
+UTF_8 = "Kept byte for byte. A long one fits a body's 1 MiB as UTF-8, and may not as \\u escapes."
+
+
+class ChatSerializer(ResourceSerializer):
+    included_serializers: ClassVar = {
+        "llm": LLMSerializer,
+        "llm_settings": LLMSettingsSerializer,
+        "groups": GroupSummarySerializer,
+    }
+
+    class Meta:
+        model = Chat
+        resource_name = "chats"
+        administrators_read = ("system_prompt",)
+        as_in_contract = True
+        contract_fields = ("name", "llm", "llm_settings", "groups")
+        fields = (
+            "name",
+            "description",
+            "system_prompt",
+            "llm_titles",
+            "llm",
+            "llm_settings",
+            "groups",
+            "created_at",
+            "updated_at",
+        )
+        read_only_fields = ("created_at", "updated_at")
+        linked = ("groups",)
+
+
+@extend_schema_field({"type": "string"})
+class IdField(serializers.Field):
+    """An id of a message, which is a string outside."""
+
+    default_error_messages: ClassVar = {"invalid": "This must be an id: a string of digits."}
+
+    def to_representation(self, value: int | None) -> str | None:
+        return None if value is None else str(value)
+
+    def to_internal_value(self, data: Any) -> int:
+        if not (isinstance(data, str) and data.isascii() and data.isdigit() and len(data) < 20):
+            self.fail("invalid")
+        return int(data)
+
+
+class LeafField(IdField):
+    """The id of an answer of the session, or null: before the first question."""
+
+    default_error_messages: ClassVar = {"does_not_exist": "This session has no answer with the id {id}."}
+
+    def to_internal_value(self, data: Any) -> int:
+        key, session = super().to_internal_value(data), self.parent.instance
+        if session is None or not session.messages.filter(role=Message.Role.ASSISTANT, pk=key).exists():
+            self.fail("does_not_exist", id=key)
+        return key
+
+
+class SessionSerializer(ResourceSerializer):
+    included_serializers: ClassVar = {"chat": ChatSerializer}
+    chat_name = CharField(source="name_of_chat", read_only=True)
+    leaf_id = LeafField(required=False, allow_null=True, help_text="The answer that the next question comes after.")
+
+    class Meta:
+        model = Session
+        resource_name = "sessions"
+        key = "uuid"
+        fields = ("name", "chat", "chat_name", "leaf_id", "pinned", "archived", "created_at", "updated_at")
+        read_only_fields = ("created_at", "updated_at")
+        extra_kwargs: ClassVar = {"chat": {"required": True}}
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        own = self.instance and self.instance.chat
+        chat = attrs.get("chat", own)
+        if chat is None and (own or not self.instance):
+            raise ValidationError({"chat": [ErrorDetail("A session needs a chat.", "null")]})
+        if self.instance and chat != own:
+            raise ValidationError({"chat": [ErrorDetail("A session stays in its chat.", "read_only")]})
+        if self.instance and attrs.get("leaf_id", self.instance.leaf_id) != self.instance.leaf_id:
+            refuse_switch(self.instance)
+        return attrs
+
+
+class RecordSerializer(PlainSerializer):
+    """A session as the contract has it."""
+
+    name = CharField(required=False, max_length=200, allow_blank=True)
+    chat_id = IntegerField(allow_null=True)
+    session_id = CharField(source="uuid", required=False, help_text="A uuid; a new one by default.")
+    user_id = IntegerField(required=False, help_text="The caller, who is the default.")
+
+    class Meta:
+        resource_name = "chat-history-records"
+        wrapped = True
+
+    def validate_chat_id(self, key: int | None) -> int:
+        if key is None:
+            raise ValidationError("A session needs a chat.", "null")
+        if not Chat.objects.visible_to(self.user).filter(pk=key).exists():
+            raise ValidationError(f"There is no chat with the id {key}.", "does_not_exist")
+        return key
+
+    def validate_session_id(self, text: str) -> UUID:
+        try:
+            key = UUID(text)
+        except ValueError:
+            raise ValidationError("This must be a uuid, such as 7d3f…; leave it out for a new one.") from None
+        if Session.objects.filter(uuid=key).exists():
+            raise ValidationError("There is already a session with this uuid.", "unique")
+        return key
+
+    def validate_user_id(self, key: int) -> int:
+        if key != self.user.pk:
+            raise ValidationError(f"This must be your own id, {self.user.pk}: a session belongs to who opens it.")
+        return key
+
+    @property
+    def user(self) -> Any:
+        return self.context["request"].user
+
+    def create(self, validated_data: dict[str, Any]) -> Session:
+        return Session.objects.create(**{**validated_data, "user": self.user})
+
+
+class QuestionSerializer(PlainSerializer):
+    text = CharField(trim_whitespace=False, min_length=1, max_length=LONGEST_QUESTION, help_text=UTF_8)
+
+    class Meta:
+        resource_name = "messages"
+
+
+@extend_schema_field(
+    {
+        "type": "object",
+        "properties": {"code": {"type": "string"}, "detail": {"type": "string"}, "retryable": {"type": "boolean"}},
+        "required": ["code", "detail", "retryable"],
+    }
+)
+class ErrorField(serializers.DictField):
+    """Why an answer is not whole."""
+
+
+@extend_schema_field(
+    {
+        "type": "object",
+        "properties": {name: {"type": "boolean" if name == "estimated" else ["integer", "null"]} for name in USAGE},
+        "required": list(USAGE),
+    }
+)
+class UsageField(serializers.DictField):
+    """What an answer took."""
+
+
+class StringsField(serializers.ListField):
+    child = serializers.CharField()
+
+
+class MessageSerializer(ResourceSerializer):
+    text = serializers.CharField(read_only=True)
+    ignored_settings = StringsField(read_only=True, help_text="Settings of the chat that the vendor does not know.")
+    error = ErrorField(read_only=True, allow_null=True)
+    parent_id = IdField(read_only=True, allow_null=True)
+    usage = UsageField(read_only=True, allow_null=True)
+
+    class Meta:
+        model = Message
+        resource_name = "messages"
+        fields = (
+            "role",
+            "text",
+            "status",
+            "finish_reason",
+            "error",
+            "parent_id",
+            "sequence",
+            "model",
+            "ignored_settings",
+            "usage",
+            "created_at",
+        )
+        read_only_fields = fields
+
+    def to_representation(self, instance: Message) -> dict[str, Any]:
+        row = super().to_representation(instance)
+        is_growing = instance.status == Message.Status.STREAMING and "as_it_is" not in self.context
+        if is_growing and "text" in row:  # at most one of a session
+            row["text"] = arrived(instance.pk)
+        return row
+
+    def path(self, instance: Message) -> str:
+        return f"sessions/{self.context['view'].kwargs['session']}/messages/{instance.pk}"
+
+
+class SessionUsageSerializer(PlainSerializer):
+    answers = serializers.IntegerField(read_only=True)
+    titles = serializers.IntegerField(read_only=True, help_text="Calls for a title, which are in all sums.")
+    input_tokens = serializers.IntegerField(read_only=True)
+    output_tokens = serializers.IntegerField(read_only=True)
+    cached_tokens = serializers.IntegerField(read_only=True, allow_null=True, help_text="null: no vendor said.")
+    estimated = serializers.BooleanField(read_only=True, help_text="Whether a count in it is ours.")
+
+    class Meta:
+        resource_name = "session-usages"
+        key = "session"
+        path = ""
+
+
+class ExplanationSerializer(PlainSerializer):
+    user_id = serializers.IntegerField(read_only=True)
+    chat_id = serializers.IntegerField(read_only=True)
+    allowed = serializers.BooleanField(read_only=True)
+    code = serializers.CharField(read_only=True)
+    detail = serializers.CharField(read_only=True)
+    groups = serializers.ListField(child=serializers.CharField(), read_only=True)
+
+    class Meta:
+        resource_name = "access-explanations"
+        path = ""

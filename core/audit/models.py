@@ -1,0 +1,94 @@
+"""The table of the audit."""
+
+from typing import Any, Self
+
+from django.db import models
+from django.utils import timezone
+
+from core.audit import recording
+from core.audit.recording import Audited, Encoder
+
+
+class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
+    """Records are added and, by `prune_audit`, forgotten; nothing else is done to them."""
+
+    def visible_to(self, user: Any) -> Self:
+        """All to an administrator, none to anyone else."""
+        return self if user.is_admin else self.none()
+
+    def update(self, **values: Any) -> int:
+        raise TypeError("Records of the audit are never changed.")
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        raise TypeError("Records of the audit are deleted by manage.py prune_audit alone.")
+
+
+class AuditEvent(models.Model):
+    """What someone did. It refers to nothing, so that it outlives whom and what it names."""
+
+    class Action(models.TextChoices):
+        CREATED = "created"
+        CHANGED = "changed"
+        DELETED = "deleted"
+        SIGNED_IN = "signed_in"
+        SIGNED_OUT = "signed_out"
+        SIGN_IN_REFUSED = "sign_in_refused"
+        PRUNED = "pruned"
+        RESTORED = recording.RESTORED
+
+    class Door(models.TextChoices):
+        API = "api", "API"
+        ADMIN = "admin"
+        PAGE = "page"
+        COMMAND = "command"
+
+    PRUNED_TYPE = "audit-events"  # these records themselves
+
+    created_at = models.DateTimeField("when", default=timezone.now, db_index=True)
+    action = models.CharField(max_length=20, choices=Action)
+    actor_id = models.BigIntegerField(null=True, help_text="The id of the user who did it; none for a command.")
+    actor_name = models.CharField(
+        "who", max_length=300, blank=True, help_text="Their e-mail; of a command, whose it was and which."
+    )
+    door = models.CharField(max_length=10, choices=Door)
+    address = models.CharField(max_length=45, null=True, help_text="Where the request came from.")  # noqa: DJ001
+    request_id = models.CharField(
+        max_length=200, blank=True, help_text="The X-Request-ID of the answer, and of the log."
+    )
+    object_type = models.CharField(max_length=40)
+    object_id = models.BigIntegerField(null=True)
+    object_name = models.CharField(max_length=300, blank=True)
+    changes = models.JSONField(
+        default=dict, encoder=Encoder, help_text="Before and after of each field; what a relation lost and gained."
+    )
+    detail = models.CharField(max_length=200, blank=True, help_text="Why, where it was refused.")
+
+    objects = AuditEventQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "audit event"
+        ordering = ("-id",)
+        indexes = (
+            models.Index(fields=("object_type", "object_id", "-id"), name="audit_of_object"),
+            models.Index(fields=("actor_id", "-id"), name="audit_of_actor"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.actor_name} {self.get_action_display().lower()} {self.object_type} {self.object_name}"
+
+    def save(self, *args: Any, **options: Any) -> None:
+        if not self._state.adding:
+            raise TypeError("Records of the audit are never changed.")
+        super().save(*args, **options)
+
+    def delete(self, *args: Any, **options: Any) -> tuple[int, dict[str, int]]:
+        raise TypeError("Records of the audit are deleted by manage.py prune_audit alone.")
+
+    @classmethod
+    def object_types(cls) -> list[str]:
+        """The types of what there can be records of."""
+        return sorted([cls.PRUNED_TYPE, recording.DATABASE, *(model.audited_as for model in Audited.__subclasses__())])
+
+    def as_line(self) -> dict[str, Any]:
+        """All of it, for a line of JSON."""
+        return {"audit": self.pk, **{item.attname: getattr(self, item.attname) for item in self._meta.fields[1:]}}

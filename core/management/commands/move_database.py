@@ -1,0 +1,40 @@
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
+from environs import ValidationError
+
+from core.database.connections import Unsuitable
+from core.database.move_to_postgres import move
+from core.database.table_dump import Unfit, first_line
+from core.database.url import database
+
+NEXT = """It is moved: {rows:,} rows, each compared.
+Set DATABASE_URL to the target and start the server. Keep {source} until you have seen that all is well."""
+
+
+class Command(BaseCommand):
+    help = "Copies everything from SQLite to an empty PostgreSQL; goes on where it was interrupted. See docs/backup.md."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("source", help="sqlite:///path")
+        parser.add_argument("target", help="postgres://user@host/name; PGPASSWORD or ~/.pgpass may have the password")
+
+    def handle(self, *args: Any, source: str, target: str, **options: Any) -> None:
+        try:
+            rows = move(config_of("SOURCE", source), config_of("TARGET", target), self.stdout.write)
+        except (Unfit, Unsuitable) as error:
+            raise CommandError(str(error)) from None
+        except DatabaseError as error:
+            raise CommandError(f"{first_line(error)}. The same command goes on where it stopped.") from None
+        except KeyboardInterrupt:
+            raise CommandError("Interrupted. The same command goes on where it stopped.") from None
+        self.stdout.write(NEXT.format(rows=rows, source=source))
+
+
+def config_of(name: str, url: str) -> dict[str, Any]:
+    try:
+        return database(url)
+    except ValidationError as error:
+        raise CommandError(f"{name}: {error}") from None

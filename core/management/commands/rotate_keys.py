@@ -1,0 +1,19 @@
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from core.database.key_rotation import rotate_keys
+
+
+class Command(BaseCommand):
+    help = "Encrypts every stored secret under the first of FIELD_KEYS, so that the others can be taken out."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        tally = rotate_keys(self.stdout.write)
+        readable = tally.secrets - len(tally.unreadable)
+        self.stdout.write(f"{readable:,} secrets are under the first key, {tally.changed:,} of them since now.")
+        if tally.unreadable:
+            raise CommandError(
+                f"{len(tally.unreadable):,} cannot be read with these FIELD_KEYS and are left as they are:\n"
+                + "\n".join(tally.unreadable)
+            )

@@ -1,0 +1,206 @@
+"""Errors as the API answers them: one shape, one list of codes, one handler.
+
+`errors[]` has `status`, `code` (a key of TITLES, for programs), `title` (the same for each code), `detail` (this case,
+for people) and `source` (`pointer` into the body or query `parameter`) where there is one.
+"""
+
+import logging
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+
+from django.core.exceptions import DisallowedHost, PermissionDenied
+from django.db import DataError, OperationalError
+from django.http import Http404, HttpRequest, JsonResponse
+from django.views import defaults
+from rest_framework import exceptions
+from rest_framework.response import Response
+
+from core.server.middleware import current_request_id
+
+log = logging.getLogger(__name__)
+
+TITLES = {
+    # 400: the body
+    "malformed": "Malformed body",
+    "required": "Missing value",
+    "null": "Null is not allowed",
+    "blank": "Empty value",
+    "invalid": "Invalid value",
+    "invalid_choice": "Not one of the choices",
+    "max_length": "Too long",
+    "min_value": "Too small",
+    "max_value": "Too large",
+    "unique": "Already taken",
+    "does_not_exist": "No such resource",
+    "unknown_attribute": "Unknown attribute",
+    "read_only": "Set by the server",
+    # 400: the query
+    "invalid_parameter": "Invalid parameter",
+    "unknown_parameter": "Unknown query parameter",
+    # the rest
+    "unknown_host": "Unknown host",
+    "not_authenticated": "Not signed in",
+    "authentication_failed": "Credentials refused",
+    "permission_denied": "Not allowed",
+    "not_found": "Not found",
+    "method_not_allowed": "Method not allowed",
+    "not_acceptable": "Media type not available",
+    "conflict": "Conflict",
+    "idempotency_key_reused": "Idempotency-Key of another request",
+    "precondition_failed": "Changed meanwhile",
+    "payload_too_large": "Body too large",
+    "unsupported_media_type": "Media type not supported",
+    "vendor_failed": "The vendor does not give it",
+    "throttled": "Too many requests",
+    "error": "Internal error",
+    "unavailable": "Temporarily unavailable",
+}
+SYNONYMS = {
+    "parse_error": "malformed",
+    "not_a_list": "invalid",
+    "incorrect_type": "invalid",
+    "null_characters_not_allowed": "invalid",
+    "surrogate_characters_not_allowed": "invalid",
+}
+RETRY_AFTER = "5"  # seconds
+
+
+class InvalidParameter(exceptions.APIException):
+    """A query parameter that cannot be used; `unknown` when there is none of that name."""
+
+    status_code = HTTPStatus.BAD_REQUEST
+
+    def __init__(self, parameter: str, detail: str, *, unknown: bool = False) -> None:
+        super().__init__(detail, "unknown_parameter" if unknown else "invalid_parameter")
+        self.parameter = parameter
+
+
+class Conflict(exceptions.APIException):
+    status_code = HTTPStatus.CONFLICT
+    default_code = "conflict"
+
+    def __init__(self, detail: str, pointer: str | None = None) -> None:
+        super().__init__(detail)
+        self.pointer = pointer
+
+
+class PreconditionFailed(exceptions.APIException):
+    status_code = HTTPStatus.PRECONDITION_FAILED
+    default_code = "precondition_failed"
+
+
+class VendorFailed(exceptions.APIException):
+    """What a vendor was to give, it did not: neither the request nor this server is at fault."""
+
+    status_code = HTTPStatus.FAILED_DEPENDENCY
+    default_code = "vendor_failed"
+
+
+class PayloadTooLarge(exceptions.APIException):
+    status_code = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    default_code = "payload_too_large"
+
+
+class Unavailable(exceptions.APIException):
+    status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    default_code = "unavailable"
+    default_detail = (
+        "The database cannot be used now, or did not answer in time; try again in a moment. Of a change, look first "
+        "whether it was made, unless it has an Idempotency-Key."
+    )
+
+
+def error_object(status: int, code: str | None, detail: str, source: dict[str, str] | None = None) -> dict[str, Any]:
+    code = SYNONYMS.get(code or "", code)
+    code = code if code in TITLES else "invalid"
+    error = {"status": str(int(status)), "code": code, "title": TITLES[code], "detail": printable(detail)}
+    return {**error, "source": source} if source else error
+
+
+def printable(text: str) -> str:
+    """The text as it can be written: what a client sent may hold lone surrogates."""
+    return str(text).encode("utf-8", "backslashreplace").decode()
+
+
+def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
+    """DRF's EXCEPTION_HANDLER: the answer to an exception, or None, which makes it a 500."""
+    match exc:
+        case Http404():
+            exc = exceptions.NotFound()
+        case PermissionDenied():
+            exc = exceptions.PermissionDenied()
+        case OverflowError() | DataError():
+            exc = exceptions.ValidationError("A number or text is outside what can be stored.")
+        case OperationalError():
+            log.warning("database: %s", exc)
+            exc = Unavailable()
+    if not isinstance(exc, exceptions.APIException):
+        return None
+    response = Response({"errors": list(error_objects(exc, context))}, status=exc.status_code)
+    if challenge := getattr(exc, "auth_header", None):
+        response["WWW-Authenticate"] = challenge
+    if (wait := getattr(exc, "wait", None)) is not None:
+        response["Retry-After"] = str(max(1, round(wait)))
+    if exc.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+        response["Retry-After"] = RETRY_AFTER
+    return response
+
+
+def error_objects(exc: exceptions.APIException, context: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if isinstance(exc, exceptions.ValidationError):
+        pointers = getattr(getattr(context["request"], "_full_data", None), "pointers", {})
+        for name, detail in field_errors(exc.detail):
+            pointer = pointers.get(name, name if name.startswith("/") else "/data")
+            yield error_object(exc.status_code, detail.code, detail, {"pointer": pointer})
+        return
+    source = None
+    if isinstance(exc, InvalidParameter):
+        source = {"parameter": printable(exc.parameter)}
+    elif pointer := getattr(exc, "pointer", None):
+        source = {"pointer": pointer}
+    yield error_object(exc.status_code, str(exc.get_codes()), str(exc.detail), source)
+
+
+def field_errors(detail: Any, name: str = "") -> Iterator[tuple[str, exceptions.ErrorDetail]]:
+    """Each error of a ValidationError with the name of its field."""
+    if isinstance(detail, dict):
+        for key, value in detail.items():
+            yield from field_errors(value, name or str(key))
+    elif isinstance(detail, list):
+        for item in detail:
+            yield from field_errors(item, name)
+    else:
+        yield name, detail
+
+
+def page_for(status: HTTPStatus, code: str, detail: str) -> Any:
+    """A view for what fails before or outside DRF: JSON below /api/, Django's page elsewhere."""
+    page = {400: defaults.bad_request, 403: defaults.permission_denied, 404: defaults.page_not_found}.get(status)
+
+    def view(request: HttpRequest, exception: Exception | None = None) -> Any:
+        if not request.path.startswith("/api/"):
+            return page(request, exception) if page and exception else defaults.server_error(request)
+        words = detail.format(path=printable(request.path), request_id=current_request_id.get())
+        return JsonResponse({"errors": [error_object(status, code, words)]}, status=status)
+
+    return view
+
+
+misunderstood = page_for(HTTPStatus.BAD_REQUEST, "malformed", "The request cannot be understood.")
+elsewhere = page_for(
+    HTTPStatus.BAD_REQUEST,
+    "unknown_host",
+    "This is no host of AI Studio's. An administrator can add it to ALLOWED_HOSTS.",
+)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> Any:
+    return (elsewhere if isinstance(exception, DisallowedHost) else misunderstood)(request, exception)
+
+
+permission_denied = page_for(HTTPStatus.FORBIDDEN, "permission_denied", "You may not do this.")
+not_found = page_for(HTTPStatus.NOT_FOUND, "not_found", "There is nothing at {path}. /api/v1/docs lists what there is.")
+server_error = page_for(
+    HTTPStatus.INTERNAL_SERVER_ERROR, "error", "Something failed on the server. Its log has more, under {request_id}."
+)

@@ -1,0 +1,117 @@
+"""What a list can be asked: `filter[...]`, `search`, `sort`. Whatever is not declared is refused."""
+
+from functools import reduce
+from operator import or_
+from typing import Any
+
+from django import forms
+from django.db.models import Q, QuerySet
+from django_filters import rest_framework as django_filters
+from rest_framework.filters import BaseFilterBackend
+
+from core.database.casefold import fold
+from core.rest.errors import InvalidParameter
+from core.rest.parsers import LARGEST_INTEGER
+
+LONGEST_SEARCH = 200
+NO_NUL = r"^[^\u0000]*$"
+ID = {"type": "integer", "minimum": 0, "maximum": LARGEST_INTEGER}
+NOT_BLANK = {"type": "string", "pattern": r"^[^\u0000\s]+$"}
+
+
+class NameFilter(django_filters.CharFilter):
+    """Equal to a name, as names are compared."""
+
+    def filter(self, qs: QuerySet[Any], value: Any) -> QuerySet[Any]:
+        return super().filter(qs, fold(value))
+
+
+class IdField(forms.IntegerField):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "min_value": 0, "max_value": LARGEST_INTEGER})
+
+
+class IdFilter(django_filters.Filter):
+    """Leads to the resource with this id."""
+
+    field_class = IdField
+
+
+class BooleanFilter(django_filters.TypedChoiceFilter):
+    """`true` or `false`."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        choices = [("true", "true"), ("false", "false")]
+        super().__init__(*args, choices=choices, coerce=lambda value: value == "true", **options)
+
+
+SCHEMAS: dict[type, dict[str, Any]] = {IdFilter: ID, BooleanFilter: {"type": "boolean"}}
+
+
+class FilterBackend(BaseFilterBackend):
+    """`filter[name]=value` for each filter of the view's `filterset_class`."""
+
+    def filter_queryset(self, request: Any, queryset: Any, view: Any) -> Any:
+        data = {name[7:-1]: value for name, value in request.query_params.items() if name.startswith("filter[")}
+        if not data:
+            return queryset
+        for name, value in data.items():
+            if not value.strip() or "\0" in value:
+                raise InvalidParameter(f"filter[{name}]", f"filter[{name}] needs a value.")
+        filterset = view.filterset_class(data, queryset=queryset, request=request)
+        if not filterset.is_valid():
+            name, errors = next(iter(filterset.errors.items()))
+            raise InvalidParameter(f"filter[{name}]", errors[0])
+        return filterset.qs
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        filters = view.filterset_class.base_filters if view.filterset_class else {}
+        return [
+            parameter(f"filter[{name}]", SCHEMAS.get(type(item), NOT_BLANK), f"Only those with this {name}.")
+            for name, item in filters.items()
+        ]
+
+
+class SearchBackend(BaseFilterBackend):
+    """`search=words`: each word stands in one of the view's `search_fields`, which hold folded names."""
+
+    def filter_queryset(self, request: Any, queryset: Any, view: Any) -> Any:
+        text = request.query_params.get("search", "")
+        if len(text) > LONGEST_SEARCH or "\0" in text:
+            raise InvalidParameter("search", f"search must have at most {LONGEST_SEARCH} characters, none of them NUL.")
+        for word in text.split():
+            somewhere = [Q(**{f"{field}__contains": fold(word)}) for field in view.search_fields]
+            queryset = queryset.filter(reduce(or_, somewhere, view.search_elsewhere(word)))
+        return queryset
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        if not view.search_fields:
+            return []
+        schema = {"type": "string", "maxLength": LONGEST_SEARCH, "pattern": NO_NUL}
+        return [parameter("search", schema, f"Only those whose {view.searched} has each of these words.")]
+
+
+class SortBackend(BaseFilterBackend):
+    """`sort=name,-created_at` over the view's `sort_fields` (names to columns) and `id`; `id` settles what is equal."""
+
+    def filter_queryset(self, request: Any, queryset: Any, view: Any) -> Any:
+        fields = {"id": "pk", **view.sort_fields}
+        asked = request.query_params.get("sort")
+        if asked is None:
+            return queryset.order_by(*queryset.model._meta.ordering)
+        order = []
+        for term in asked.split(","):
+            name = term.removeprefix("-")
+            if name not in fields:
+                raise InvalidParameter("sort", f"{name!r} is no field to sort by; there are {', '.join(fields)}.")
+            order.append(("-" if term.startswith("-") else "") + fields[name])
+        return queryset.order_by(*order, "pk")
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        one = f"-?({'|'.join(['id', *view.sort_fields])})"
+        schema = {"type": "string", "pattern": f"^{one}(,{one})*$"}
+        return [parameter("sort", schema, "Fields to sort by; - before one reverses it.")]
+
+
+def parameter(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
+    return {"name": name, "in": "query", "required": False, "description": description, "schema": schema}

@@ -1,0 +1,132 @@
+"""Pages of lists: `page` and `page_size`, or JSON:API's `page[number]` and `page[size]`.
+
+Of lists that grow while they are read: `after` and `page_size`, or `page[after]` and `page[size]`.
+"""
+
+import hashlib
+from typing import Any, ClassVar
+
+from django.core.cache import cache
+from rest_framework.pagination import BasePagination
+from rest_framework.response import Response
+from rest_framework.utils.urls import remove_query_param, replace_query_param
+
+from core.rest.errors import InvalidParameter
+from core.rest.parsers import LARGEST_INTEGER
+
+DEFAULT_SIZE = 10
+LARGEST_SIZE = 100
+LARGE_TOTAL = 10_000  # rows
+TOTAL_AGE = 10  # seconds
+NUMBER_NAMES = ("page", "page[number]")
+SIZE_NAMES = ("page_size", "page[size]")
+AFTER_NAMES = ("after", "page[after]")
+SIZES = f"Resources on a page, {DEFAULT_SIZE} by default; more than {LARGEST_SIZE} is {LARGEST_SIZE}"
+
+
+class Pagination(BasePagination):
+    """What both kinds say of themselves: their parameters, each of which has two names."""
+
+    about: ClassVar[dict[tuple[str, str], str]]
+
+    @property
+    def names(self) -> list[str]:
+        return [name for names in self.about for name in names]
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        return schema
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        schema = {"type": "integer", "minimum": 1}
+        return [
+            {"name": name, "in": "query", "required": False, "description": f"{text}.", "schema": schema}
+            for names, text in self.about.items()
+            for name in names
+        ]
+
+
+class PageNumberPagination(Pagination):
+    """One page of a queryset, and how many there are. A page past the end is empty."""
+
+    about: ClassVar = {NUMBER_NAMES: "The page; the first is 1, and comes by default", SIZE_NAMES: SIZES}
+
+    def paginate_queryset(self, queryset: Any, request: Any, view: Any = None) -> list[Any]:
+        self.number_name, self.number = read(request, NUMBER_NAMES, 1)
+        _, size = read(request, SIZE_NAMES, DEFAULT_SIZE)
+        self.size = min(size, LARGEST_SIZE)
+        self.url = request.build_absolute_uri().replace("[", "%5B").replace("]", "%5D")
+        self.count = self.total(queryset, request)
+        self.last = max(1, -(-self.count // self.size))
+        start = (self.number - 1) * self.size
+        return list(queryset[start : start + self.size]) if start < self.count else []
+
+    def total(self, queryset: Any, request: Any) -> int:
+        """How many there are: exactly, but a large number, which takes long to count, may be some seconds old."""
+        asked = sorted(item for item in request.query_params.items() if item[0] not in NUMBER_NAMES + SIZE_NAMES)
+        key = f"total:{hashlib.sha256(repr((request.user.pk, request.path, asked)).encode()).hexdigest()}"
+        count: int | None = cache.get(key)
+        if count is None:
+            count = queryset.count()
+            if count > LARGE_TOTAL:
+                cache.set(key, count, TOTAL_AGE)
+        return count
+
+    def get_paginated_response(self, data: Any) -> Response:
+        return Response(data, headers={"X-Total-Count": str(self.count), "X-Total-Pages": str(self.last)})
+
+    def link(self, number: int) -> str:
+        return replace_query_param(self.url, self.number_name, number)
+
+    def links(self) -> dict[str, str | None]:
+        return {
+            "self": self.url,
+            "first": self.link(1),
+            "last": self.link(self.last),
+            "prev": self.link(min(self.number - 1, self.last)) if self.number > 1 else None,
+            "next": self.link(self.number + 1) if self.number < self.last else None,
+        }
+
+    def meta(self) -> dict[str, dict[str, int]]:
+        return {"pagination": {"page": self.number, "pages": self.last, "count": self.count}}
+
+
+class CursorPagination(Pagination):
+    """The newest of a queryset, and those before them: what is added while one reads moves nothing."""
+
+    about: ClassVar = {AFTER_NAMES: "Where the page begins, as the link to the next page has it", SIZE_NAMES: SIZES}
+
+    def paginate_queryset(self, queryset: Any, request: Any, view: Any = None) -> list[Any]:
+        self.after_name, after = read(request, AFTER_NAMES, 0)
+        _, size = read(request, SIZE_NAMES, DEFAULT_SIZE)
+        size = min(size, LARGEST_SIZE)
+        self.url = request.build_absolute_uri().replace("[", "%5B").replace("]", "%5D")
+        if after > LARGEST_INTEGER:
+            raise InvalidParameter(self.after_name, f"{self.after_name} must be what the link to the next page has.")
+        older = queryset.filter(pk__lt=after) if after else queryset
+        rows = list(older.order_by("-pk")[: size + 1])
+        self.next = rows[size - 1].pk if len(rows) > size else None
+        return rows[:size]
+
+    def get_paginated_response(self, data: Any) -> Response:
+        more = self.links()["next"]
+        return Response(data, headers={"Link": f'<{more}>; rel="next"'} if more else {})
+
+    def links(self) -> dict[str, str | None]:
+        more = replace_query_param(self.url, self.after_name, self.next) if self.next else None
+        return {"self": self.url, "first": remove_query_param(self.url, self.after_name), "prev": None, "next": more}
+
+    def meta(self) -> dict[str, Any]:
+        return {}
+
+
+def read(request: Any, names: tuple[str, str], default: int) -> tuple[str, int]:
+    """The name that the client used, and its value: an integer from 1 up."""
+    used = [name for name in names if name in request.query_params]
+    if not used:
+        return names[request.accepted_renderer.format == "jsonapi"], default
+    if len(used) > 1:
+        raise InvalidParameter(used[1], f"{used[0]} and {used[1]} say the same; use one of them.")
+    value = request.query_params[used[0]]
+    if not (value.isascii() and value.isdigit() and len(value) <= 40 and int(value) > 0):
+        raise InvalidParameter(used[0], f"{used[0]} must be an integer from 1 up.")
+    return used[0], int(value)

@@ -1,0 +1,270 @@
+"""Request bodies: strict JSON in one of two dialects, made into the same `Document` of serializer fields.
+
+What a dialect cannot place is not dropped: it becomes an error that points at where it stood.
+"""
+
+import difflib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Collection
+from typing import Any, NamedTuple, NoReturn
+
+from django.conf import settings
+from rest_framework.exceptions import ErrorDetail, ParseError, PermissionDenied, ValidationError
+from rest_framework.parsers import BaseParser
+
+from core.rest.errors import Conflict, PayloadTooLarge
+from core.rest.resource import Shape
+
+MAX_DEPTH = 32
+MAX_MEMBERS = 1000  # of one object
+MAX_HINTS = 20  # unknown members that an answer names
+LARGEST_INTEGER = 2**63 - 1
+
+
+class Identifier(NamedTuple):
+    """A JSON:API resource identifier."""
+
+    type: Any
+    id: Any
+
+
+class Document(dict[str, Any]):
+    """A body as serializer fields: `pointers` says where each stands, `problems` what had no place, by pointer."""
+
+    def __init__(self, pointers: dict[str, str]) -> None:
+        super().__init__()
+        self.pointers = pointers
+        self.problems: dict[str, ErrorDetail] = {}
+
+    def problem(self, pointer: str, detail: str, code: str) -> None:
+        self.problems[pointer] = ErrorDetail(detail, code)
+
+    def refuse_unknown(
+        self, pointer: str, members: Collection[str], known: Collection[str], relations: Collection[str] = ()
+    ) -> None:
+        """Make a problem of each member that is not known, with a hint at what may have been meant."""
+        for name in [name for name in members if name not in known][:MAX_HINTS]:
+            if name in relations:
+                hint = "it is a relationship in this media type, and stands in relationships"
+            elif near := difflib.get_close_matches(name, known, n=1):
+                hint = f"did you mean {near[0]}?"
+            else:
+                hint = f"there are {', '.join(known)}" if known else "there are none"
+            self.problem(f"{pointer}/{escaped(name)}", f"There is no {name} here: {hint}", "unknown_attribute")
+
+
+def escaped(name: str) -> str:
+    """The name as RFC 6901 writes it in a pointer."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def strict_json(stream: Any) -> Any:
+    """The JSON of a body, or one clear error: PayloadTooLarge, or ParseError for what only looks like JSON."""
+    body = stream.read(settings.MAX_BODY_SIZE + 1)
+    if len(body) > settings.MAX_BODY_SIZE:
+        raise PayloadTooLarge(f"The body has more than {settings.MAX_BODY_SIZE:,} bytes.")
+    try:
+        document = json.loads(
+            body.decode("utf-8"),
+            object_pairs_hook=unique_members,
+            parse_int=integer,
+            parse_float=finite,
+            parse_constant=refuse_constant,
+        )
+        check_strings(document)
+    except UnicodeDecodeError:
+        raise ParseError("The body is not UTF-8.") from None
+    except json.JSONDecodeError as error:
+        raise ParseError(f"The body is not JSON: {error.msg} (line {error.lineno}, column {error.colno}).") from None
+    except RecursionError:
+        raise ParseError(f"The body is nested more than {MAX_DEPTH} deep.") from None
+    return document
+
+
+def unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > MAX_MEMBERS:
+        raise ParseError(f"An object has more than {MAX_MEMBERS} members.")
+    members: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in members:
+            raise ParseError(f"The member {name[:100]!r} is there twice.")
+        members[name] = value
+    return members
+
+
+def integer(digits: str) -> int:
+    if len(digits) > len(str(-LARGEST_INTEGER)) or not -LARGEST_INTEGER - 1 <= int(digits) <= LARGEST_INTEGER:
+        raise ParseError(f"The number {digits[:40]} is out of range: integers have 64 bits here.")
+    return int(digits)
+
+
+def finite(digits: str) -> float:
+    number = float(digits)
+    if not abs(number) <= LARGEST_INTEGER:  # PostgreSQL keeps no form: 1e20 would come back as an integer
+        raise ParseError(f"The number {digits[:40]} is out of range: it may be as large as an integer of 64 bits.")
+    return number
+
+
+def refuse_constant(name: str) -> NoReturn:
+    raise ParseError(f"{name} is not JSON.")
+
+
+def check_strings(value: Any, depth: int = 0) -> None:
+    """Refuse what no database or answer can hold: NUL, lone surrogates, endless nesting."""
+    if depth > MAX_DEPTH:
+        raise RecursionError
+    if isinstance(value, str):
+        if "\0" in value:
+            raise ParseError("A string holds the NUL character (U+0000).")
+        if not value.isascii():
+            try:
+                value.encode("utf-8")
+            except UnicodeEncodeError:
+                raise ParseError("A string holds half of a surrogate pair.") from None
+    elif isinstance(value, dict):
+        for name, member in value.items():
+            check_strings(name, depth)
+            check_strings(member, depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            check_strings(item, depth + 1)
+
+
+class DialectParser(BaseParser, ABC):
+    """What both dialects share: `{"data": {"type", "attributes"}}` for the serializer of the view."""
+
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
+        view = parser_context["view"]
+        serializer_class = view.get_serializer_class()
+        body = strict_json(stream)
+        if not isinstance(body, dict):
+            raise ParseError("The body must be a JSON object with the member data.")
+        if relation := view.operation.relation:
+            kind = serializer_class.included_serializers[relation].shape().type
+            return self.identifiers(body, kind, many=view.operation.takes == "identifiers")
+        shape = serializer_class.shape()
+        document = Document(self.pointers(shape))
+        self.read(document, body, shape, parser_context["kwargs"].get("pk"))
+        return document
+
+    def identifiers(self, body: dict[str, Any], kind: str, many: bool) -> list[Identifier]:
+        """The resources of this type that the body names: one, or a list of them."""
+        form = 'a list of {"type", "id"}' if many else '{"type", "id"}'
+        data: Any = body.get("data")
+        if many != isinstance(data, list):
+            raise ValidationError({"/data": [ErrorDetail(f"The member data must be {form}.", "invalid")]})
+        self.check_members(body, data if many else [data], form)
+        try:
+            return [Identifier(self.type_of(item, kind), item["id"]) for item in (data if many else [data])]
+        except (KeyError, TypeError, AttributeError):
+            raise ValidationError({"/data": [ErrorDetail(f"The member data must be {form}.", "invalid")]}) from None
+
+    def check_members(self, body: dict[str, Any], items: list[Any], form: str) -> None:
+        """Refuse members that identifiers do not have; JSON:API has a client's extra ones ignored."""
+
+    @abstractmethod
+    def type_of(self, item: dict[str, Any], kind: str) -> Any:
+        """The type that an identifier says it is of."""
+
+    @abstractmethod
+    def pointers(self, shape: Shape) -> dict[str, str]:
+        """Where each field of the serializer stands in a body."""
+
+    @abstractmethod
+    def read(self, document: Document, body: dict[str, Any], shape: Shape, own_id: int | None) -> None:
+        """Fill the document; `own_id` is the resource's when it exists already."""
+
+
+class FlatParser(DialectParser):
+    """`application/json`: relations stand among the attributes, as `llm_id` and `group_ids`."""
+
+    media_type = "application/json"
+
+    def pointers(self, shape: Shape) -> dict[str, str]:
+        return {name: f"/data/attributes/{flat_name}" for flat_name, name in shape.flat_names.items()}
+
+    def read(self, document: Document, body: dict[str, Any], shape: Shape, own_id: int | None) -> None:
+        data = object_at(body, "data")
+        document.refuse_unknown("", body, ("data",))
+        document.refuse_unknown("/data", data, ("type", "id", "attributes"))
+        if data.get("type", shape.type) != shape.type:
+            document.problem("/data/type", f'The type here is "{shape.type}".', "invalid")
+        if "id" in data and own_id is None:
+            document.problem("/data/id", "The server chooses the id; leave it out.", "read_only")
+        elif "id" in data and data["id"] != str(own_id):
+            document.problem("/data/id", f'The id of this resource is "{own_id}".', "invalid")
+        attributes = object_at(data, "attributes", "/data", {})
+        document.refuse_unknown("/data/attributes", attributes, shape.flat_names)
+        document.update({shape.flat_names[name]: attributes[name] for name in attributes if name in shape.flat_names})
+
+    def check_members(self, body: dict[str, Any], items: list[Any], form: str) -> None:
+        extra = body.keys() - {"data"} or {
+            name for item in items if isinstance(item, dict) for name in item.keys() - {"type", "id"}
+        }
+        if extra:
+            detail = f"There is no {min(extra)} here: the member data must be {form}."
+            raise ValidationError({"/data": [ErrorDetail(detail, "unknown_attribute")]})
+
+    def type_of(self, item: dict[str, Any], kind: str) -> Any:
+        if item.get("type", kind) != kind:
+            raise ValidationError({"/data": [ErrorDetail(f'The type here is "{kind}".', "invalid")]})
+        return kind
+
+
+class JSONAPIParser(DialectParser):
+    """`application/vnd.api+json`: relations stand in `relationships`, as resource identifiers."""
+
+    media_type = "application/vnd.api+json"
+
+    def pointers(self, shape: Shape) -> dict[str, str]:
+        return {
+            **{name: f"/data/attributes/{name}" for name in shape.attributes},
+            **{name: f"/data/relationships/{name}" for name in shape.relations},
+        }
+
+    def read(self, document: Document, body: dict[str, Any], shape: Shape, own_id: int | None) -> None:
+        data = object_at(body, "data")
+        if "type" not in data:
+            document.problem("/data/type", f'The type is missing; here it is "{shape.type}".', "required")
+        elif data["type"] != shape.type:
+            raise Conflict(f'The type here is "{shape.type}".', "/data/type")
+        if own_id is None and "id" in data:
+            raise PermissionDenied("The server chooses the id; leave it out.")
+        if own_id is not None and "id" not in data:
+            document.problem("/data/id", f'The id is missing; here it is "{own_id}".', "required")
+        elif own_id is not None and data["id"] != str(own_id):
+            raise Conflict(f'The id of this resource is "{own_id}".', "/data/id")
+        attributes = object_at(data, "attributes", "/data", {})
+        relationships = object_at(data, "relationships", "/data", {})
+        document.refuse_unknown("/data/attributes", attributes, shape.attributes, shape.relations_by_any_name)
+        document.refuse_unknown("/data/relationships", relationships, shape.relations)
+        document.update({name: attributes[name] for name in attributes if name in shape.attributes})
+        for name in relationships.keys() & shape.relations:
+            try:
+                document[name] = linkage(relationships[name])
+            except (KeyError, TypeError, AttributeError):
+                detail = 'It must be {"data": ...} with null, {"type": "...", "id": "..."} or a list of those.'
+                document.problem(f"/data/relationships/{name}", detail, "invalid")
+                document[name] = None
+
+    def type_of(self, item: dict[str, Any], kind: str) -> Any:
+        return item["type"]
+
+
+def linkage(relationship: Any) -> Identifier | list[Identifier] | None:
+    """The identifiers of a relationship; raises one of KeyError, TypeError, AttributeError when it is malformed."""
+    data = relationship["data"]
+    if isinstance(data, list):
+        return [Identifier(item["type"], item["id"]) for item in data]
+    return None if data is None else Identifier(data["type"], data["id"])
+
+
+def object_at(holder: dict[str, Any], name: str, pointer: str = "", default: Any = None) -> dict[str, Any]:
+    """The object at `holder[name]`, or the default; one clear error when it is neither."""
+    value = holder.get(name, default)
+    if not isinstance(value, dict):
+        missing = name not in holder
+        detail = f"The member {name} is missing." if missing else f"The member {name} must be an object."
+        raise ValidationError({f"{pointer}/{name}": [ErrorDetail(detail, "required" if missing else "invalid")]})
+    return value

@@ -1,0 +1,106 @@
+"""Traces through OpenTelemetry. Loaded only where a setting names who takes them, and its packages are installed.
+
+The names are those of the semantic conventions for HTTP and for generative AI (status: development). Neither a text nor
+a secret goes into a span: of an error its code, of a URL neither query nor user.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from core.telemetry.hooks import SeenCall, SeenRequest, Watcher
+
+PROVIDERS = {"google_ai": "gcp.gemini"}  # where the convention has another word than ours
+OPTIONS = ("temperature", "max_tokens", "top_p", "top_k", "seed")  # `gen_ai.request.`: not stop_words, which are texts
+
+
+class Traces(Watcher):
+    def __init__(self) -> None:
+        os.environ.setdefault("OTEL_SERVICE_NAME", "aistudio")
+        self.provider = TracerProvider(resource=Resource.create({"service.version": settings.VERSION}))
+        self.provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        self.tracer = self.provider.get_tracer("aistudio", settings.VERSION)
+        self.propagator = TraceContextTextMapPropagator()
+
+    def request_begins(self, request: SeenRequest, headers: Mapping[bytes, bytes]) -> None:
+        given = {name: headers.get(name.encode(), b"").decode("latin1") for name in ("traceparent", "tracestate")}
+        request.span = self.tracer.start_span(
+            request.method,
+            context=self.propagator.extract({name: value for name, value in given.items() if value}),
+            kind=SpanKind.SERVER,
+            attributes={
+                "http.request.method": request.method,
+                "url.path": request.path,
+                "url.scheme": request.scheme,
+                "client.address": request.address,
+                "aistudio.request_id": request.id,
+            },
+        )
+
+    def request_ended(self, request: SeenRequest, seconds: float) -> None:
+        span = request.span
+        if request.route:
+            span.update_name(f"{request.method} {request.route}")
+            span.set_attribute("http.route", request.route)
+        span.set_attribute("http.response.status_code", request.status)
+        if request.status >= 500:
+            span.set_attribute("error.type", str(request.status))
+            span.set_status(Status(StatusCode.ERROR))
+        span.end()
+
+    def call_begins(self, call: SeenCall) -> None:
+        endpoint = urlsplit(call.endpoint)
+        attributes = {
+            "gen_ai.operation.name": "chat",
+            "gen_ai.provider.name": PROVIDERS.get(call.vendor, call.vendor),
+            "gen_ai.request.model": call.model,
+            "gen_ai.request.stream": True,
+            "gen_ai.conversation.id": call.conversation,
+            **{f"gen_ai.request.{name}": call.options[name] for name in OPTIONS if name in call.options},
+            "server.address": endpoint.hostname,
+            "server.port": endpoint.port or {"https": 443, "http": 80}.get(endpoint.scheme),
+        }
+        asked_in = call.request.span if call.request else None
+        call.span = self.tracer.start_span(
+            f"chat {call.model}",
+            context=set_span_in_context(asked_in) if asked_in else None,
+            kind=SpanKind.CLIENT,
+            attributes=known(attributes),
+        )
+        self.propagator.inject(call.headers, set_span_in_context(call.span))
+
+    def call_ended(self, call: SeenCall, answer: Any) -> None:
+        if call.span is None:  # it was stopped before it began
+            return
+        attributes = {
+            "gen_ai.response.finish_reasons": [answer.finish_reason] if answer.finish_reason else None,
+            "gen_ai.usage.output_tokens": answer.output_tokens,
+            "gen_ai.usage.input_tokens": answer.input_tokens,
+            "gen_ai.usage.cache_read.input_tokens": answer.cached_tokens,
+            "aistudio.usage.estimated": answer.estimated,
+            "aistudio.status": str(answer.status),
+            "error.type": answer.error_code or None,
+        }
+        if answer.time_to_first_token_ms is not None:
+            attributes["gen_ai.response.time_to_first_chunk"] = answer.time_to_first_token_ms / 1000
+        call.span.set_attributes(known(attributes))
+        if answer.error_code:
+            call.span.set_status(Status(StatusCode.ERROR, answer.error_code))
+        call.span.end()
+
+    def close(self) -> None:
+        """Send what is left."""
+        self.provider.shutdown()
+
+
+def known(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in attributes.items() if value is not None}

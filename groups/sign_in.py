@@ -1,0 +1,177 @@
+"""What is done to people: signing in, keys, and that someone remains who administers."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from textwrap import wrap
+from typing import Any
+
+from django.contrib.auth import authenticate
+from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.db import connection, transaction
+from django.db.models import QuerySet
+from django.dispatch import receiver
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.crypto import salted_hmac
+
+from core.audit import recording
+from core.audit.models import AuditEvent
+from core.database.casefold import fold
+from groups.models import ApiToken, Attempts, User, digest
+
+API_KEY_NAME = "api-key"
+FAILED_SIGN_INS = 10  # of one account from one address
+SIGN_IN_WINDOW = timedelta(minutes=15)
+CODE_LENGTH = 20  # hexadecimal digits: 80 bits, which nobody guesses
+
+
+class LastAdministrator(Exception):
+    """The change would leave nobody who administers."""
+
+
+class NotTheFirst(Exception):
+    """There is a user already, so nobody becomes the first administrator any more."""
+
+
+class TooManyAttempts(Exception):
+    """There were too many attempts to sign in to this account from this address."""
+
+
+@contextmanager
+def an_administrator_remains() -> Iterator[None]:
+    """Let a change of people happen only if an active administrator is left; else it is undone, LastAdministrator."""
+    with transaction.atomic():
+        before = lock_administrators()  # two that demote each other would both see the other
+        yield
+        if before and not active_administrators().exists():
+            raise LastAdministrator("This is the last active administrator; make another one first.")
+
+
+def active_administrators() -> QuerySet[User]:
+    return User.objects.filter(is_admin=True, is_active=True).order_by("pk")
+
+
+def lock_administrators() -> int:
+    """Keep who administers until the end of the transaction; returns how many there are."""
+    return len(active_administrators().select_for_update(no_key=True))
+
+
+def first_run_code() -> str:
+    """What whoever makes the first administrator must have read where the server was started.
+
+    It is made of the server's own secret, so that all its processes know the same. Once there is a user, it opens
+    nothing.
+    """
+    code = salted_hmac("groups.first_run", "", algorithm="sha256").hexdigest()[:CODE_LENGTH]
+    return "-".join(wrap(code, 4))
+
+
+@recording.recording()
+def make_first_administrator(*, user: User) -> None:
+    """Store the first user there is, who administers; raises NotTheFirst, of many at once for all but one."""
+    if connection.vendor == "postgresql":  # SQLite lets one transaction at a time write
+        with connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE groups_user IN SHARE ROW EXCLUSIVE MODE")
+    if User.objects.exists():
+        raise NotTheFirst("There is an administrator already. Sign in, or ask them.")
+    user.is_admin = True
+    user.save()
+
+
+@recording.recording()
+def roll_api_key(*, user: User) -> str:
+    """Give the user a new token named "api-key", returned in clear; the old one is dead. Others stay."""
+    User.objects.select_for_update(no_key=True).get(pk=user.pk)
+    for token in user.tokens.filter(name=API_KEY_NAME, revoked_at=None):
+        token.revoke()
+    _, key = ApiToken.issue(user, name=API_KEY_NAME)
+    return key
+
+
+def sign_in(*, request: HttpRequest, email: str, password: str) -> User | None:
+    """The user with this password, None when it is wrong; raises TooManyAttempts without looking at it."""
+    counter = f"{digest(fold(email))}:{request.META.get('REMOTE_ADDR')}"
+    # counted before it is known to fail: many at once would otherwise all pass
+    if count_attempt(counter, SIGN_IN_WINDOW) > FAILED_SIGN_INS:
+        refused(email, "too many attempts")
+        raise TooManyAttempts("Too many attempts to sign in. Wait a quarter of an hour, then try again.")
+    user = authenticate(request, username=email, password=password)
+    if isinstance(user, User):
+        Attempts.objects.filter(counter=counter).delete()
+        return user
+    return None
+
+
+def count_attempt(counter: str, window: timedelta) -> int:
+    """Count one more; returns how many there were within the window of the first, at all workers together."""
+    now = timezone.now()
+    adapt = connection.ops.adapt_datetimefield_value
+    with connection.cursor() as cursor:
+        cursor.execute(ONE_MORE, {"counter": counter, "now": adapt(now), "ends_at": adapt(now + window)})
+        return int(cursor.fetchone()[0])
+
+
+# by hand, for of many at once each must see another number
+ONE_MORE = """
+    INSERT INTO groups_attempts AS known (counter, count, ends_at) VALUES (%(counter)s, 1, %(ends_at)s)
+    ON CONFLICT (counter) DO UPDATE SET
+        count = CASE WHEN known.ends_at > %(now)s THEN known.count + 1 ELSE 1 END,
+        ends_at = CASE WHEN known.ends_at > %(now)s THEN known.ends_at ELSE excluded.ends_at END
+    RETURNING count
+"""
+
+
+def forget_attempts() -> None:
+    """Delete counts that are over; nothing is written where nothing is."""
+    over = Attempts.objects.filter(ends_at__lt=timezone.now())
+    if over.exists():
+        over.delete()
+
+
+def refused(email: str, reason: str) -> None:
+    """Record that a sign-in was refused. What was typed is kept only where it is an e-mail: it may be a password."""
+    account = User.objects.filter(email_folded=fold(email)[:600]).first()
+    name = account.email if account else email.strip() if is_email(email) else ""
+    recording.record(
+        AuditEvent.Action.SIGN_IN_REFUSED,
+        User.audited_as,
+        object_id=account and account.pk,
+        object_name=name,
+        detail=reason,
+        origin={"actor_id": None, "actor_name": ""},
+    )
+
+
+def is_email(text: str) -> bool:
+    try:
+        validate_email(text.strip())
+    except ValidationError:
+        return False
+    return True
+
+
+# Django says so wherever someone signs in or out
+
+
+@receiver(user_login_failed)
+def record_refusal(credentials: dict[str, Any], **rest: Any) -> None:
+    refused(str(credentials.get("username", "")), "wrong e-mail or password, or not active")
+
+
+@receiver(user_logged_in)
+def record_sign_in(user: User, **rest: Any) -> None:
+    record_of_own(AuditEvent.Action.SIGNED_IN, user)
+
+
+@receiver(user_logged_out)
+def record_sign_out(user: User | None, **rest: Any) -> None:
+    if user is not None and user.is_authenticated:
+        record_of_own(AuditEvent.Action.SIGNED_OUT, user)
+
+
+def record_of_own(action: str, user: User) -> None:
+    who = {"actor_id": user.pk, "actor_name": str(user)}
+    recording.record(action, User.audited_as, object_id=user.pk, object_name=str(user), origin=who)

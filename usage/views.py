@@ -1,0 +1,70 @@
+from http import HTTPStatus
+from types import SimpleNamespace
+from typing import Any
+
+from rest_framework.response import Response
+
+from core.rest.errors import InvalidParameter, VendorFailed
+from core.rest.operations import INTEGER_64, NOT_BLANK, Parameter, operation
+from core.rest.permissions import Administrators
+from core.rest.views import ResourceView
+from llms.models import LLM, LLMSettings
+from llms.serializers import LLMSerializer
+from llms.vendors.errors import VendorError
+from usage.checks import MOST_TOKENS, SECONDS, check
+from usage.model_list import models_of
+from usage.serializers import CheckSerializer, ModelSerializer
+
+LONGEST_NAME = LLMSettings._meta.get_field("model_name").max_length or 0
+MODEL = Parameter("model", NOT_BLANK, "The model to ask; else the settings', the LLM's default.", required=False)
+SETTINGS = Parameter("llm_settings", INTEGER_64, "The id of the settings to ask with.", required=False)
+
+
+class LLMCallViewSet(ResourceView):
+    """What of an LLM calls its vendor: a check, and the list of its models."""
+
+    queryset = LLM.objects.all()
+    serializer_class = LLMSerializer
+    permission_classes = [Administrators]
+
+    @operation(
+        f"Check whether {{a_noun}} answers, in at most {SECONDS} s and {MOST_TOKENS} tokens",
+        detail=True,
+        path="check",
+        method="post",
+        answers=CheckSerializer,
+        parameters=(MODEL, SETTINGS),
+        waits=True,
+    )
+    def check(self, request: Any, pk: int) -> Response:
+        llm, model = self.get_object(), request.query_params.get("model", "").strip()
+        if "\0" in model or len(model) > LONGEST_NAME:
+            raise InvalidParameter("model", f"model must have at most {LONGEST_NAME} characters, no NUL.")
+        return self.answer_one(check(llm=llm, settings=self.settings_asked_for(), model=model))
+
+    def settings_asked_for(self) -> LLMSettings | None:
+        if "llm_settings" not in self.request.query_params:
+            return None
+        number = self.integer("llm_settings")
+        found: LLMSettings | None = LLMSettings.objects.visible_to(self.user).filter(pk=number).first()
+        if found is None:
+            raise InvalidParameter("llm_settings", f"There are no LLM settings with the id {number}.")
+        return found
+
+    @operation(
+        "List the models that the vendor of an LLM offers",
+        detail=True,
+        path="models",
+        returns="all",
+        answers=ModelSerializer,
+        fails=(HTTPStatus.FAILED_DEPENDENCY,),
+        pagination_class=None,
+    )
+    def models(self, request: Any, pk: int) -> Response:
+        try:
+            names = models_of(self.get_object())
+        except VendorError as error:
+            raise VendorFailed(error.detail) from None
+        if not self.speaks_jsonapi:
+            return Response({"data": list(names)})
+        return Response(ModelSerializer([SimpleNamespace(pk=name, name=name) for name in names], many=True).data)
