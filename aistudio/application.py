@@ -18,13 +18,13 @@ from django.db import DatabaseError, connections
 from chats.answering import runner
 from chats.short_way import short_way
 from core.idempotency import attempts
-from core.server.asgi_handler import Handler
+from core.server.asgi_handler import ThreadPoolASGIHandler
 from core.server.cpu_affinity import keep_together
 from core.server.health import Probes
 from core.server.middleware import current_request_id
-from core.server.proxy_headers import Proxied
-from core.server.responses import Receive, Scope, Send, address_of, refuse
-from core.telemetry.hooks import SeenRequest, current_request, valid_id, watchers
+from core.server.proxy_headers import TrustedProxyMiddleware
+from core.server.responses import Receive, Scope, Send, address_of, send_error
+from core.telemetry.hooks import RequestRecord, current_request, instrumentations, valid_id
 from groups import token_last_used
 from groups.models import User
 from groups.sign_in import first_run_code, forget_attempts
@@ -40,7 +40,7 @@ LENGTH = b"content-length"
 PRINTABLE = "/:@!$&'()*+,;=~"  # in a path, beside letters and digits
 OTEL = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 
-django_application = Handler(on_stop=runner.let_readers_go, around=short_way)
+django_application = ThreadPoolASGIHandler(on_stop=runner.let_readers_go, around=short_way)
 probes = Probes(streams=lambda: django_application.streams, work_obstacle=runner.obstacle, work_state=runner.state)
 
 
@@ -49,7 +49,7 @@ def load_traces() -> None:
     if not (settings.OTEL_EXPORTER_OTLP_ENDPOINT and not settings.OTEL_SDK_DISABLED):
         return
     if is_installed(*OTEL):
-        watchers.append(import_module("core.telemetry.traces").Traces())
+        instrumentations.append(import_module("core.telemetry.traces").Traces())
     else:
         log.warning(
             "OTEL_EXPORTER_OTLP_ENDPOINT is set, but nothing is traced: opentelemetry-sdk and "
@@ -77,7 +77,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 async def watched(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer, under an id, and say afterwards what was seen of it: to the log and to those that watch."""
     headers = dict(scope["headers"])
-    request = SeenRequest(
+    request = RequestRecord(
         id=valid_id(headers.get(b"x-request-id", b"").decode("latin1")),
         method=scope["method"],
         path=quote(scope["path"], safe=PRINTABLE)[:LONGEST_PATH],
@@ -86,7 +86,7 @@ async def watched(scope: Scope, receive: Receive, send: Send) -> None:
     )
     current_request.set(request)
     current_request_id.set(request.id)
-    for watcher in watchers:
+    for watcher in instrumentations:
         watcher.request_begins(request, headers)
     try:
         await limited(scope, receive, send)
@@ -97,11 +97,11 @@ async def watched(scope: Scope, receive: Receive, send: Send) -> None:
         request.status = request.status or NOT_WAITED_FOR
         seconds = perf_counter() - request.begun
         log_access(request, seconds)
-        for watcher in watchers:
+        for watcher in instrumentations:
             watcher.request_ended(request, seconds)
 
 
-def log_access(request: SeenRequest, seconds: float) -> None:
+def log_access(request: RequestRecord, seconds: float) -> None:
     fields = {
         "method": request.method,
         "path": request.path,
@@ -125,11 +125,13 @@ async def limited(scope: Scope, receive: Receive, send: Send) -> None:
         except ConnectionAbortedError:
             return
         except asyncio.CancelledError:  # only a server whose time to stop is up does this
-            await refuse(send, HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "The server stops. Nothing was stored.")
+            await send_error(
+                send, HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "The server stops. Nothing was stored."
+            )
             return
     if body is None:
         detail = f"The body has more than {settings.MAX_BODY_SIZE:,} bytes."
-        await refuse(send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "payload_too_large", detail)
+        await send_error(send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "payload_too_large", detail)
         return
     if announced != (length := b"%d" % len(body)):
         headers = [(name, value) for name, value in scope["headers"] if name != LENGTH]
@@ -157,7 +159,7 @@ async def lifespan(receive: Receive, send: Send) -> None:
     gc.collect()
     gc.freeze()  # what was loaded stays: looking through it again and again would make every request wait
     gc.set_threshold(*GARBAGE)
-    async with runner.Worker():
+    async with runner.AnswerRunner():
         works = [write_token_use, probes.keep_showing, *([keep_together] if settings.BIND_WORKERS else [])]
         tasks = [asyncio.create_task(work()) for work in works]
         await in_database(say_first_run_code)
@@ -167,7 +169,7 @@ async def lifespan(receive: Receive, send: Send) -> None:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     await store_token_use()
-    for watcher in watchers:
+    for watcher in instrumentations:
         await asyncio.to_thread(watcher.close)
     await send({"type": "lifespan.shutdown.complete"})
 
@@ -214,4 +216,4 @@ async def in_database(work: Callable[[], None]) -> None:
     await sync_to_async(run)()
 
 
-proxied = Proxied(application, settings.TRUSTED_PROXIES)  # which is what is served
+proxied = TrustedProxyMiddleware(application, settings.TRUSTED_PROXIES)  # which is what is served

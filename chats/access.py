@@ -45,11 +45,11 @@ def explain(*, user: User, chat: Chat) -> Explanation:
     else:
         deciding = [group.name for group in groups]
         code = "not_member"
-        detail = f"{chat} is open to {listed(deciding)}; {user} belongs to none of them. {situation(user)}"
+        detail = f"{chat} is open to {listed(deciding)}; {user} belongs to none of them. {access_summary(user)}"
     return Explanation(user.pk, chat.pk, allowed, code, detail, deciding)
 
 
-def situation(user: User) -> str:
+def access_summary(user: User) -> str:
     """What the user can use at all, or why it is nothing."""
     if not user.is_active:
         return f"{user} is not active, so nothing is open to them."
@@ -65,7 +65,7 @@ def situation(user: User) -> str:
     return f"No chat is open to their groups, {listed(groups)}; add one of these to a chat."
 
 
-def why_nothing(user: User) -> str:
+def no_chats_reason(user: User) -> str:
     """To someone who may use no chat: why that is so."""
     if user.is_admin:
         return _("There is no chat yet.")

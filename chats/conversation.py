@@ -17,15 +17,15 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from chats.answering import prompts
-from chats.models import Message, Piece, Run, Session
+from chats.models import ActiveAnswer, Message, Piece, Session
 from core.database.compiled import Lookup, adapted, execute, execute_each, new, store, update, writing
 from core.database.encryption import UnreadableSecret
 from core.idempotency.attempts import KeyReused
 from core.rest.errors import Conflict
 from groups.models import User
-from llms.call_builder import Uncallable, call_of, model_of
-from llms.context_windows import window_of
-from llms.vendors.types import Call, Turn
+from llms.call_builder import LLMNotUsable, build_call, model_of
+from llms.context_windows import input_budget
+from llms.vendors.types import Call, ChatMessage
 
 LEASE = timedelta(seconds=10)  # renewed by the worker long before
 MOST_CONDITIONS = 100  # that one statement joins with OR; SQLite takes 1,000
@@ -100,7 +100,7 @@ def switch(*, user: User, session: UUID, message: int) -> None:
 
 def refuse_switch(session: Session) -> None:
     """Raises Conflict while an answer is being made in this session, which is locked."""
-    if Run.objects.filter(session=session).exists():
+    if ActiveAnswer.objects.filter(session=session).exists():
         raise Conflict("The last question is still being answered. Wait for its end, or stop it, to change the branch.")
 
 
@@ -164,10 +164,10 @@ def begin(session: Session, question: Message, worker: Callable[[], UUID], key: 
         model = model_of(llm, settings)
         window = settings.max_length
         if window is None:
-            window = window_of(model, max_tokens=settings.max_tokens)
+            window = input_budget(model, max_tokens=settings.max_tokens)
         turns = prompts.build(system=system, history=history(question.parent_id), question=question.text, window=window)
-        call = call_of(llm, settings, turns)
-    except Uncallable as reason:
+        call = build_call(llm, settings, turns)
+    except LLMNotUsable as reason:
         raise Conflict(f"{reason} An administrator can change that.") from None
     except UnreadableSecret:
         raise Conflict("The key of this chat's LLM cannot be read. An administrator can set it anew.") from None
@@ -189,7 +189,7 @@ def begin(session: Session, question: Message, worker: Callable[[], UUID], key: 
         estimated=True,
         idempotency_key=key,
     )
-    under_way = new(Run, session=session, message=answer, worker=worker(), lease_until=timezone.now() + LEASE)
+    under_way = new(ActiveAnswer, session=session, message=answer, worker=worker(), lease_until=timezone.now() + LEASE)
     session.leaf = answer
     if not session.name:
         first = session.messages.order_by("sequence").first() if question.parent_id else question
@@ -199,12 +199,12 @@ def begin(session: Session, question: Message, worker: Callable[[], UUID], key: 
     return Exchange(question, answer, llm.vendor, call, session.chat.llm_titles)
 
 
-def history(leaf_id: int | None) -> list[Turn]:
+def history(leaf_id: int | None) -> list[ChatMessage]:
     """What was said before, from the first message to this one. An answer without text says nothing."""
     if leaf_id is None:
         return []
     said = Message.objects.branch(leaf_id).exclude(text="").order_by("sequence").values_list("role", "text")
-    return [Turn(role, text) for role, text in said]  # type: ignore[arg-type]
+    return [ChatMessage(role, text) for role, text in said]  # type: ignore[arg-type]
 
 
 def title_of(question: str) -> str:
@@ -218,7 +218,7 @@ def title_of(question: str) -> str:
 
 def request_stop(*, session: Session) -> bool:
     """Ask the worker that answers in this session to stop; whether there is any."""
-    return bool(Run.objects.filter(session=session).update(stop_requested=True))
+    return bool(ActiveAnswer.objects.filter(session=session).update(stop_requested=True))
 
 
 # what workers do
@@ -235,7 +235,7 @@ class Standing:
 def keep(*, worker: UUID, pieces: Iterable[tuple[int, int, str]]) -> Standing:
     """Store what arrived since the last time. A piece is the key of its message, the characters before it, its text."""
     with writing() as database:
-        find = "SELECT message_id, stop_requested FROM chats_run WHERE worker = %s"
+        find = "SELECT message_id, stop_requested FROM chats_activeanswer WHERE worker = %s"
         flags = dict(execute(database, find, [adapted(worker, database)]))
         if rows := [piece for piece in pieces if piece[0] in flags]:
             execute_each(database, "INSERT INTO chats_piece (message_id, start, text) VALUES (%s, %s, %s)", rows)
@@ -252,7 +252,7 @@ def end(*, worker: UUID, ended: Sequence[Message]) -> dict[int, Message | None]:
     with writing() as database:
         for first in range(0, len(keys), MOST_CONDITIONS):
             some = keys[first : first + MOST_CONDITIONS]
-            let_go = f"DELETE FROM chats_run WHERE worker = %s AND {among(some)} RETURNING message_id"  # noqa: S608
+            let_go = f"DELETE FROM chats_activeanswer WHERE worker = %s AND {among(some)} RETURNING message_id"  # noqa: S608
             ours = [key for (key,) in execute(database, let_go, [adapted(worker, database), *some])]
             if ours:
                 execute(database, f"DELETE FROM chats_piece WHERE {among(ours)}", ours, returns=False)  # noqa: S608
@@ -286,7 +286,7 @@ OUTCOME = (
 
 def renew_leases(*, worker: UUID, answers: Collection[int]) -> None:
     """Say that these live. A run that its worker does not know of is none: the confirmation of its COMMIT was lost."""
-    Run.objects.filter(worker=worker, message__in=answers).update(lease_until=timezone.now() + LEASE)
+    ActiveAnswer.objects.filter(worker=worker, message__in=answers).update(lease_until=timezone.now() + LEASE)
 
 
 def closed_to_owner(*, answers: list[int]) -> set[int]:
@@ -300,7 +300,7 @@ def grown(offsets: Mapping[int, int]) -> tuple[dict[int, str], dict[int, Message
 
     One that has ended is there as it is stored, or None when it is gone.
     """
-    running = set(Run.objects.filter(message__in=offsets).values_list("message", flat=True))
+    running = set(ActiveAnswer.objects.filter(message__in=offsets).values_list("message", flat=True))
     messages = Message.objects.in_bulk(offsets.keys() - running)
     fresh = dict.fromkeys(running, "")
     keys = sorted(running)
@@ -321,14 +321,14 @@ Lease = tuple[int, datetime]  # of the answer with this key, and when it is over
 
 def leases_over() -> list[Lease]:
     """The leases that were not renewed. To write first shows that their workers could have done so."""
-    Piece.objects.filter(~Exists(Run.objects.filter(message=OuterRef("message_id")))).delete()
-    return list(Run.objects.filter(lease_until__lt=timezone.now()).values_list("message", "lease_until"))
+    Piece.objects.filter(~Exists(ActiveAnswer.objects.filter(message=OuterRef("message_id")))).delete()
+    return list(ActiveAnswer.objects.filter(lease_until__lt=timezone.now()).values_list("message", "lease_until"))
 
 
 def end_orphan(message: int, lease_until: datetime) -> bool:
     """End an answer as interrupted if this still is its lease; whether it was."""
     with transaction.atomic():
-        run = Run.objects.select_for_update().filter(message=message, lease_until=lease_until).first()
+        run = ActiveAnswer.objects.select_for_update().filter(message=message, lease_until=lease_until).first()
         if run is None:
             return False
         text = arrived(message)

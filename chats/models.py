@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext
 
 from core.audit.recording import Audited, AuditedManyToManyField
-from core.database.casefold import FoldedField
+from core.database.casefold import CasefoldedCharField
 from groups.models import Group, User
 from llms.models import LLM, LLMSettings
 from llms.vendors.types import Usage
@@ -29,7 +29,7 @@ class Chat(Audited):
     """A room where members of its groups talk to an LLM; without groups it is for administrators only."""
 
     name = models.CharField(max_length=200)
-    name_folded = FoldedField("name")
+    name_folded = CasefoldedCharField("name")
     description = models.TextField(max_length=2_000, blank=True)
     system_prompt = models.TextField(max_length=100_000, blank=True, help_text="Used instead of that of the settings.")
     llm = models.ForeignKey(LLM, on_delete=models.PROTECT, related_name="chats", verbose_name="LLM")
@@ -106,7 +106,7 @@ class Session(models.Model):
         default=False, db_default=False, editable=False, help_text="Whether its owner was, when its chat was deleted."
     )
     name = models.CharField(max_length=200, blank=True, help_text="Made of the first question, when empty.")
-    name_folded = FoldedField("name", db_index=False)  # it is searched, and sorted by, among those of one user
+    name_folded = CasefoldedCharField("name", db_index=False)  # it is searched, and sorted by, among those of one user
     leaf = models.ForeignKey("Message", on_delete=models.SET_NULL, null=True, related_name="+", db_index=False)
     last_sequence = models.BigIntegerField(default=0, editable=False)
     pinned = models.BooleanField(default=False)
@@ -261,7 +261,7 @@ class Title(Metered):
         return f"Title of session {self.session_id}"
 
 
-class Run(models.Model):
+class ActiveAnswer(models.Model):
     """The answer that is being made in a session: one at a time, by a worker that says so again and again."""
 
     session = models.OneToOneField(Session, on_delete=models.CASCADE, primary_key=True, related_name="run")

@@ -13,14 +13,14 @@ from chats.models import Message, SessionQuerySet
 from core.database.casefold import fold
 
 
-def having(sessions: SessionQuerySet, words: str) -> SessionQuerySet:
+def matching(sessions: SessionQuerySet, words: str) -> SessionQuerySet:
     """Those whose name or texts have each of these words."""
     for word in words.split():
-        sessions = sessions.filter(Q(name_folded__contains=fold(word)) | said(word))
+        sessions = sessions.filter(Q(name_folded__contains=fold(word)) | text_contains(word))
     return sessions
 
 
-def said(word: str) -> Q:
+def text_contains(word: str) -> Q:
     """The sessions in whose texts a word stands; these are not kept folded, and case is of no account in any script."""
     forms = {unicodedata.normalize(form, word) for form in ("NFC", "NFD")}
     if connection.vendor == "sqlite":  # whose LIKE knows only ASCII; its regular expressions are Python's

@@ -20,7 +20,7 @@ from core.idempotency import attempts
 from core.rest.parsers import strict_json
 from core.rest.renderers import API_ROOT, FlatRenderer
 from core.rest.sse import MEDIA_TYPE
-from core.server.asgi_handler import Respond, Streamed
+from core.server.asgi_handler import Respond, StreamedResponse
 from core.telemetry.hooks import current_request
 from groups.authentication import user_of
 
@@ -96,7 +96,7 @@ PLAIN = (MEDIA_TYPE.encode(), FlatRenderer.media_type.encode())
 NOT_PLAIN = {attempts.HEADER.lower().encode(), b"cookie", b"content-encoding"}
 
 
-def answered(question: Question, known: Learned) -> Streamed | None:
+def answered(question: Question, known: Learned) -> StreamedResponse | None:
     """The answer's events; None where nobody is known to ask."""
     user = user_of(question.authorization)
     if user is None:
@@ -106,13 +106,13 @@ def answered(question: Question, known: Learned) -> Streamed | None:
     if seen := current_request.get():
         seen.status, seen.route, seen.user_id = HTTPStatus.OK, known.route, user.pk
         headers = [*headers, (b"x-request-id", seen.id.encode())]
-    return Streamed(HTTPStatus.OK, headers, events(exchange.answer, exchange.question))
+    return StreamedResponse(HTTPStatus.OK, headers, events(exchange.answer, exchange.question))
 
 
 def learned(question: Question, answer: Any) -> Any:
     """The answer itself. Of the headers of one with events, all but its id are those of every other."""
     seen = current_request.get()
-    if not (seen and isinstance(answer, Streamed) and answer.status == HTTPStatus.OK):
+    if not (seen and isinstance(answer, StreamedResponse) and answer.status == HTTPStatus.OK):
         return answer
     if b"set-cookie" not in dict(answer.headers):  # which is for one alone
         if len(_learned) >= MOST_KNOWN:

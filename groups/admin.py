@@ -24,14 +24,14 @@ from unfold.decorators import action, display
 from unfold.forms import AdminPasswordChangeForm, AuthenticationForm, UserCreationForm
 
 from core.web.admin import LINK, Admin, chats_link, count_of, link, links
-from groups.forms import SlowToGuess
+from groups.forms import ThrottledSignInForm
 from groups.models import ApiToken, Group, User
 from groups.sign_in import LastAdministrator, an_administrator_remains
 
 admin.site.unregister(UnusedGroup)  # access is by our groups; administrators need no finer permissions
 
 
-class AdminSignInForm(SlowToGuess, AuthenticationForm):
+class AdminSignInForm(ThrottledSignInForm, AuthenticationForm):
     error_messages = {"invalid_login": "This is not the e-mail and password of an active administrator."}
 
 

@@ -26,7 +26,7 @@ def checked(request: HttpRequest | None, email: str, password: str) -> User | No
         raise ValidationError(str(error)) from None
 
 
-class SlowToGuess(AuthenticationForm):
+class ThrottledSignInForm(AuthenticationForm):
     """Signs in as the API does."""
 
     def clean(self) -> Any:
@@ -43,7 +43,7 @@ class SlowToGuess(AuthenticationForm):
         return self.cleaned_data
 
 
-class SignInForm(SlowToGuess):
+class SignInForm(ThrottledSignInForm):
     error_messages = {"invalid_login": _("The e-mail or the password is wrong, or the user is not active.")}
 
 

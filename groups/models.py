@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from core.audit.recording import Audited, AuditedManyToManyField
-from core.database.casefold import FoldedField, UniqueFolded, fold
+from core.database.casefold import CasefoldedCharField, UniqueCasefolded, fold
 from core.database.compiled import Lookup
 
 
@@ -40,9 +40,9 @@ class User(Audited, AbstractBaseUser):
     """A person, known by e-mail address. Administrators may do everything; there are no finer permissions."""
 
     email = models.EmailField("e-mail", max_length=254, unique=True)
-    email_folded = FoldedField("email")
+    email_folded = CasefoldedCharField("email")
     name = models.CharField(max_length=200, blank=True)
-    name_folded = FoldedField("name")
+    name_folded = CasefoldedCharField("name")
     is_admin = models.BooleanField(
         "administrator", default=False, help_text="May manage everything, here and in the API."
     )
@@ -64,7 +64,7 @@ class User(Audited, AbstractBaseUser):
 
     class Meta:
         ordering = ("email_folded",)
-        constraints = (UniqueFolded("email_folded", name="user_email_unique"),)
+        constraints = (UniqueCasefolded("email_folded", name="user_email_unique"),)
 
     def __str__(self) -> str:
         return self.email
@@ -112,7 +112,7 @@ class Group(Audited):
     """People who may use the same chats."""
 
     name = models.CharField(max_length=200)
-    name_folded = FoldedField("name")
+    name_folded = CasefoldedCharField("name")
     members = AuditedManyToManyField(User, related_name="groups", blank=True)
     created_at = models.DateTimeField("created", auto_now_add=True)
 
@@ -122,7 +122,7 @@ class Group(Audited):
 
     class Meta:
         ordering = ("name_folded", "id")
-        constraints = (UniqueFolded("name_folded", name="group_name_unique"),)
+        constraints = (UniqueCasefolded("name_folded", name="group_name_unique"),)
 
     def __str__(self) -> str:
         return self.name
@@ -200,7 +200,7 @@ def digest(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-class Attempts(models.Model):
+class SignInAttempt(models.Model):
     """How often someone tried to sign in to an account from an address, until when it counts."""
 
     counter = models.CharField(max_length=200, unique=True, help_text="A digest of the e-mail, and the address.")
@@ -208,7 +208,7 @@ class Attempts(models.Model):
     ends_at = models.DateTimeField(db_index=True)
 
     class Meta:
-        verbose_name_plural = "attempts"
+        verbose_name = "sign-in attempt"
 
     def __str__(self) -> str:
         return f"{self.count} until {self.ends_at}"

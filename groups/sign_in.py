@@ -20,7 +20,7 @@ from django.utils.crypto import salted_hmac
 from core.audit import recording
 from core.audit.models import AuditEvent
 from core.database.casefold import fold
-from groups.models import ApiToken, Attempts, User, digest
+from groups.models import ApiToken, SignInAttempt, User, digest
 
 API_KEY_NAME = "api-key"
 FAILED_SIGN_INS = 10  # of one account from one address
@@ -100,7 +100,7 @@ def sign_in(*, request: HttpRequest, email: str, password: str) -> User | None:
         raise TooManyAttempts("Too many attempts to sign in. Wait a quarter of an hour, then try again.")
     user = authenticate(request, username=email, password=password)
     if isinstance(user, User):
-        Attempts.objects.filter(counter=counter).delete()
+        SignInAttempt.objects.filter(counter=counter).delete()
         return user
     return None
 
@@ -116,7 +116,7 @@ def count_attempt(counter: str, window: timedelta) -> int:
 
 # by hand, for of many at once each must see another number
 ONE_MORE = """
-    INSERT INTO groups_attempts AS known (counter, count, ends_at) VALUES (%(counter)s, 1, %(ends_at)s)
+    INSERT INTO groups_signinattempt AS known (counter, count, ends_at) VALUES (%(counter)s, 1, %(ends_at)s)
     ON CONFLICT (counter) DO UPDATE SET
         count = CASE WHEN known.ends_at > %(now)s THEN known.count + 1 ELSE 1 END,
         ends_at = CASE WHEN known.ends_at > %(now)s THEN known.ends_at ELSE excluded.ends_at END
@@ -126,7 +126,7 @@ ONE_MORE = """
 
 def forget_attempts() -> None:
     """Delete counts that are over; nothing is written where nothing is."""
-    over = Attempts.objects.filter(ends_at__lt=timezone.now())
+    over = SignInAttempt.objects.filter(ends_at__lt=timezone.now())
     if over.exists():
         over.delete()
 

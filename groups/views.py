@@ -15,7 +15,7 @@ from rest_framework.response import Response
 
 from core.rest.errors import Conflict
 from core.rest.filters import BooleanFilter, NameFilter
-from core.rest.operations import BEGINNING, NOT_BLANK, Parameter, described, operation, relationship
+from core.rest.operations import BEGINNING, NOT_BLANK, Parameter, documents, extra_action, relationship
 from core.rest.permissions import AdministratorsOfVisible, AdministratorsWrite, SignedIn
 from core.rest.views import ResourceView, ResourceViewSet
 from groups import sign_in
@@ -71,13 +71,13 @@ class GroupViewSet(ResourceViewSet):
 
     members_relationship = relationship("members", permission_classes=[AdministratorsOfVisible])
 
-    @operation(
+    @extra_action(
         "Find groups by the beginning of their name", detail=False, path="search", returns="many", parameters=(NAME,)
     )
     def search(self, request: Any) -> Response:
         return self.answer_search("name_folded", "name")
 
-    @operation(
+    @extra_action(
         "List the users of a group",
         detail=True,
         path="users",
@@ -90,11 +90,11 @@ class GroupViewSet(ResourceViewSet):
         return self.answer_list(self.get_object().members.all())
 
     @users.mapping.post
-    @described("Add a user to a group", "post", takes="identifier", relation="members", **NO_CONTENT)
+    @documents("Add a user to a group", "post", takes="identifier", relation="members", **NO_CONTENT)
     def add_user(self, request: Any, pk: int) -> Response:
         return self.change_relation("members", "add")
 
-    @operation(
+    @extra_action(
         "Remove a user from a group",
         detail=True,
         path="users/<int:user_id>",
@@ -133,11 +133,11 @@ class UserViewSet(ResourceViewSet):
         with keeping_an_administrator():
             super().remove(instance)
 
-    @operation("Get yourself", detail=False, path="me")
+    @extra_action("Get yourself", detail=False, path="me")
     def me(self, request: Any) -> Response:
         return self.answer_one(get_object_or_404(self.get_queryset(), pk=request.user.pk))
 
-    @operation(
+    @extra_action(
         "List the groups of a user",
         detail=True,
         path="groups",
@@ -148,7 +148,7 @@ class UserViewSet(ResourceViewSet):
     def groups(self, request: Any, pk: int) -> Response:
         return self.answer_list(Group.objects.visible_to(request.user).filter(members=self.get_object()))
 
-    @operation(
+    @extra_action(
         "Give a user a new key, in place of the one made here before",
         detail=True,
         path="roll-api-key",
@@ -184,7 +184,7 @@ class TokenViewSet(ResourceViewSet):
     def get_queryset(self) -> QuerySet[ApiToken]:
         return ApiToken.objects.filter(user=self.user)
 
-    @described(
+    @documents(
         "Issue a token; its key is in this answer alone",
         "post",
         takes="resource",
@@ -195,7 +195,7 @@ class TokenViewSet(ResourceViewSet):
     def create(self, request: Any, *args: Any, **kwargs: Any) -> Response:
         return super().create(request, *args, **kwargs)
 
-    @described("Revoke a token", "delete", **NO_CONTENT)
+    @documents("Revoke a token", "delete", **NO_CONTENT)
     def destroy(self, request: Any, *args: Any, **kwargs: Any) -> Response:
         return super().destroy(request, *args, **kwargs)
 
@@ -209,13 +209,13 @@ class AuthViewSet(ResourceView):
     serializer_class = CredentialsSerializer
     permission_classes = [AllowAny]
 
-    @operation("Get a CSRF cookie, whose value goes into X-CSRFToken", detail=False, path="login", **NO_CONTENT)
+    @extra_action("Get a CSRF cookie, whose value goes into X-CSRFToken", detail=False, path="login", **NO_CONTENT)
     def login(self, request: Any) -> Response:
         get_token(request._request)
         return Response(status=HTTPStatus.NO_CONTENT)
 
     @login.mapping.post
-    @described("Sign in", "post", takes="resource", answers=UserSerializer, repeatable=True)
+    @documents("Sign in", "post", takes="resource", answers=UserSerializer, repeatable=True)
     def sign_in(self, request: Any) -> Response:
         SessionAuthentication().enforce_csrf(request)
         serializer = self.get_serializer(data=self.body)
@@ -230,7 +230,7 @@ class AuthViewSet(ResourceView):
         request.user = user
         return self.answer_one(user)
 
-    @operation("Sign out", detail=False, path="logout", method="post", repeatable=True, **NO_CONTENT)
+    @extra_action("Sign out", detail=False, path="logout", method="post", repeatable=True, **NO_CONTENT)
     def logout(self, request: Any) -> Response:
         SessionAuthentication().enforce_csrf(request)
         logout(request._request)

@@ -18,7 +18,7 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
-from core.database.encryption import Ciphertext, UnreadableSecret
+from core.database.encryption import EncryptedStr, UnreadableSecret
 from core.rest.parsers import strict_json
 from core.web.admin import Admin, chats_link, count_of
 from llms.models import LLM, LLMSettings
@@ -133,7 +133,7 @@ class LLMAdmin(Admin):
         if not llm.has_api_key:
             return "none"
         try:
-            cast(Ciphertext, llm.api_key).reveal()
+            cast(EncryptedStr, llm.api_key).reveal()
         except UnreadableSecret:
             return format_html('<span class="{}">{}</span>', "text-red-700 dark:text-red-400", "cannot be read")
         return f"••••{llm.api_key_end}"

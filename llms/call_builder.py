@@ -3,7 +3,7 @@
 from typing import Any
 
 from llms.models import LLM, LLMSettings
-from llms.vendors.types import Call, Turn
+from llms.vendors.types import Call, ChatMessage
 
 OPTIONS = (
     "temperature",
@@ -17,23 +17,23 @@ OPTIONS = (
 )
 
 
-class Uncallable(Exception):
+class LLMNotUsable(Exception):
     """Why an LLM cannot be called, in words for an administrator."""
 
 
 def model_of(llm: LLM, settings: LLMSettings) -> str:
     """The model that the settings name, else the LLM's own; Uncallable where it may not be called."""
     if not llm.active:
-        raise Uncallable("The LLM of this chat is not active.")
+        raise LLMNotUsable("The LLM of this chat is not active.")
     model = settings.model_name or llm.default_model
     if not model:
-        raise Uncallable("Neither the settings of this chat nor its LLM name a model.")
+        raise LLMNotUsable("Neither the settings of this chat nor its LLM name a model.")
     if llm.allowed_models and model not in llm.allowed_models:
-        raise Uncallable(f"The model {model} is none of those that the LLM of this chat allows.")
+        raise LLMNotUsable(f"The model {model} is none of those that the LLM of this chat allows.")
     return model
 
 
-def call_of(llm: LLM, settings: LLMSettings, turns: tuple[Turn, ...]) -> Call:
+def build_call(llm: LLM, settings: LLMSettings, turns: tuple[ChatMessage, ...]) -> Call:
     """The call, with what is set and nothing else: null is unset, 0 is a value."""
     return Call(
         model=model_of(llm, settings),

@@ -49,7 +49,7 @@ FOR_THE_ANSWER = 16_000  # tokens, where the settings set no most: as many as An
 
 
 @lru_cache(1_000)
-def window_of(model: str, *, max_tokens: int | None) -> int | None:
+def input_budget(model: str, *, max_tokens: int | None) -> int | None:
     """The tokens of a model's window that are left for the question; None when its window is not known."""
     known = [prefix for prefix in WINDOWS if model.removeprefix("openai/").startswith(prefix)]
     if not known:

@@ -9,8 +9,8 @@ from django.db import models
 from django.db.models import Q
 
 from core.audit.recording import Audited
-from core.database.casefold import FoldedField, UniqueFolded
-from core.database.encryption import Ciphertext, EncryptedField, encrypt
+from core.database.casefold import CasefoldedCharField, UniqueCasefolded
+from core.database.encryption import EncryptedField, EncryptedStr, encrypt
 from groups.models import User
 from llms.endpoints import validate_endpoint, validate_http_url
 from llms.vendors.registry import VENDORS
@@ -60,7 +60,7 @@ class LLM(Audited):
     """A language model at a vendor, with the key to it."""
 
     name = models.CharField(max_length=200)
-    name_folded = FoldedField("name")
+    name_folded = CasefoldedCharField("name")
     vendor = models.CharField(max_length=32, choices=VENDORS)
     api_endpoint = models.CharField(
         "API endpoint",
@@ -100,7 +100,7 @@ class LLM(Audited):
         verbose_name = "LLM"
         ordering = ("name_folded", "id")
         constraints = (
-            UniqueFolded("name_folded", name="llm_name_unique"),
+            UniqueCasefolded("name_folded", name="llm_name_unique"),
             within("privacy_score", 0, 100),
         )
 
@@ -113,7 +113,7 @@ class LLM(Audited):
 
     def get_api_key(self) -> str:
         """The key in clear, "" for none; raises UnreadableSecret."""
-        return Ciphertext(self.api_key).reveal()
+        return EncryptedStr(self.api_key).reveal()
 
     def set_api_key(self, key: str) -> None:
         """Keep the key, encrypted; an empty one clears it."""
@@ -125,7 +125,7 @@ class LLMSettings(Audited):
     """How an LLM is called. What is null is not sent to the vendor; 0 is."""
 
     model_name = models.CharField(max_length=200, blank=True, help_text="The LLM's default model, when empty.")
-    model_name_folded = FoldedField("model_name")
+    model_name_folded = CasefoldedCharField("model_name")
     temperature = models.FloatField(null=True, blank=True, validators=limits(0, 2))
     max_tokens = models.IntegerField(
         null=True, blank=True, validators=limits(1, LARGEST_COUNT), help_text="The most tokens of an answer."

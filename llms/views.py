@@ -5,7 +5,7 @@ from rest_framework.response import Response
 
 from core.rest.errors import InvalidParameter
 from core.rest.filters import BooleanFilter, NameFilter
-from core.rest.operations import BEGINNING, INTEGER_64, NOT_BLANK, Parameter, operation
+from core.rest.operations import BEGINNING, INTEGER_64, NOT_BLANK, Parameter, extra_action
 from core.rest.permissions import Administrators
 from core.rest.views import ResourceView, ResourceViewSet
 from llms.models import LLM, LLMSettings
@@ -40,7 +40,7 @@ class LLMViewSet(ResourceViewSet):
         "updated_at": "updated_at",
     }
 
-    @operation(
+    @extra_action(
         "Find LLMs by the beginning of their name",
         detail=False,
         path="search",
@@ -50,7 +50,7 @@ class LLMViewSet(ResourceViewSet):
     def search(self, request: Any) -> Response:
         return self.answer_search("name_folded", "name")
 
-    @operation(
+    @extra_action(
         "List LLMs up to a privacy score",
         detail=False,
         path="max-privacy-score",
@@ -60,7 +60,7 @@ class LLMViewSet(ResourceViewSet):
     def max_privacy_score(self, request: Any) -> Response:
         return self.answer_list(self.get_queryset().filter(privacy_score__lte=self.integer("max_score")))
 
-    @operation(
+    @extra_action(
         "List LLMs from a privacy score up",
         detail=False,
         path="min-privacy-score",
@@ -70,7 +70,7 @@ class LLMViewSet(ResourceViewSet):
     def min_privacy_score(self, request: Any) -> Response:
         return self.answer_list(self.get_queryset().filter(privacy_score__gte=self.integer("min_score")))
 
-    @operation(
+    @extra_action(
         "List LLMs between two privacy scores",
         detail=False,
         path="privacy-score-range",
@@ -100,7 +100,7 @@ class LLMSettingsViewSet(ResourceViewSet):
         "updated_at": "updated_at",
     }
 
-    @operation(
+    @extra_action(
         "Find settings by the beginning of their model's name",
         detail=False,
         path="search",
@@ -118,7 +118,7 @@ class VendorViewSet(ResourceView):
     permission_classes = [Administrators]
     pagination_class = None
 
-    @operation("List the vendors that an LLM can be of", detail=False, path="llm-drivers", returns="all")
+    @extra_action("List the vendors that an LLM can be of", detail=False, path="llm-drivers", returns="all")
     def llm_drivers(self, request: Any) -> Response:
         if not self.speaks_jsonapi:
             return Response({"data": list(VENDORS)})

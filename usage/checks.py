@@ -19,9 +19,9 @@ from llms.call_builder import options_of
 from llms.models import LLM, LLMSettings
 from llms.vendors.errors import WEB_PAGE, VendorError
 from llms.vendors.registry import adapter
-from llms.vendors.types import Call, Finish, Reasoning, Text, Turn, Usage
+from llms.vendors.types import Call, ChatMessage, Finish, Reasoning, Text, Usage
 from usage.model_list import UNREADABLE_KEY
-from usage.sync_client import talk
+from usage.sync_client import run_with_client
 
 if TYPE_CHECKING:
     from llms.vendors.http import Client
@@ -158,9 +158,9 @@ def check(*, llm: LLM, settings: LLMSettings | None = None, model: str = "") -> 
         key = llm.get_api_key()
     except UnreadableSecret:
         return failed(checked, "unreadable_key", UNREADABLE_KEY)
-    call = Call(model, (Turn("user", QUESTION),), bounded(settings), key, llm.api_endpoint)
+    call = Call(model, (ChatMessage("user", QUESTION),), bounded(settings), key, llm.api_endpoint)
     begun = monotonic()
-    checked = talk(lambda http: examined(checked, call, http))
+    checked = run_with_client(lambda http: examined(checked, call, http))
     return replace(checked, duration_ms=round((monotonic() - begun) * 1000))
 
 

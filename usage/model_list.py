@@ -10,7 +10,7 @@ from core.database.encryption import UnreadableSecret
 from llms.models import LLM
 from llms.vendors.errors import VendorError
 from llms.vendors.registry import adapter
-from usage.sync_client import talk
+from usage.sync_client import run_with_client
 
 if TYPE_CHECKING:
     from llms.vendors.http import Client
@@ -38,7 +38,7 @@ def models_of_each(llms: Iterable[LLM]) -> dict[int, Offer]:
     unknown = [llm for llm in asked if key_of(llm) not in known]
     offers: dict[int, Offer] = {llm.pk: known[key_of(llm)] for llm in asked if llm not in unknown}
     if unknown:
-        found = dict(zip(unknown, talk(lambda http: ask_each(unknown, http)), strict=True))
+        found = dict(zip(unknown, run_with_client(lambda http: ask_each(unknown, http)), strict=True))
         fresh = {key_of(llm): offer for llm, offer in found.items() if not isinstance(offer, VendorError)}
         cache.set_many(fresh, REMEMBERED)
         offers |= {llm.pk: offer for llm, offer in found.items()}

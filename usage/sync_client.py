@@ -22,7 +22,7 @@ AT_ONCE = threading.BoundedSemaphore(3)  # of the server's eight threads, which 
 BUSY = "Other vendors are being asked. Try again in a moment."
 
 
-def talk(work: "Callable[[Client], Coroutine[None, None, T]]") -> T:
+def run_with_client(work: "Callable[[Client], Coroutine[None, None, T]]") -> T:
     """What the work gives, with a client that asks each question once; raises Unavailable where too many talk.
 
     The work has to end by itself. Meanwhile no database connection is held, unless in a transaction.

@@ -5,7 +5,7 @@ from typing import Any
 from rest_framework.response import Response
 
 from core.rest.errors import InvalidParameter, VendorFailed
-from core.rest.operations import INTEGER_64, NOT_BLANK, Parameter, operation
+from core.rest.operations import INTEGER_64, NOT_BLANK, Parameter, extra_action
 from core.rest.permissions import Administrators
 from core.rest.views import ResourceView
 from llms.models import LLM, LLMSettings
@@ -27,7 +27,7 @@ class LLMCallViewSet(ResourceView):
     serializer_class = LLMSerializer
     permission_classes = [Administrators]
 
-    @operation(
+    @extra_action(
         f"Check whether {{a_noun}} answers, in at most {SECONDS} s and {MOST_TOKENS} tokens",
         detail=True,
         path="check",
@@ -51,7 +51,7 @@ class LLMCallViewSet(ResourceView):
             raise InvalidParameter("llm_settings", f"There are no LLM settings with the id {number}.")
         return found
 
-    @operation(
+    @extra_action(
         "List the models that the vendor of an LLM offers",
         detail=True,
         path="models",

@@ -11,14 +11,14 @@ from django.conf import settings
 
 from chats.answering import prompts
 from chats.answering.events import LONGEST_ANSWER
-from chats.answering.live_answer import Feed
+from chats.answering.live_answer import LiveAnswer
 from chats.conversation import Exchange
 from chats.models import Message
 from core.server.middleware import current_request_id
-from core.telemetry.hooks import SeenCall, SeenRequest, watchers
+from core.telemetry.hooks import RequestRecord, VendorCallRecord, instrumentations
 from llms.vendors.errors import VendorError
 from llms.vendors.registry import adapter
-from llms.vendors.types import Finish, Ignored, Reasoning, Text, Usage
+from llms.vendors.types import Finish, IgnoredSettings, Reasoning, Text, Usage
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ TOO_LONG = f"The answer has more than {LONGEST_ANSWER:,} characters, which is al
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Outcome:
     """How an answer ends."""
 
     status: Message.Status
@@ -38,17 +38,17 @@ class Verdict:
     retryable: bool = False
 
 
-COMPLETE = Verdict(Message.Status.COMPLETE)
-STOPPED = Verdict(Message.Status.STOPPED)
-INTERRUPTED = Verdict(Message.Status.INTERRUPTED, "interrupted", SHUTDOWN, retryable=True)
-BROKEN = Verdict(Message.Status.FAILED, "error", "Something failed on the server. Its log has more.", retryable=True)
+COMPLETE = Outcome(Message.Status.COMPLETE)
+STOPPED = Outcome(Message.Status.STOPPED)
+INTERRUPTED = Outcome(Message.Status.INTERRUPTED, "interrupted", SHUTDOWN, retryable=True)
+BROKEN = Outcome(Message.Status.FAILED, "error", "Something failed on the server. Its log has more.", retryable=True)
 
 
 class TooLong(Exception):
     """An answer has more than LONGEST_ANSWER characters."""
 
 
-class Hold:
+class OwnershipGuard:
     """Whether the answers of a process are surely its own: another ends those of one that stood still for too long.
 
     By the wall clock, which goes on while the process or its machine is suspended.
@@ -75,10 +75,12 @@ class Hold:
             self.regained.set()
 
 
-class Run(Feed):
+class AnswerTask(LiveAnswer):
     """One answer that is being made here."""
 
-    def __init__(self, exchange: Exchange, begun: float, hold: Hold, request: SeenRequest | None = None) -> None:
+    def __init__(
+        self, exchange: Exchange, begun: float, hold: OwnershipGuard, request: RequestRecord | None = None
+    ) -> None:
         super().__init__(exchange.answer)
         self.hold = hold
         self.is_held = False
@@ -86,7 +88,7 @@ class Run(Feed):
         self.begun = self.progress = begun
         self.length = 0
         self.limit: float = settings.LLM_FIRST_TOKEN_TIMEOUT
-        self.verdict: Verdict | None = None
+        self.verdict: Outcome | None = None
         self.task: asyncio.Task[None]
         self.seen = seen(exchange, request)
 
@@ -96,7 +98,7 @@ class Run(Feed):
         assert call
         verdict = COMPLETE
         try:
-            for watcher in watchers:
+            for watcher in instrumentations:
                 watcher.call_begins(self.seen)
             call = replace(call, headers=self.seen.headers)
             self.exchange = replace(self.exchange, call=call)  # for what else is asked because of it
@@ -111,9 +113,9 @@ class Run(Feed):
             if not error.taken:
                 message.input_tokens = 0
             if not message.finish_reason:
-                verdict = Verdict(Message.Status.FAILED, error.code, error.detail, error.retryable)
+                verdict = Outcome(Message.Status.FAILED, error.code, error.detail, error.retryable)
         except TooLong:
-            verdict = Verdict(Message.Status.FAILED, "too_long", TOO_LONG)
+            verdict = Outcome(Message.Status.FAILED, "too_long", TOO_LONG)
         except asyncio.CancelledError:
             verdict = self.verdict or INTERRUPTED
         except Exception:
@@ -142,7 +144,7 @@ class Run(Feed):
         elif type(value) is Finish:
             self.message.finish_reason = value.reason
             self.limit = min(self.limit, USAGE_TIMEOUT)
-        elif type(value) is Ignored:
+        elif type(value) is IgnoredSettings:
             self.message.ignored_settings = list(value.settings)
 
     @property
@@ -152,7 +154,7 @@ class Run(Feed):
     def elapsed_ms(self) -> int:
         return round((monotonic() - self.begun) * 1000)
 
-    def stop(self, verdict: Verdict) -> None:
+    def stop(self, verdict: Outcome) -> None:
         if self.verdict is None:
             self.verdict = verdict
             self.task.cancel()
@@ -164,7 +166,7 @@ class Run(Feed):
                 self.stop(COMPLETE)
             else:
                 detail = f"The vendor said nothing for {self.limit:g} seconds."
-                self.stop(Verdict(Message.Status.FAILED, "timeout", detail, retryable=True))
+                self.stop(Outcome(Message.Status.FAILED, "timeout", detail, retryable=True))
 
     def kept_since(self, moment: float) -> float:
         """When the oldest of it came that is not stored, if everything up to that moment is."""
@@ -172,7 +174,7 @@ class Run(Feed):
         waited = message.latency_ms if message.time_to_first_token_ms is None else message.time_to_first_token_ms
         return max(moment, self.begun + (waited or 0) / 1000)
 
-    def conclude(self, verdict: Verdict) -> None:
+    def conclude(self, verdict: Outcome) -> None:
         """Fill in what is to be stored."""
         message = self.message
         message.text = self.since(0)
@@ -207,18 +209,20 @@ class Run(Feed):
         what = f"{message.status} ({message.error_code})" if message.error_code else message.status
         place = call.endpoint or "its own address"
         log.log(level, words, message.pk, call.vendor, place, what, message.latency_ms, extra={"fields": fields})
-        for watcher in watchers:
+        for watcher in instrumentations:
             watcher.call_ended(call, message)
 
 
-def seen(exchange: Exchange, request: SeenRequest | None) -> SeenCall:
+def seen(exchange: Exchange, request: RequestRecord | None) -> VendorCallRecord:
     call, session = exchange.call, exchange.answer.session
     assert call
     headers = {"X-Request-ID": request.id} if request else {}
-    return SeenCall(exchange.vendor, call.model, call.endpoint, call.options, str(session.uuid), request, headers)
+    return VendorCallRecord(
+        exchange.vendor, call.model, call.endpoint, call.options, str(session.uuid), request, headers
+    )
 
 
-class Mirror(Feed):
+class RemoteAnswer(LiveAnswer):
     """An answer that another worker makes, as it is stored."""
 
     def grow(self, fresh: str) -> None:

@@ -16,7 +16,7 @@ TIMES = 256  # the pause is so many times what it is later than that
 LONGEST = 0.1  # seconds
 
 
-class Pace:
+class Backpressure:
     """Of one event loop. `longest` is the longest pause, in seconds."""
 
     def __init__(self, longest: float = LONGEST) -> None:

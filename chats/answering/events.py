@@ -7,9 +7,9 @@ end. So ids ascend within a session, every one is a point to resume from, and no
 from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any, NamedTuple
 
-from chats.answering.live_answer import Feed, Reader
+from chats.answering.live_answer import LiveAnswer, Subscriber
 from chats.models import Message
-from core.rest.sse import COMMENT, event
+from core.rest.sse import COMMENT, encode_event
 
 IDS_PER_ANSWER = 10**7
 QUESTION, ANSWER = 0, 1  # the two `message` events; after n characters comes ANSWER + n
@@ -28,7 +28,7 @@ class Position(NamedTuple):
         return cls(*divmod(event_id, IDS_PER_ANSWER))
 
 
-async def follow(find: Callable[[], Feed], question: Message | None, place: int = -1) -> AsyncGenerator[bytes]:
+async def follow(find: Callable[[], LiveAnswer], question: Message | None, place: int = -1) -> AsyncGenerator[bytes]:
     """The events of an answer after a place, the ones there are and then the ones to come, until `done`.
 
     `find` is called in the event loop, where feeds are.
@@ -36,23 +36,25 @@ async def follow(find: Callable[[], Feed], question: Message | None, place: int 
     feed = find()
     answer = feed.message
     base = answer.sequence * IDS_PER_ANSWER
-    with Reader(feed) as reader:
+    with Subscriber(feed) as reader:
         begun = [(QUESTION, question)] if question else []
         begun.append((ANSWER, answer))
         if place < ANSWER:  # together: what is sent by itself costs the server as much as a token
-            yield b"".join(event(base + at, "message", described(message)) for at, message in begun if at > place)
+            yield b"".join(
+                encode_event(base + at, "message", described(message)) for at, message in begun if at > place
+            )
         offset = max(0, place - ANSWER)
         while place < USAGE:
             if text := feed.since(offset):
                 offset += len(text)
-                yield event(base + ANSWER + offset, "delta", {"text": text})
+                yield encode_event(base + ANSWER + offset, "delta", {"text": text})
             elif feed.ended:
                 break
             elif await reader.woken():
                 yield COMMENT
     if feed.cut:
         return
-    yield b"".join(event(base + at, name, data) for at, name, data in endings(feed.message) if at > place)
+    yield b"".join(encode_event(base + at, name, data) for at, name, data in endings(feed.message) if at > place)
 
 
 def described(message: Message) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from chats.models import Message
 GONE = "The answer was deleted, or is no longer open to you."
 
 
-class Feed:
+class LiveAnswer:
     """The text of an answer so far; of this process, and of its event loop alone."""
 
     def __init__(self, message: Message) -> None:
@@ -18,7 +18,7 @@ class Feed:
         self.fresh: list[str] = []  # not stored yet
         self.ended = message.status != Message.Status.STREAMING
         self.cut = False  # whether it only ended here, and can be read on elsewhere
-        self.readers: set[Reader] = set()
+        self.readers: set[Subscriber] = set()
 
     def since(self, offset: int) -> str:
         """The text after so many characters."""
@@ -60,10 +60,10 @@ class Feed:
             reader.wake()
 
 
-class Reader:
+class Subscriber:
     """One who reads along, within a `with`."""
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: LiveAnswer) -> None:
         self.feed = feed
         self.loop = get_running_loop()
         self.waiting: Future[bool] | None = None

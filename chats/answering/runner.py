@@ -20,14 +20,14 @@ from django.db import DatabaseError, close_old_connections
 
 from chats import conversation
 from chats.answering import titles
-from chats.answering.answer_task import BROKEN, INTERRUPTED, STOPPED, Hold, Mirror, Run, Verdict
-from chats.answering.backpressure import LONGEST, Pace
-from chats.answering.live_answer import Feed
+from chats.answering.answer_task import BROKEN, INTERRUPTED, STOPPED, AnswerTask, Outcome, OwnershipGuard, RemoteAnswer
+from chats.answering.backpressure import LONGEST, Backpressure
+from chats.answering.live_answer import LiveAnswer
 from chats.conversation import Exchange
 from chats.models import Message
 from core.rest.errors import Unavailable
-from core.server.threads import in_thread
-from core.telemetry.hooks import SeenRequest, current_request, watchers
+from core.server.threads import run_in_pool
+from core.telemetry.hooks import RequestRecord, current_request, instrumentations
 from llms.endpoints import refusal
 from llms.vendors.registry import client, load
 
@@ -50,7 +50,7 @@ NO_ANSWERS = "This server is about to stop, or was not started by manage.py runs
 REVOKED = "The chat is no longer open to you, so the answer was ended."
 
 
-class Worker:
+class AnswerRunner:
     """All that this process answers; within `async with`."""
 
     def __init__(self) -> None:
@@ -58,12 +58,12 @@ class Worker:
         self.loop = asyncio.get_running_loop()
         self.http: Any = None
         # a quarter: what waits here must not look like a vendor that is silent
-        self.pace = Pace(longest=min(LONGEST, settings.LLM_TOKEN_TIMEOUT / 4))
+        self.pace = Backpressure(longest=min(LONGEST, settings.LLM_TOKEN_TIMEOUT / 4))
         self.pacing: asyncio.Task[None] | None = None
-        self.runs: dict[int, Run] = {}
-        self.hold = Hold()
-        self.concluded: list[Run] = []
-        self.mirrors: dict[int, Mirror] = {}
+        self.runs: dict[int, AnswerTask] = {}
+        self.hold = OwnershipGuard()
+        self.concluded: list[AnswerTask] = []
+        self.mirrors: dict[int, RemoteAnswer] = {}
         self.wakened, self.emptied = asyncio.Event(), asyncio.Event()
         self.tasks: set[asyncio.Task[None]] = set()
         self.titling: set[asyncio.Task[None]] = set()
@@ -86,8 +86,8 @@ class Worker:
 
     # in the loop
 
-    def start(self, exchange: Exchange, begun: float, request: SeenRequest | None = None) -> None:
-        run = self.runs[exchange.answer.pk] = Run(exchange, begun, self.hold, request)
+    def start(self, exchange: Exchange, begun: float, request: RequestRecord | None = None) -> None:
+        run = self.runs[exchange.answer.pk] = AnswerTask(exchange, begun, self.hold, request)
         run.adopt_id()
         run.task = self.spawn(self.make(run))
         run.task.add_done_callback(partial(self.made, run))
@@ -97,7 +97,7 @@ class Worker:
         if self.closing:
             run.stop(INTERRUPTED)
 
-    async def make(self, run: Run) -> None:
+    async def make(self, run: AnswerTask) -> None:
         run.adopt_id()
         if self.http is None:
             await self.loop.run_in_executor(self.executor, load)  # takes long enough to be felt by others
@@ -106,7 +106,7 @@ class Worker:
             self.http = client(refusal=refusal, connect_timeout=timeout, pause=lambda: self.pace.pause)
         await run.answer(self.http)
 
-    def made(self, run: Run, task: asyncio.Task[None]) -> None:
+    def made(self, run: AnswerTask, task: asyncio.Task[None]) -> None:
         """However its task ended, and be it before its first step, an answer has an end."""
         if run.message.status == Message.Status.STREAMING:
             stopped = (run.verdict or INTERRUPTED) if task.cancelled() else None
@@ -124,16 +124,16 @@ class Worker:
         if run := self.runs.get(message_id):
             run.stop(STOPPED)
 
-    def feed(self, message: Message) -> Feed:
+    def feed(self, message: Message) -> LiveAnswer:
         """What to follow to read this answer: ours, or a mirror of another worker's."""
         if run := self.runs.get(message.pk):
             return run
         if message.status != Message.Status.STREAMING:
-            return Feed(message)
+            return LiveAnswer(message)
         if message.pk not in self.mirrors:
             if not self.mirrors:
                 self.spawn(self.poll())
-            self.mirrors[message.pk] = Mirror(message)
+            self.mirrors[message.pk] = RemoteAnswer(message)
         return self.mirrors[message.pk]
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -148,7 +148,7 @@ class Worker:
         if not task.cancelled() and (error := task.exception()):
             log.error("A task of the worker ended", exc_info=error)
 
-    async def __aenter__(self) -> "Worker":
+    async def __aenter__(self) -> "AnswerRunner":
         global _current
         _current = self
         self.spawn(self.beat())
@@ -264,7 +264,7 @@ class Worker:
     async def stored(self, work: Callable[[], T]) -> T:
         timer = perf_counter()
         result = await self.in_database(work, self.keeper)
-        for watcher in watchers:
+        for watcher in instrumentations:
             watcher.stored(perf_counter() - timer)
         return result
 
@@ -293,7 +293,7 @@ class Worker:
                     continue
                 closed = await self.in_database(partial(conversation.closed_to_owner, answers=answers))
                 for message_id in self.runs.keys() & closed:
-                    self.runs[message_id].stop(Verdict(Message.Status.FAILED, "access_revoked", REVOKED))
+                    self.runs[message_id].stop(Outcome(Message.Status.FAILED, "access_revoked", REVOKED))
             except DatabaseError as error:
                 log.warning("Whether answers are still allowed is not known now: %s", error)
             except Exception:
@@ -368,13 +368,13 @@ class Worker:
             finally:
                 close_old_connections()
 
-        return await in_thread(executor or self.executor, run)
+        return await run_in_pool(executor or self.executor, run)
 
 
-_current: Worker | None = None
+_current: AnswerRunner | None = None
 
 
-def current() -> Worker:
+def current() -> AnswerRunner:
     """The worker of this process; Unavailable where it has none."""
     if _current is None:
         raise Unavailable(NO_ANSWERS)

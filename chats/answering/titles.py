@@ -17,10 +17,10 @@ from chats.answering import prompts
 from chats.conversation import Exchange, title_of
 from chats.models import USAGE, Message, Session, Title
 from core.database.compiled import insert, update, writing
-from core.telemetry.hooks import watchers
+from core.telemetry.hooks import instrumentations
 from llms.vendors.errors import VendorError
 from llms.vendors.registry import adapter
-from llms.vendors.types import Call, Finish, Reasoning, Text, Turn, Usage
+from llms.vendors.types import Call, ChatMessage, Finish, Reasoning, Text, Usage
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def call_for(call: Call, question: str, answer: str) -> Call:
     """The call for a title: to the same model, with no other setting than the most tokens."""
     request = REQUEST.format(question=question[:LONGEST_SHOWN], answer=answer[:LONGEST_SHOWN])
     most = min(MOST_TOKENS, call.options.get("max_tokens", MOST_TOKENS))
-    return replace(call, turns=(Turn("user", request),), options={"max_tokens": most})
+    return replace(call, turns=(ChatMessage("user", request),), options={"max_tokens": most})
 
 
 def claim(answer: Message, *, input_tokens: int) -> Claim | None:
@@ -128,7 +128,7 @@ async def asked(vendor: str, call: Call, title: Title, http: Any) -> str:
         title.error_code = "unusable"
     if title.error_code:
         log.warning("Session %s got no title from %s: %s", title.session_id, vendor, title.error_code)
-    for watcher in watchers:
+    for watcher in instrumentations:
         watcher.title_ended(vendor, title)
     return name
 

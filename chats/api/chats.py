@@ -9,7 +9,7 @@ from chats.api.serializers import ChatSerializer, ExplanationSerializer
 from chats.models import Chat
 from core.rest.errors import InvalidParameter
 from core.rest.filters import IdFilter, NameFilter
-from core.rest.operations import INTEGER_64, Parameter, operation, relationship
+from core.rest.operations import INTEGER_64, Parameter, extra_action, relationship
 from core.rest.permissions import AdministratorsOfVisible
 from core.rest.views import ResourceViewSet
 from groups.models import Group, User
@@ -38,7 +38,7 @@ class ChatViewSet(ResourceViewSet):
 
     groups_relationship = relationship("groups")
 
-    @operation(
+    @extra_action(
         "List the chats of a group",
         detail=False,
         path="by-group",
@@ -49,7 +49,7 @@ class ChatViewSet(ResourceViewSet):
         group = Group.objects.visible_to(request.user).filter(pk=self.integer("group_id"))
         return self.answer_list(self.get_queryset().filter(groups__in=group))
 
-    @operation(
+    @extra_action(
         "Explain whether a user may use a chat, and why",
         detail=True,
         path="explain-access",

@@ -20,7 +20,7 @@ from rest_framework.response import Response
 from chats import conversation
 from chats.answering import runner
 from chats.answering.events import DONE, Position, follow, is_place
-from chats.answering.live_answer import Reader
+from chats.answering.live_answer import Subscriber
 from chats.api.serializers import (
     MessageSerializer,
     QuestionSerializer,
@@ -29,12 +29,12 @@ from chats.api.serializers import (
     SessionUsageSerializer,
 )
 from chats.conversation import Exchange
-from chats.models import Message, MessageQuerySet, Run, Session, Title
-from chats.search import said
+from chats.models import ActiveAnswer, Message, MessageQuerySet, Session, Title
+from chats.search import text_contains
 from core.idempotency import attempts
 from core.rest.errors import Conflict, InvalidParameter
 from core.rest.filters import BooleanFilter, IdFilter
-from core.rest.operations import INTEGER_64, Parameter, described, operation
+from core.rest.operations import INTEGER_64, Parameter, documents, extra_action
 from core.rest.permissions import SignedIn
 from core.rest.renderers import API_ROOT, FlatRenderer
 from core.rest.sse import MEDIA_TYPE, EventStream
@@ -113,12 +113,14 @@ class SessionViewSet(Streaming, ResourceViewSet):
         return super().get_queryset().select_related("chat")
 
     def search_elsewhere(self, word: str) -> Q:
-        return said(word)
+        return text_contains(word)
 
     def save(self, serializer: Any) -> None:
         serializer.save(**({} if serializer.instance else {"user": self.user}))
 
-    @operation("Sum up what the answers of a session took", detail=True, path="usage", answers=SessionUsageSerializer)
+    @extra_action(
+        "Sum up what the answers of a session took", detail=True, path="usage", answers=SessionUsageSerializer
+    )
     def usage(self, request: Request, pk: UUID) -> Response:
         session = self.get_object()
         answers = took(session.messages.filter(role=Message.Role.ASSISTANT))
@@ -135,7 +137,7 @@ class SessionViewSet(Streaming, ResourceViewSet):
         )
         return self.answer_one(sums)
 
-    @operation(
+    @extra_action(
         "Stop the answer of a session",
         detail=True,
         path="stop",
@@ -146,13 +148,13 @@ class SessionViewSet(Streaming, ResourceViewSet):
     def stop(self, request: Request, pk: UUID) -> Response:
         self.refuse_content()
         session = self.get_object()
-        run = Run.objects.filter(session=session).first()
+        run = ActiveAnswer.objects.filter(session=session).first()
         if run is None or not conversation.request_stop(session=session):
             raise Conflict("Nothing is being answered in this session.")
         runner.stop(run.message_id)
         return Response(status=HTTPStatus.ACCEPTED)
 
-    @operation(
+    @extra_action(
         "Follow the newest answer of a session, from its beginning or after an event",
         detail=True,
         path="events",
@@ -190,7 +192,7 @@ class MessageViewSet(Streaming):
     def session(self) -> Session:
         return get_object_or_404(Session.objects.visible_to(self.user), uuid=self.kwargs["session"])
 
-    @described(
+    @documents(
         "List the messages of a session, by their sequence",
         "get",
         returns="many",
@@ -206,7 +208,7 @@ class MessageViewSet(Streaming):
     def retrieve(self, request: Request, session: UUID, pk: int) -> Response:
         return self.answer_one(self.get_object())
 
-    @described(
+    @documents(
         "Ask a question",
         "post",
         takes="resource",
@@ -218,7 +220,7 @@ class MessageViewSet(Streaming):
     def create(self, request: Request, session: UUID) -> HttpResponseBase:
         return self.answer(conversation.ask, text=self.text)
 
-    @operation(
+    @extra_action(
         "Ask for another answer to a question",
         detail=True,
         path="regenerate",
@@ -232,7 +234,7 @@ class MessageViewSet(Streaming):
         self.refuse_content()
         return self.answer(conversation.regenerate, message=pk)
 
-    @operation(
+    @extra_action(
         "Ask another question instead of one",
         detail=True,
         path="edit",
@@ -275,7 +277,7 @@ class MessageViewSet(Streaming):
     async def whole(self, answer: Message) -> AsyncIterator[bytes]:
         """The answer once it has ended."""
         feed = runner.current().feed(answer)
-        with Reader(feed) as reader:
+        with Subscriber(feed) as reader:
             while not feed.ended:
                 await reader.woken()
         # here no database can be asked, and need not be
@@ -292,7 +294,7 @@ class RecordViewSet(ResourceViewSet):
     permission_classes = [SignedIn]
     http_method_names = ["get", "post", "delete", "head"]
 
-    @described("List the sessions of a user", "get", returns="many", parameters=(USER,))
+    @documents("List the sessions of a user", "get", returns="many", parameters=(USER,))
     def list(self, request: Request) -> Response:
         user_id = self.integer("user_id")
         if user_id == self.user.pk:

@@ -20,7 +20,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=200)),
-                ('name_folded', core.database.casefold.FoldedField('name', db_index=True, editable=False, max_length=600)),
+                ('name_folded', core.database.casefold.CasefoldedCharField('name', db_index=True, editable=False, max_length=600)),
                 ('description', models.TextField(blank=True, max_length=2000)),
                 ('system_prompt', models.TextField(blank=True, help_text='Used instead of that of the settings.', max_length=100000)),
                 ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created')),

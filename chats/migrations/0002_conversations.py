@@ -64,7 +64,7 @@ class Migration(migrations.Migration):
                 ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
                 ('chat_name', models.CharField(blank=True, editable=False, help_text='That of a deleted chat.', max_length=200)),
                 ('name', models.CharField(blank=True, help_text='Made of the first question, when empty.', max_length=200)),
-                ('name_folded', core.database.casefold.FoldedField('name', db_index=True, editable=False, max_length=600)),
+                ('name_folded', core.database.casefold.CasefoldedCharField('name', db_index=True, editable=False, max_length=600)),
                 ('last_sequence', models.BigIntegerField(default=0, editable=False)),
                 ('pinned', models.BooleanField(default=False)),
                 ('archived', models.BooleanField(default=False)),

@@ -27,7 +27,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='session',
             name='name_folded',
-            field=core.database.casefold.FoldedField('name', db_index=False, editable=False, max_length=600),
+            field=core.database.casefold.CasefoldedCharField('name', db_index=False, editable=False, max_length=600),
         ),
         migrations.AddIndex(
             model_name='message',

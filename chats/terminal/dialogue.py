@@ -21,14 +21,14 @@ from django.db import DatabaseError, close_old_connections
 from rich.console import Console
 from rich.text import Text
 
-from chats.answering.runner import Worker
+from chats.answering.runner import AnswerRunner
 from chats.models import Chat, Message
-from chats.terminal.screen import Growing, Plain, clean, silent_keys
+from chats.terminal.screen import LiveMarkdown, PlainOutput, clean, silent_keys
 from chats.terminal.session import (
     FAILED,
     INTERRUPTED_BY_KEY,
-    Events,
-    Talk,
+    AnswerInput,
+    TerminalSession,
     chats_of,
     ending,
     find_chat,
@@ -71,15 +71,15 @@ class CleanFormatter(logging.Formatter):
 
 
 @contextmanager
-def answering() -> Iterator[Worker]:
+def answering() -> Iterator[AnswerRunner]:
     """A worker that answers in this process; what it still makes at the end is kept, as interrupted.
 
     A title that was asked for is waited for, unless there is a reason to hurry: it has its price.
     """
-    begun: Future[tuple[Worker, asyncio.Event]] = Future()
+    begun: Future[tuple[AnswerRunner, asyncio.Event]] = Future()
 
     async def live() -> None:
-        async with Worker() as worker:
+        async with AnswerRunner() as worker:
             leave = asyncio.Event()
             begun.set_result((worker, leave))
             await leave.wait()
@@ -122,13 +122,13 @@ def leave_on_signals() -> None:
 # the two ways to talk
 
 
-def talk_once(talk: Talk, text: str, output: TextIO) -> None:
+def talk_once(talk: TerminalSession, text: str, output: TextIO) -> None:
     """Ask, and write the answer as plain text; raises CommandError where it is not whole."""
-    events = Events()
+    events = AnswerInput()
     with interruptible(events.interrupt):
         answer = talk.ask(text)
         try:
-            answer = talk.follow(answer, Plain(output), events)
+            answer = talk.follow(answer, PlainOutput(output), events)
         except BrokenPipeError:  # nobody reads on, as behind `head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())  # where the rest goes when Python ends
             talk.stop()
@@ -137,21 +137,21 @@ def talk_once(talk: Talk, text: str, output: TextIO) -> None:
         raise refused(ending(answer), INTERRUPTED_BY_KEY if events.stop else FAILED)
 
 
-class Dialogue:
+class Repl:
     """A person at a terminal."""
 
-    def __init__(self, user: User, worker: Worker) -> None:
+    def __init__(self, user: User, worker: AnswerRunner) -> None:
         self.user, self.worker = user, worker
         self.console = Console(highlight=False, markup=False, emoji=False)
         self.keyboard = sys.stdin.fileno()
         self.ahead: list[str] = []
-        self.talk: Talk
+        self.talk: TerminalSession
 
     def say(self, text: str, style: str = "") -> None:
         self.console.print(Text(clean(text), style))
 
-    def view(self) -> Growing | Plain:
-        return Plain(self.console.file) if self.console.is_dumb_terminal else Growing(self.console)
+    def view(self) -> LiveMarkdown | PlainOutput:
+        return PlainOutput(self.console.file) if self.console.is_dumb_terminal else LiveMarkdown(self.console)
 
     def run(self, chat: Chat | None, resume: bool) -> None:
         """Until the person leaves."""
@@ -183,7 +183,7 @@ class Dialogue:
 
     def enter(self, chat: Chat, resume: bool) -> None:
         """Begin to talk in a chat: where the last conversation ended, and there is what was said."""
-        self.talk = Talk(self.user, chat, self.worker)
+        self.talk = TerminalSession(self.user, chat, self.worker)
         self.talk.session = last_session(self.user, chat) if resume else None
         self.console.print(Text.assemble((clean(chat.name), "bold"), ("   /help lists the commands", "dim")))
         messages = self.talk.last_messages()
@@ -237,7 +237,7 @@ class Dialogue:
             self.follow(lambda: self.talk.ask(line))
 
     def follow(self, begin: Callable[[], Message]) -> None:
-        events = Events(self.keyboard)
+        events = AnswerInput(self.keyboard)
         with interruptible(events.interrupt), silent_keys(self.keyboard):
             answer = begin()
             self.console.line()
@@ -291,12 +291,12 @@ def run(user: User, wanted: str | None, *, resume: bool | None) -> None:
     chat = None if wanted is None else find_chat(user, wanted)
     if sys.stdin.isatty() and sys.stdout.isatty():
         with answering() as worker:
-            Dialogue(user, worker).run(chat, resume is not False)
+            Repl(user, worker).run(chat, resume is not False)
         return
     chat = chat or only_chat(user)
     text = question(sys.stdin)
     with answering() as worker:
-        talk = Talk(user, chat, worker)
+        talk = TerminalSession(user, chat, worker)
         talk.session = last_session(user, chat) if resume else None
         talk_once(talk, text, sys.stdout)
 

@@ -125,7 +125,7 @@ def finished(text: str) -> int:
     return sum(len(line) + 1 for line in whole.split("\n")[: starts[-1]])
 
 
-class Growing:
+class LiveMarkdown:
     """An answer on a terminal as it comes.
 
     Blocks that have ended stay, and are not looked at again. Of the last one those lines are written anew that change.
@@ -203,7 +203,7 @@ class Growing:
         self.shown = window
 
 
-class Plain:
+class PlainOutput:
     """An answer as text: for a pipe, a file, and a terminal that can nothing else."""
 
     def __init__(self, file: IO[str]) -> None:

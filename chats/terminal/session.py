@@ -13,14 +13,14 @@ from django.db.models import QuerySet
 from rest_framework.exceptions import APIException
 
 from chats import conversation
-from chats.access import situation
+from chats.access import access_summary
 from chats.answering import runner
-from chats.answering.live_answer import Reader
-from chats.answering.runner import Worker
+from chats.answering.live_answer import Subscriber
+from chats.answering.runner import AnswerRunner
 from chats.api.serializers import QuestionSerializer
 from chats.conversation import Exchange
 from chats.models import Chat, Message, Session
-from chats.terminal.screen import INTERVAL, Growing, Plain, clean, typed
+from chats.terminal.screen import INTERVAL, LiveMarkdown, PlainOutput, clean, typed
 from core.database.casefold import fold
 from groups.models import User
 
@@ -41,7 +41,7 @@ def listing(user: User) -> str:
     """The chats that a user may use, each with its number; raises CommandError where there is none."""
     chats = list(chats_of(user)[: MOST_CHATS + 1])
     if not chats:
-        raise refused(situation(user))
+        raise refused(access_summary(user))
     more = "\n     …  and more; name one." if len(chats) > MOST_CHATS else ""
     return clean("\n".join(f"{chat.pk:>6}  {' '.join(clean(chat.name).split())}" for chat in chats[:MOST_CHATS]) + more)
 
@@ -57,7 +57,7 @@ def find_chat(user: User, wanted: str) -> Chat:
     if not found:
         raise refused(
             f"There is no chat {wanted!r} that {user} may use; manage.py explain_access says why one may not."
-            f" {situation(user)}"
+            f" {access_summary(user)}"
         )
     if len(found) > 1:
         numbers = ", ".join(str(chat.pk) for chat in found)
@@ -70,10 +70,10 @@ def last_session(user: User, chat: Chat) -> Session | None:
     return Session.objects.visible_to(user).filter(chat=chat, archived=False).first()
 
 
-class Talk:
+class TerminalSession:
     """A user in a chat: every verb is the API's, with the rights that the user has at that moment."""
 
-    def __init__(self, user: User, chat: Chat, worker: Worker) -> None:
+    def __init__(self, user: User, chat: Chat, worker: AnswerRunner) -> None:
         self.user, self.chat, self.worker = user, chat, worker
         self.session: Session | None = None  # the first question makes one
 
@@ -145,7 +145,7 @@ class Talk:
             return []
         return [*Message.objects.branch(newest.pk).order_by("-sequence")[: 2 * EXCHANGES]][::-1]
 
-    def follow(self, answer: Message, view: "Growing | Plain", events: "Events") -> Message:
+    def follow(self, answer: Message, view: LiveMarkdown | PlainOutput, events: "AnswerInput") -> Message:
         """Show an answer until it has ended, and stop it when the events say so; returns it as it has ended."""
         future = asyncio.run_coroutine_threadsafe(self.read(answer, events.queue.put), self.worker.loop)
         future.add_done_callback(lambda _: events.queue.put(None))
@@ -165,7 +165,7 @@ class Talk:
         """In the worker's loop: hand on what comes of an answer."""
         feed = self.worker.feed(answer)
         offset = 0
-        with Reader(feed) as reader:
+        with Subscriber(feed) as reader:
             while True:
                 if text := feed.since(offset):
                     offset += len(text)
@@ -176,7 +176,7 @@ class Talk:
                     await reader.woken()
 
 
-class Events:
+class AnswerInput:
     """What happens while an answer comes: its text, and the wish to stop it."""
 
     def __init__(self, keyboard: int | None = None) -> None:

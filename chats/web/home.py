@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from chats.access import why_nothing
+from chats.access import no_chats_reason
 from chats.models import Chat
 from core.database.casefold import fold
 from core.rest.filters import LONGEST_SEARCH
@@ -32,5 +32,5 @@ def home(request: HttpRequest) -> HttpResponse:
     shown = Paginator(chats.only("name", "description"), CHATS).get_page(request.GET.get("page"))
     context: dict[str, Any] = {"chats": shown, "words": words}
     if not shown and not words:
-        context |= {"reason": why_nothing(user), "administrators": list(active_administrators()[:ADMINISTRATORS])}
+        context |= {"reason": no_chats_reason(user), "administrators": list(active_administrators()[:ADMINISTRATORS])}
     return render(request, "chats/home.html", context)

@@ -120,9 +120,9 @@ class Growing:
         blocks, levels = [], []
         for group, start, end in zip(groups, starts, [*starts, len(text)][1:], strict=False):
             if is_too_deep(group):
-                blocks.append(plain(text[start:end].rstrip("\r\n")))
+                blocks.append(plain_block(text[start:end].rstrip("\r\n")))
             else:
-                blocks.append(safe(RENDERER.render(group, MARKDOWN.options, env)))
+                blocks.append(sanitize(RENDERER.render(group, MARKDOWN.options, env)))
             levels.append(env["level"])
         count, characters = (len(groups), room) if self.is_plain else finished(starts, text)
         if count:
@@ -134,9 +134,9 @@ class Growing:
         blocks = []
         while len(self.open) > PLAIN_PIECE:
             end = self.open.rfind("\n", 0, PLAIN_PIECE) + 1 or PLAIN_PIECE
-            blocks.append(plain(self.open[:end]))
+            blocks.append(plain_block(self.open[:end]))
             self.finish(1, end)
-        return [*blocks, plain(self.open)] if self.open else blocks
+        return [*blocks, plain_block(self.open)] if self.open else blocks
 
     def finish(self, blocks: int, characters: int) -> None:
         self.finished += blocks
@@ -156,11 +156,11 @@ def render_all(text: str) -> Sequence[str]:
 render_and_keep = lru_cache(KEPT)(render_all)
 
 
-def plain(text: str) -> str:
+def plain_block(text: str) -> str:
     return f'<div class="block"><p class="plain">{escapeHtml(text)}</p></div>'
 
 
-def safe(html: str) -> str:
+def sanitize(html: str) -> str:
     return f'<div class="block">{CLEANER.clean(html)}</div>'
 
 
@@ -318,11 +318,11 @@ def show_cell(tokens: Sequence[Token], index: int, options: Any, env: Any) -> st
     return RENDERER.renderToken(tokens, index, options, env)
 
 
-def between(html: str, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+def wrap(html: str, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
     return html
 
 
-def made() -> MarkdownIt:
+def build_parser() -> MarkdownIt:
     options = {"html": False, "breaks": True, "linkify": True, "maxNesting": DEEPEST}
     markdown = MarkdownIt("commonmark", options).enable(["table", "strikethrough", "linkify"])
     markdown.validateLink = lambda url: bool(LINK.match(url))  # type: ignore[method-assign]
@@ -340,8 +340,8 @@ def made() -> MarkdownIt:
         "code_block": show_code,
         "image": show_image,
         "link_open": show_link,
-        "table_open": partial(between, '<div class="table" tabindex="0"><table>'),
-        "table_close": partial(between, "</table></div>"),
+        "table_open": partial(wrap, '<div class="table" tabindex="0"><table>'),
+        "table_close": partial(wrap, "</table></div>"),
         **dict.fromkeys(("heading_open", "heading_close"), show_heading),
         **dict.fromkeys(("th_open", "td_open"), show_cell),
     }
@@ -351,5 +351,5 @@ def made() -> MarkdownIt:
     return markdown
 
 
-MARKDOWN = made()
+MARKDOWN = build_parser()
 RENDERER: Any = MARKDOWN.renderer

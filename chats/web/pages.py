@@ -20,8 +20,8 @@ from chats import conversation
 from chats.answering import runner
 from chats.api.conversations import followed
 from chats.api.serializers import LONGEST_QUESTION, MessageSerializer, SessionSerializer
-from chats.models import Chat, Message, Run, Session
-from chats.web.rendering import follow_blocks, page_of
+from chats.models import ActiveAnswer, Chat, Message, Session
+from chats.web.rendering import message_page, stream_blocks
 from core.rest.errors import Conflict, InvalidParameter, Unavailable, error_object
 from core.rest.renderers import FlatRenderer
 from core.rest.sse import EventStream
@@ -68,7 +68,7 @@ def session(request: HttpRequest, uuid: UUID) -> HttpResponse:
         "chat": found.chat,
         "longest": LONGEST_QUESTION,
         **state_of(found),
-        "page": page_of(found),
+        "page": message_page(found),
     }
     return render(request, "chats/session.html", context)
 
@@ -81,14 +81,14 @@ def messages(request: HttpRequest, uuid: UUID) -> HttpResponse:
     if before is not None and not (before.isascii() and before.isdigit() and len(before) < 19):
         raise Http404
     try:
-        shown = page_of(found, before=None if before is None else int(before))
+        shown = message_page(found, before=None if before is None else int(before))
     except Message.DoesNotExist:
         raise Http404 from None
     return render(request, "chats/messages.html", {"session": found, **state_of(found), "page": shown})
 
 
 def state_of(session: Session) -> dict[str, Any]:
-    return {"answering": Run.objects.filter(session=session).values_list("message", flat=True).first()}
+    return {"answering": ActiveAnswer.objects.filter(session=session).values_list("message", flat=True).first()}
 
 
 @require_GET
@@ -104,7 +104,7 @@ def events(request: HttpRequest, uuid: UUID) -> HttpResponseBase:
         return HttpResponse(str(error), status=HTTPStatus.SERVICE_UNAVAILABLE, content_type="text/plain")
     if answer is None:
         return HttpResponse(status=HTTPStatus.NO_CONTENT)
-    return EventStream(follow_blocks(lambda: runner.current().feed(answer), place))
+    return EventStream(stream_blocks(lambda: runner.current().feed(answer), place))
 
 
 @require_POST

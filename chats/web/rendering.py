@@ -12,10 +12,10 @@ from django.db.models import Q
 from django.db.models.functions import Length
 
 from chats.answering.events import ANSWER, DONE, IDS_PER_ANSWER, id_after
-from chats.answering.live_answer import Feed, Reader
+from chats.answering.live_answer import LiveAnswer, Subscriber
 from chats.conversation import arrived
 from chats.models import Message, Session
-from core.rest.sse import event
+from core.rest.sse import encode_event
 
 MOST_MESSAGES = 30  # of a page
 MOST_CHARACTERS = 100_000  # of the messages of a page, unless the newest question and its answer have more
@@ -34,7 +34,7 @@ def markdown() -> Any:
 
 
 @dataclass
-class Shown:
+class RenderedMessage:
     """A message with its text as blocks of HTML, and those that stand at its place in other branches."""
 
     message: Message
@@ -50,11 +50,11 @@ class Shown:
 class Page:
     """Some messages of the current branch in their order, and the id of the first one where there are earlier ones."""
 
-    messages: list[Shown]
+    messages: list[RenderedMessage]
     earlier: int | None
 
 
-def page_of(session: Session, *, before: int | None = None) -> Page:
+def message_page(session: Session, *, before: int | None = None) -> Page:
     """The newest messages of the branch, or those before one of them; raises Message.DoesNotExist."""
     last = session.leaf_id if before is None else session.messages.get(pk=before).parent_id
     branch = Message.objects.branch(last).order_by("-sequence")
@@ -71,16 +71,16 @@ def page_of(session: Session, *, before: int | None = None) -> Page:
     return Page(messages, messages[0].message.pk if len(keys) < len(lengths) else None)
 
 
-def shown(message: Message) -> Shown:
+def shown(message: Message) -> RenderedMessage:
     if message.role == Message.Role.USER:
-        return Shown(message)
+        return RenderedMessage(message)
     if message.status != Message.Status.STREAMING:
-        return Shown(message, markdown().render(message.text))
+        return RenderedMessage(message, markdown().render(message.text))
     message.text = arrived(message.pk)
-    return Shown(message, markdown().render(message.text), id_after(message, len(message.text)))
+    return RenderedMessage(message, markdown().render(message.text), id_after(message, len(message.text)))
 
 
-def number_branches(session: Session, messages: list[Shown]) -> None:
+def number_branches(session: Session, messages: list[RenderedMessage]) -> None:
     parents = {each.message.parent_id for each in messages}
     known = session.messages.filter(
         Q(parent__in=parents - {None}) | (Q(parent=None) if None in parents else Q(pk=None))
@@ -96,7 +96,7 @@ def number_branches(session: Session, messages: list[Shown]) -> None:
         each.next = row[place + 1] if place + 1 < len(row) else None
 
 
-async def follow_blocks(find: Callable[[], Feed], place: int) -> AsyncIterator[bytes]:
+async def stream_blocks(find: Callable[[], LiveAnswer], place: int) -> AsyncIterator[bytes]:
     """An answer after a place as it grows: events `blocks`, each with the index of the first that is another now.
 
     Then, unless it goes on elsewhere, `done`. Where nothing comes for a while, `alive`: the page takes a stream that is
@@ -105,7 +105,7 @@ async def follow_blocks(find: Callable[[], Feed], place: int) -> AsyncIterator[b
     feed = find()
     base = feed.message.sequence * IDS_PER_ANSWER
     loop, growing = asyncio.get_running_loop(), markdown().Growing()
-    with Reader(feed) as reader:
+    with Subscriber(feed) as reader:
         known = feed.since(0)[: max(0, place - ANSWER)]
         offset = len(known)  # a client that has seen more than there is here is shown that anew
         await asyncio.to_thread(growing.grow, known)
@@ -117,7 +117,7 @@ async def follow_blocks(find: Callable[[], Feed], place: int) -> AsyncIterator[b
                 else:
                     change = growing.grow(text)
                 rendering = loop.time() - began
-                data = event(base + ANSWER + offset, "blocks", change._asdict())
+                data = encode_event(base + ANSWER + offset, "blocks", change._asdict())
                 yield data
                 await asyncio.sleep(min(max(PACE, rendering * SHARE, len(data) / BYTES_PER_SECOND), SLOWEST_PACE))
             elif feed.ended:
@@ -125,4 +125,4 @@ async def follow_blocks(find: Callable[[], Feed], place: int) -> AsyncIterator[b
             elif await reader.woken():
                 yield ALIVE
     if not feed.cut:
-        yield event(base + DONE, "done", {"id": str(feed.message.pk), "status": feed.message.status})
+        yield encode_event(base + DONE, "done", {"id": str(feed.message.pk), "status": feed.message.status})

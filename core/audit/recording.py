@@ -29,7 +29,7 @@ from django.db.models.fields.related_descriptors import ManyToManyDescriptor
 from django.db.models.signals import pre_delete
 from django.http import HttpRequest, HttpResponse
 
-from core.database.casefold import FoldedField
+from core.database.casefold import CasefoldedCharField
 from core.database.encryption import EncryptedField
 from core.server.middleware import current_request_id
 
@@ -308,7 +308,7 @@ def recorded_fields(model: type[Audited]) -> tuple[Any, ...]:
         item
         for item in model._meta.concrete_fields
         if not item.primary_key
-        and not isinstance(item, FoldedField)
+        and not isinstance(item, CasefoldedCharField)
         and not getattr(item, "auto_now", False)
         and not getattr(item, "auto_now_add", False)
         and item.name not in model.unaudited

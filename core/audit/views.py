@@ -7,7 +7,7 @@ from rest_framework.response import Response
 
 from core.audit.models import AuditEvent
 from core.rest.filters import FilterBackend, IdFilter
-from core.rest.operations import described
+from core.rest.operations import documents
 from core.rest.pagination import CursorPagination
 from core.rest.permissions import Administrators
 from core.rest.serializers import ResourceSerializer
@@ -57,7 +57,7 @@ class AuditEventViewSet(ResourceView):
     pagination_class = CursorPagination
     http_method_names = ["get", "head"]
 
-    @described("List what was done, the newest first", "get", returns="many")
+    @documents("List what was done, the newest first", "get", returns="many")
     def list(self, request: Any) -> Response:
         return self.answer_list(self.get_queryset())
 

@@ -28,7 +28,7 @@ from core.database.connections import (
     snapshot,
     tables_after,
 )
-from core.database.encryption import Ciphertext, EncryptedField, UnreadableSecret, fingerprint
+from core.database.encryption import EncryptedField, EncryptedStr, UnreadableSecret, fingerprint
 from core.database.table_dump import Row, Say, Table, batches, first_difference, tables
 
 NOTE = "FIELD_KEYS and SECRET_KEY are not in this file. Without those FIELD_KEYS no stored secret of it can be read."
@@ -135,7 +135,7 @@ def unreadable_in(row: Row, secrets: list[int]) -> int:
 
 def is_readable(ciphertext: Any) -> bool:
     try:
-        Ciphertext(ciphertext or "").reveal()
+        EncryptedStr(ciphertext or "").reveal()
     except UnreadableSecret:
         return False
     return True

@@ -31,7 +31,7 @@ def utf_8(argument: str) -> str:
     return argument
 
 
-class FoldedField(models.CharField):
+class CasefoldedCharField(models.CharField):
     """Holds `fold()` of the field named `source`, brought up to date whenever it is saved.
 
     `save(update_fields=[source])` must name this field too.
@@ -54,7 +54,7 @@ class FoldedField(models.CharField):
         return value
 
 
-class UniqueFolded(models.UniqueConstraint):
+class UniqueCasefolded(models.UniqueConstraint):
     """The uniqueness of one `FoldedField`, whose violation is an error of the field it folds."""
 
     def __init__(self, field: str = "", *, name: str, fields: tuple[str, ...] = ()) -> None:
@@ -66,7 +66,7 @@ class UniqueFolded(models.UniqueConstraint):
 
     def source(self, model: type[models.Model]) -> str:
         field = model._meta.get_field(self.fields[0])
-        assert isinstance(field, FoldedField)
+        assert isinstance(field, CasefoldedCharField)
         return field.source
 
     def validate(self, model: Any, instance: models.Model, exclude: Any = None, using: str = "default") -> None:

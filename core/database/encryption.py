@@ -23,7 +23,7 @@ def fernet() -> MultiFernet:
     return _fernet(tuple(settings.FIELD_KEYS))
 
 
-class Ciphertext(str):
+class EncryptedStr(str):
     """A stored secret. It shows nothing of itself; `reveal()` is the one way to its value."""
 
     def reveal(self) -> str:
@@ -39,18 +39,18 @@ class Ciphertext(str):
         return "<secret>" if self else "<no secret>"
 
 
-def encrypt(value: str) -> Ciphertext:
-    return Ciphertext(fernet().encrypt(value.encode()).decode() if value else "")
+def encrypt(value: str) -> EncryptedStr:
+    return EncryptedStr(fernet().encrypt(value.encode()).decode() if value else "")
 
 
 class EncryptedField(models.TextField):
     """Text that is encrypted in the database and in the instance: assign `encrypt(value)`, read `.reveal()`."""
 
-    def from_db_value(self, value: str | None, *_: Any) -> Ciphertext | None:
-        return None if value is None else Ciphertext(value)
+    def from_db_value(self, value: str | None, *_: Any) -> EncryptedStr | None:
+        return None if value is None else EncryptedStr(value)
 
     def get_prep_value(self, value: Any) -> Any:
-        if value and not isinstance(value, Ciphertext):
+        if value and not isinstance(value, EncryptedStr):
             raise TypeError(f"{self.name} takes encrypt(value), never a secret in clear")
         return super().get_prep_value(value and str.__str__(value))
 

@@ -7,7 +7,7 @@ from django.apps import apps
 from django.conf import settings
 from django.db import models, transaction
 
-from core.database.encryption import Ciphertext, EncryptedField, fernet
+from core.database.encryption import EncryptedField, EncryptedStr, fernet
 from core.database.table_dump import Say
 
 AT_ONCE = 100  # rows that are locked together
@@ -60,7 +60,7 @@ def rotate_one(row: models.Model, name: str, tally: Tally) -> None:
     try:
         if is_under_first_key(secret):
             return
-        renewed = Ciphertext(fernet().rotate(secret.encode()).decode())
+        renewed = EncryptedStr(fernet().rotate(secret.encode()).decode())
     except InvalidToken:
         tally.unreadable.append(f"{row._meta.verbose_name} {row} (id {row.pk}, {name})")
         return

@@ -58,7 +58,7 @@ STANDARD = {
 EMPTY = Operation("", returns="nothing", status=HTTPStatus.NO_CONTENT)
 
 
-def described(summary: str, method: str, **own: Any) -> Callable[[Any], Any]:
+def documents(summary: str, method: str, **own: Any) -> Callable[[Any], Any]:
     """Say what an action takes and answers, with the options of Operation."""
 
     def decorate(function: Any) -> Any:
@@ -68,11 +68,11 @@ def described(summary: str, method: str, **own: Any) -> Callable[[Any], Any]:
     return decorate
 
 
-def operation(summary: str, *, detail: bool, path: str, method: Any = "get", **options: Any) -> Callable[[Any], Any]:
+def extra_action(summary: str, *, detail: bool, path: str, method: Any = "get", **options: Any) -> Callable[[Any], Any]:
     """An action beyond the standard ones. Options are those of Operation, and attributes of the view."""
     own = {name: options.pop(name) for name in tuple(options) if name in Operation.__dataclass_fields__}
     routed = action(detail=detail, methods=[method], url_path=path, **options)
-    return lambda function: routed(described(summary, method, **own)(function))
+    return lambda function: routed(documents(summary, method, **own)(function))
 
 
 def relationship(relation: str, **options: Any) -> Any:

@@ -14,7 +14,7 @@ from rest_framework.exceptions import ErrorDetail, ParseError, PermissionDenied,
 from rest_framework.parsers import BaseParser
 
 from core.rest.errors import Conflict, PayloadTooLarge
-from core.rest.resource import Shape
+from core.rest.resource import ResourceSchema
 
 MAX_DEPTH = 32
 MAX_MEMBERS = 1000  # of one object
@@ -168,11 +168,11 @@ class DialectParser(BaseParser, ABC):
         """The type that an identifier says it is of."""
 
     @abstractmethod
-    def pointers(self, shape: Shape) -> dict[str, str]:
+    def pointers(self, shape: ResourceSchema) -> dict[str, str]:
         """Where each field of the serializer stands in a body."""
 
     @abstractmethod
-    def read(self, document: Document, body: dict[str, Any], shape: Shape, own_id: int | None) -> None:
+    def read(self, document: Document, body: dict[str, Any], shape: ResourceSchema, own_id: int | None) -> None:
         """Fill the document; `own_id` is the resource's when it exists already."""
 
 
@@ -181,10 +181,10 @@ class FlatParser(DialectParser):
 
     media_type = "application/json"
 
-    def pointers(self, shape: Shape) -> dict[str, str]:
+    def pointers(self, shape: ResourceSchema) -> dict[str, str]:
         return {name: f"/data/attributes/{flat_name}" for flat_name, name in shape.flat_names.items()}
 
-    def read(self, document: Document, body: dict[str, Any], shape: Shape, own_id: int | None) -> None:
+    def read(self, document: Document, body: dict[str, Any], shape: ResourceSchema, own_id: int | None) -> None:
         data = object_at(body, "data")
         document.refuse_unknown("", body, ("data",))
         document.refuse_unknown("/data", data, ("type", "id", "attributes"))
@@ -217,13 +217,13 @@ class JSONAPIParser(DialectParser):
 
     media_type = "application/vnd.api+json"
 
-    def pointers(self, shape: Shape) -> dict[str, str]:
+    def pointers(self, shape: ResourceSchema) -> dict[str, str]:
         return {
             **{name: f"/data/attributes/{name}" for name in shape.attributes},
             **{name: f"/data/relationships/{name}" for name in shape.relations},
         }
 
-    def read(self, document: Document, body: dict[str, Any], shape: Shape, own_id: int | None) -> None:
+    def read(self, document: Document, body: dict[str, Any], shape: ResourceSchema, own_id: int | None) -> None:
         data = object_at(body, "data")
         if "type" not in data:
             document.problem("/data/type", f'The type is missing; here it is "{shape.type}".', "required")

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 from rest_framework.renderers import BaseRenderer
 
-from core.rest.resource import Shape
+from core.rest.resource import ResourceSchema
 from core.rest.visible import related
 
 OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
@@ -56,7 +56,7 @@ class FlatRenderer(DialectRenderer):
 
 
 def flat(serializer: Any, row: dict[str, Any], instance: Any) -> dict[str, Any]:
-    shape: Shape = serializer.shape()
+    shape: ResourceSchema = serializer.shape()
     attributes = {name: row[name] for name in shape.attributes if name in row}
     for name in shape.to_one:
         if name in row:
@@ -116,7 +116,7 @@ def page_of(view: Any) -> dict[str, Any]:
 
 
 def resource(serializer: Any, row: dict[str, Any], instance: Any, root: str) -> dict[str, Any]:
-    shape: Shape = serializer.shape()
+    shape: ResourceSchema = serializer.shape()
     path = serializer.path(instance)
     document = {
         "type": shape.type,

@@ -7,7 +7,7 @@ from inflection import singularize
 
 
 @dataclass(frozen=True)
-class Shape:
+class ResourceSchema:
     """The members of a resource: `attributes`, and of its relations those to one and to many resources.
 
     `on_request` are the relations that are shown only where they are included; `path` is where it is found.

@@ -19,7 +19,7 @@ from core.rest.negotiation import JSON_API
 from core.rest.operations import Operation
 from core.rest.parsers import MAX_DEPTH, MAX_MEMBERS
 from core.rest.renderers import API_ROOT
-from core.rest.resource import Shape
+from core.rest.resource import ResourceSchema
 from core.rest.serializers import MAX_RELATED
 from core.rest.sse import MEDIA_TYPE
 
@@ -131,8 +131,8 @@ class AutoSchema(SpectacularAutoSchema):
     answering = False  # whether the answer is being described, which may have a serializer of its own
 
     @property
-    def shape(self) -> Shape:
-        shape: Shape = self.serializer.shape()
+    def shape(self) -> ResourceSchema:
+        shape: ResourceSchema = self.serializer.shape()
         return shape
 
     @property
@@ -390,7 +390,7 @@ class AutoSchema(SpectacularAutoSchema):
             data["relationships"] = obj(self.relationships(shape), related)
         return obj({"data": obj(data, required)}, ("data",))
 
-    def relationships(self, shape: Shape) -> Schema:
+    def relationships(self, shape: ResourceSchema) -> Schema:
         types = {name: self.serializer.included_serializers[name].shape().type for name in shape.relations}
         one = {name: obj({"data": self.or_null(name, identifier(types[name]))}, ("data",)) for name in shape.to_one}
         many = {name: obj({"data": array(identifier(types[name]))}, ("data",)) for name in shape.to_many}

@@ -17,11 +17,11 @@ from rest_framework.validators import ProhibitSurrogateCharactersValidator, Uniq
 from rest_framework_json_api.relations import ResourceRelatedField
 from rest_framework_json_api.serializers import IncludedResourcesValidationMixin, ModelSerializer
 
-from core.database.casefold import UniqueFolded, taken_message
+from core.database.casefold import UniqueCasefolded, taken_message
 from core.rest.errors import Conflict
 from core.rest.parsers import LARGEST_INTEGER, Identifier
 from core.rest.renderers import OPTIONS
-from core.rest.resource import Shape
+from core.rest.resource import ResourceSchema
 from core.rest.visible import found, related
 
 MAX_RELATED = 1000  # resources that one relation may name in a request
@@ -179,7 +179,7 @@ class Unused:
 
     requires_context = True
 
-    def __init__(self, model: type[models.Model], constraint: UniqueFolded) -> None:
+    def __init__(self, model: type[models.Model], constraint: UniqueCasefolded) -> None:
         self.model, self.constraint = model, constraint
 
     def __call__(self, value: str, field: Any) -> None:
@@ -201,7 +201,7 @@ class PlainSerializer(drf.Serializer):
     Meta: Any
 
     @classmethod
-    def shape(cls) -> Shape:
+    def shape(cls) -> ResourceSchema:
         return shape_of(cls)
 
     @classmethod
@@ -308,7 +308,7 @@ class ResourceSerializer(PlainSerializer, ModelSerializer):
         if model_field.blank and not model_field.null and not options.get("read_only"):
             options["allow_null"] = True  # null clears
         for constraint in self.Meta.model._meta.constraints:
-            if isinstance(constraint, UniqueFolded) and constraint.source(self.Meta.model) == field_name:
+            if isinstance(constraint, UniqueCasefolded) and constraint.source(self.Meta.model) == field_name:
                 kept = [item for item in options.get("validators", []) if not isinstance(item, UniqueValidator)]
                 options["validators"] = [*kept, Unused(self.Meta.model, constraint)]
         return field_class, options
@@ -322,14 +322,14 @@ class ResourceSerializer(PlainSerializer, ModelSerializer):
 
 
 @cache
-def shape_of(serializer_class: Any) -> Shape:
+def shape_of(serializer_class: Any) -> ResourceSchema:
     fields = serializer_class().fields
     to_one = tuple(name for name, field in fields.items() if isinstance(field, RelationField))
     to_many = tuple(name for name, field in fields.items() if isinstance(field, ToMany))
     attributes = tuple(name for name in fields if name not in to_one + to_many)
     meta = serializer_class.Meta
     kind, on_request = meta.resource_name, tuple(getattr(meta, "on_request", ()))
-    return Shape(kind, attributes, to_one, to_many, on_request, getattr(meta, "path", kind))
+    return ResourceSchema(kind, attributes, to_one, to_many, on_request, getattr(meta, "path", kind))
 
 
 @cache

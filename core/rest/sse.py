@@ -14,7 +14,7 @@ COMMENT = b":\n\n"  # nothing to a client, and a sign of life to the proxies on 
 ESCAPES = {"\x85": b"\\u0085", "\u2028": b"\\u2028", "\u2029": b"\\u2029"}
 
 
-def event(number: int, name: str, data: object) -> bytes:
+def encode_event(number: int, name: str, data: object) -> bytes:
     """One event; the number is its `id:`, at which a client can resume."""
     written = orjson.dumps(data)
     if not written.isascii():

@@ -20,7 +20,7 @@ from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.urls import set_script_prefix
 
-from core.server.threads import in_thread
+from core.server.threads import run_in_pool
 from core.telemetry.hooks import current_request
 
 Respond = Callable[[Any, bytes], Any]
@@ -29,7 +29,7 @@ LAST_WORDS_TIMEOUT = 5  # seconds
 THREADS = 8  # PostgreSQL's pool has a connection for each, and some for the worker: see CONNECTIONS of the settings
 
 
-class Streamed(NamedTuple):
+class StreamedResponse(NamedTuple):
     """An answer whose parts come one by one."""
 
     status: int
@@ -37,7 +37,7 @@ class Streamed(NamedTuple):
     parts: AsyncGenerator[bytes]
 
 
-class Handler(ASGIHandler):
+class ThreadPoolASGIHandler(ASGIHandler):
     """`on_stop` lets what streams come to its end. `around` may answer by itself what Django need not see."""
 
     def __init__(self, *, on_stop: Callable[[], None], around: Callable[[Respond], Respond]) -> None:
@@ -60,11 +60,11 @@ class Handler(ASGIHandler):
             try:
                 # not `sync_to_async`: nothing here calls back into the loop, and its care for that takes as long as
                 # a query
-                answer = await in_thread(worker, copy_context().run, self.respond, scope, body)
+                answer = await run_in_pool(worker, copy_context().run, self.respond, scope, body)
             finally:
                 self.idle.append(worker)
         # it is sent without a thread: those who read slowly keep nobody from being answered
-        if not isinstance(answer, Streamed):
+        if not isinstance(answer, StreamedResponse):
             with suppress(asyncio.CancelledError):
                 await self.send_response(answer, send)
             return
@@ -89,9 +89,9 @@ class Handler(ASGIHandler):
             # the iterator itself: what Django wraps around it is not closed when this is
             parts = response._iterator if response.is_async else whole(response.getvalue())
         response.close()
-        return Streamed(response.status_code, headers_of(response), parts) if parts else response
+        return StreamedResponse(response.status_code, headers_of(response), parts) if parts else response
 
-    async def stream(self, scope: Any, answer: Streamed, receive: Any, send: Any) -> None:
+    async def stream(self, scope: Any, answer: StreamedResponse, receive: Any, send: Any) -> None:
         """Send what comes until it ends or the client goes away."""
         parts = nothing() if scope["method"] == "HEAD" else answer.parts
         sent = asyncio.ensure_future(self.send_parts(answer._replace(parts=parts), send))
@@ -110,7 +110,7 @@ class Handler(ASGIHandler):
                 await gone
 
     @staticmethod
-    async def send_parts(answer: Streamed, send: Any) -> None:
+    async def send_parts(answer: StreamedResponse, send: Any) -> None:
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         async with aclosing(answer.parts) as parts:
             async for part in parts:

@@ -17,8 +17,8 @@ from django.db.migrations.executor import MigrationExecutor
 
 from core.database.connections import is_half_moved
 from core.server.http_protocol import DRAINING
-from core.server.responses import Receive, Scope, Send, address_of, answer, refuse
-from core.telemetry.hooks import watchers
+from core.server.responses import Receive, Scope, Send, address_of, send_error, send_response
+from core.telemetry.hooks import instrumentations
 
 log = logging.getLogger(__name__)
 
@@ -49,19 +49,19 @@ class Probes:
         if settings.METRICS_TOKEN or settings.METRICS_NETWORKS:
             self.module = import_module("core.telemetry.metrics")
             self.metrics = self.module.Metrics()
-            watchers.append(self.metrics)
+            instrumentations.append(self.metrics)
             self.paths["/metrics"] = self.scrape
 
     async def live(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await answer(send, HTTPStatus.OK, ALIVE)
+        await send_response(send, HTTPStatus.OK, ALIVE)
 
     async def ready(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Whether requests should be sent here; the reason why not is for the log."""
         self.stopping |= DRAINING in scope.get("state", ())
         if await self.is_ready():
-            await answer(send, HTTPStatus.OK, READY)
+            await send_response(send, HTTPStatus.OK, READY)
         else:
-            await answer(send, HTTPStatus.SERVICE_UNAVAILABLE, UNREADY)
+            await send_response(send, HTTPStatus.SERVICE_UNAVAILABLE, UNREADY)
 
     def obstacle(self) -> str:
         return "it was asked to stop." if self.stopping else self.work_obstacle()
@@ -73,11 +73,11 @@ class Probes:
         if not self.module.may_scrape(authorization, address_of(scope)):
             log.warning("The metrics were refused to %s", address_of(scope))
             detail = "The metrics are for those whom METRICS_TOKEN and METRICS_NETWORKS let in."
-            await refuse(send, HTTPStatus.FORBIDDEN, "permission_denied", detail)
+            await send_error(send, HTTPStatus.FORBIDDEN, "permission_denied", detail)
             return
         self.show()
         body, media_type = await asyncio.to_thread(self.metrics.scrape, accept)
-        await answer(send, HTTPStatus.OK, body, media_type)
+        await send_response(send, HTTPStatus.OK, body, media_type)
 
     async def keep_showing(self) -> None:
         """Tell the workers that answer for this one how it stands."""

@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from django.http import HttpRequest, HttpResponse
 from django.utils.functional import SimpleLazyObject
 
-from core.telemetry.hooks import SeenRequest, current_request, valid_id
+from core.telemetry.hooks import RequestRecord, current_request, valid_id
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
@@ -29,7 +29,7 @@ def request_id(get_response: GetResponse) -> GetResponse:
     return middleware
 
 
-def note(seen: SeenRequest, request: HttpRequest) -> None:
+def note(seen: RequestRecord, request: HttpRequest) -> None:
     """Which URL it was, and who asked, if that had to be found out: it asks no database."""
     if request.resolver_match:
         seen.route = f"/{request.resolver_match.route}"

@@ -8,7 +8,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 FORWARDED_FOR, FORWARDED_HOST = b"x-forwarded-for", b"x-forwarded-host"
 
 
-class Proxied(ProxyHeadersMiddleware):
+class TrustedProxyMiddleware(ProxyHeadersMiddleware):
     """uvicorn's, which reads `X-Forwarded-For` and `-Proto`, and with them `X-Forwarded-Host`.
 
     The caller is the right-most address of `X-Forwarded-For` that is no trusted proxy: what stands left of it, anyone

@@ -14,7 +14,7 @@ Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
 
-async def answer(
+async def send_response(
     send: Send, status: HTTPStatus, body: bytes, media_type: str = "application/json", *, close: bool = False
 ) -> None:
     """`close` where not all was read that the client sends."""
@@ -29,8 +29,8 @@ async def answer(
     await send({"type": "http.response.body", "body": body})
 
 
-async def refuse(send: Send, status: HTTPStatus, code: str, detail: str) -> None:
-    await answer(send, status, orjson.dumps({"errors": [error_object(status, code, detail)]}), close=True)
+async def send_error(send: Send, status: HTTPStatus, code: str, detail: str) -> None:
+    await send_response(send, status, orjson.dumps({"errors": [error_object(status, code, detail)]}), close=True)
 
 
 def address_of(scope: Scope) -> str:

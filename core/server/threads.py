@@ -13,7 +13,7 @@ from core.database.connections import is_sqlite
 T = TypeVar("T")
 
 
-async def in_thread(executor: Executor, work: Callable[..., T], *arguments: Any) -> T:
+async def run_in_pool(executor: Executor, work: Callable[..., T], *arguments: Any) -> T:
     """Run it in a thread of the executor, and return what it returns, or raise what it raises.
 
     A query in SQLite is over in microseconds, at each of which the thread lets go of the interpreter. A loop that has

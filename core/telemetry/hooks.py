@@ -15,7 +15,7 @@ VALID_ID = re.compile(r"[A-Za-z0-9._:=+/-]{1,128}")  # a UUID, base64, and what 
 
 
 @dataclass(slots=True, eq=False)
-class SeenRequest:
+class RequestRecord:
     """A request on its way. `path` is quoted and has no query, which may hold what nobody should read."""
 
     id: str
@@ -33,7 +33,7 @@ class SeenRequest:
 
 
 @dataclass(slots=True, eq=False)
-class SeenCall:
+class VendorCallRecord:
     """A question to a vendor, asked in a request. `headers` go to the vendor with it."""
 
     vendor: str
@@ -41,21 +41,21 @@ class SeenCall:
     endpoint: str
     options: Mapping[str, Any]
     conversation: str
-    request: SeenRequest | None
+    request: RequestRecord | None
     headers: dict[str, str] = field(default_factory=dict)
     span: Any = None
 
 
-class Watcher:
+class Instrumentation:
     """Is told what happens, and does nothing about it."""
 
-    def request_begins(self, request: SeenRequest, headers: Mapping[bytes, bytes]) -> None: ...
+    def request_begins(self, request: RequestRecord, headers: Mapping[bytes, bytes]) -> None: ...
 
-    def request_ended(self, request: SeenRequest, seconds: float) -> None: ...
+    def request_ended(self, request: RequestRecord, seconds: float) -> None: ...
 
-    def call_begins(self, call: SeenCall) -> None: ...
+    def call_begins(self, call: VendorCallRecord) -> None: ...
 
-    def call_ended(self, call: SeenCall, answer: Any) -> None:
+    def call_ended(self, call: VendorCallRecord, answer: Any) -> None:
         """`answer` is the message as it is stored: its status, error_code, tokens and times."""
 
     def title_ended(self, vendor: str, title: Any) -> None:
@@ -67,8 +67,8 @@ class Watcher:
     def close(self) -> None: ...
 
 
-watchers: list[Watcher] = []  # of this process, from its start on
-current_request: ContextVar[SeenRequest | None] = ContextVar("current_request", default=None)
+instrumentations: list[Instrumentation] = []  # of this process, from its start on
+current_request: ContextVar[RequestRecord | None] = ContextVar("current_request", default=None)
 
 
 def valid_id(given: str | None) -> str:

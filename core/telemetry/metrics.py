@@ -18,14 +18,14 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from core.telemetry.hooks import SeenCall, SeenRequest, Watcher, current_request
+from core.telemetry.hooks import Instrumentation, RequestRecord, VendorCallRecord, current_request
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 LONG_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 180, 600)
 
 
-class Metrics(Watcher):
+class Metrics(Instrumentation):
     def __init__(self) -> None:
         self.folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
         self.registry = registry = CollectorRegistry()
@@ -105,7 +105,7 @@ class Metrics(Watcher):
         )
         connection_created.connect(time_queries)
 
-    def request_ended(self, request: SeenRequest, seconds: float) -> None:
+    def request_ended(self, request: RequestRecord, seconds: float) -> None:
         method = request.method if request.method in METHODS else "other"  # anyone can invent some
         route = request.route or "none"
         self.requests.labels(method, route, request.status).inc()
@@ -113,7 +113,7 @@ class Metrics(Watcher):
         self.waits.observe(request.waited)
         self.database.observe(request.database)
 
-    def call_ended(self, call: SeenCall, answer: Any) -> None:
+    def call_ended(self, call: VendorCallRecord, answer: Any) -> None:
         vendor = call.vendor
         self.answers.labels(vendor, answer.status, answer.error_code).inc()
         self.answer_seconds.labels(vendor).observe(answer.latency_ms / 1000)

@@ -17,13 +17,13 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from core.telemetry.hooks import SeenCall, SeenRequest, Watcher
+from core.telemetry.hooks import Instrumentation, RequestRecord, VendorCallRecord
 
 PROVIDERS = {"google_ai": "gcp.gemini"}  # where the convention has another word than ours
 OPTIONS = ("temperature", "max_tokens", "top_p", "top_k", "seed")  # `gen_ai.request.`: not stop_words, which are texts
 
 
-class Traces(Watcher):
+class Traces(Instrumentation):
     def __init__(self) -> None:
         os.environ.setdefault("OTEL_SERVICE_NAME", "aistudio")
         self.provider = TracerProvider(resource=Resource.create({"service.version": settings.VERSION}))
@@ -31,7 +31,7 @@ class Traces(Watcher):
         self.tracer = self.provider.get_tracer("aistudio", settings.VERSION)
         self.propagator = TraceContextTextMapPropagator()
 
-    def request_begins(self, request: SeenRequest, headers: Mapping[bytes, bytes]) -> None:
+    def request_begins(self, request: RequestRecord, headers: Mapping[bytes, bytes]) -> None:
         given = {name: headers.get(name.encode(), b"").decode("latin1") for name in ("traceparent", "tracestate")}
         request.span = self.tracer.start_span(
             request.method,
@@ -46,7 +46,7 @@ class Traces(Watcher):
             },
         )
 
-    def request_ended(self, request: SeenRequest, seconds: float) -> None:
+    def request_ended(self, request: RequestRecord, seconds: float) -> None:
         span = request.span
         if request.route:
             span.update_name(f"{request.method} {request.route}")
@@ -57,7 +57,7 @@ class Traces(Watcher):
             span.set_status(Status(StatusCode.ERROR))
         span.end()
 
-    def call_begins(self, call: SeenCall) -> None:
+    def call_begins(self, call: VendorCallRecord) -> None:
         endpoint = urlsplit(call.endpoint)
         attributes = {
             "gen_ai.operation.name": "chat",
@@ -78,7 +78,7 @@ class Traces(Watcher):
         )
         self.propagator.inject(call.headers, set_span_in_context(call.span))
 
-    def call_ended(self, call: SeenCall, answer: Any) -> None:
+    def call_ended(self, call: VendorCallRecord, answer: Any) -> None:
         if call.span is None:  # it was stopped before it began
             return
         attributes = {

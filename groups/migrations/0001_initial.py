@@ -21,16 +21,16 @@ class Migration(migrations.Migration):
                 ('password', models.CharField(max_length=128, verbose_name='password')),
                 ('last_login', models.DateTimeField(blank=True, null=True, verbose_name='last login')),
                 ('email', models.EmailField(max_length=254, unique=True, verbose_name='e-mail')),
-                ('email_folded', core.database.casefold.FoldedField('email', db_index=True, editable=False, max_length=600)),
+                ('email_folded', core.database.casefold.CasefoldedCharField('email', db_index=True, editable=False, max_length=600)),
                 ('name', models.CharField(blank=True, max_length=200)),
-                ('name_folded', core.database.casefold.FoldedField('name', db_index=True, editable=False, max_length=600)),
+                ('name_folded', core.database.casefold.CasefoldedCharField('name', db_index=True, editable=False, max_length=600)),
                 ('is_admin', models.BooleanField(default=False, help_text='May manage everything, here and in the API.', verbose_name='administrator')),
                 ('is_active', models.BooleanField(default=True, help_text='Without it, sign-in and every token are refused from the next request on.', verbose_name='active')),
                 ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created')),
             ],
             options={
                 'ordering': ('email_folded',),
-                'constraints': [core.database.casefold.UniqueFolded(fields=('email_folded',), name='user_email_unique')],
+                'constraints': [core.database.casefold.UniqueCasefolded(fields=('email_folded',), name='user_email_unique')],
             },
         ),
         migrations.CreateModel(
@@ -56,13 +56,13 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=200)),
-                ('name_folded', core.database.casefold.FoldedField('name', db_index=True, editable=False, max_length=600)),
+                ('name_folded', core.database.casefold.CasefoldedCharField('name', db_index=True, editable=False, max_length=600)),
                 ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created')),
                 ('members', models.ManyToManyField(blank=True, related_name='groups', to=settings.AUTH_USER_MODEL)),
             ],
             options={
                 'ordering': ('name_folded', 'id'),
-                'constraints': [core.database.casefold.UniqueFolded(fields=('name_folded',), name='group_name_unique')],
+                'constraints': [core.database.casefold.UniqueCasefolded(fields=('name_folded',), name='group_name_unique')],
             },
         ),
     ]

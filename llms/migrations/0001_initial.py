@@ -21,7 +21,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=200)),
-                ('name_folded', core.database.casefold.FoldedField('name', db_index=True, editable=False, max_length=600)),
+                ('name_folded', core.database.casefold.CasefoldedCharField('name', db_index=True, editable=False, max_length=600)),
                 ('vendor', models.CharField(choices=[('openai', 'OpenAI and compatible'), ('anthropic', 'Anthropic'), ('google_ai', 'Google AI (Gemini)'), ('ollama', 'Ollama'), ('demo', 'Demo (no network, no cost)')], max_length=32)),
                 ('api_endpoint', models.CharField(blank=True, help_text="The base URL as the vendor's own clients take it, such as https://api.example.com/v1; the vendor's own when empty.", max_length=500, validators=[llms.endpoints.validate_endpoint], verbose_name='API endpoint')),
                 ('api_key', core.database.encryption.EncryptedField(blank=True, default='', editable=False, verbose_name='API key')),
@@ -39,7 +39,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'LLM',
                 'ordering': ('name_folded', 'id'),
-                'constraints': [core.database.casefold.UniqueFolded(fields=('name_folded',), name='llm_name_unique'), models.CheckConstraint(condition=models.Q(('privacy_score__isnull', True), ('privacy_score__range', (0, 100)), _connector='OR'), name='llm_privacy_score_range', violation_error_message='privacy_score must be from 0 to 100.')],
+                'constraints': [core.database.casefold.UniqueCasefolded(fields=('name_folded',), name='llm_name_unique'), models.CheckConstraint(condition=models.Q(('privacy_score__isnull', True), ('privacy_score__range', (0, 100)), _connector='OR'), name='llm_privacy_score_range', violation_error_message='privacy_score must be from 0 to 100.')],
             },
         ),
         migrations.CreateModel(
@@ -47,7 +47,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('model_name', models.CharField(blank=True, help_text="The LLM's default model, when empty.", max_length=200)),
-                ('model_name_folded', core.database.casefold.FoldedField('model_name', db_index=True, editable=False, max_length=600)),
+                ('model_name_folded', core.database.casefold.CasefoldedCharField('model_name', db_index=True, editable=False, max_length=600)),
                 ('temperature', models.FloatField(blank=True, null=True, validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(2)])),
                 ('max_tokens', models.IntegerField(blank=True, help_text='The most tokens of an answer.', null=True, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(2147483647)])),
                 ('top_p', models.FloatField(blank=True, null=True, validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(1)], verbose_name='top p')),

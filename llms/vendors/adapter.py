@@ -10,7 +10,7 @@ import orjson
 from llms.vendors.errors import VendorError
 from llms.vendors.http import Client, failure, message_in, shown
 from llms.vendors.sse import Events
-from llms.vendors.types import Call, Finish, Ignored, Reasoning, Text, ToolCall, Turn, Usage, Value
+from llms.vendors.types import Call, ChatMessage, Finish, IgnoredSettings, Reasoning, StreamEvent, Text, ToolCall, Usage
 
 LONGEST_BODY = 16 * 2**20  # bytes of an answer that is not streamed
 LONGEST_LIST = 4 * 2**20  # bytes of one page of a list of models
@@ -68,10 +68,10 @@ class Adapter(ABC):
         """The error as this vendor means it, where it uses a status for something else."""
         return error
 
-    async def stream(self, call: Call, http: Client) -> AsyncGenerator[Value, None]:
+    async def stream(self, call: Call, http: Client) -> AsyncGenerator[StreamEvent, None]:
         url, headers, body, ignored = self.request(call)
         if ignored:
-            yield Ignored(ignored)
+            yield IgnoredSettings(ignored)
         parser = self.parser(call.api_key)
         try:
             sent = {**call.headers, **headers}
@@ -139,7 +139,7 @@ class Parser:
         self.error: VendorError | None = None
         self.done = False  # nothing more is to be read
         self._secret = secret
-        self._values: list[Value] = []
+        self._values: list[StreamEvent] = []
         self._documents = self.documents()
         self._begun = False
         self._whole: bytearray | None = None  # the answer, when it is not streamed
@@ -149,7 +149,7 @@ class Parser:
         self._torn = False  # a character came in halves: from then on each text is looked through
         self._halves: dict[Of, str] = {}  # what waits for its other half
 
-    def feed(self, chunk: bytes) -> list[Value]:
+    def feed(self, chunk: bytes) -> list[StreamEvent]:
         """The values that this completes."""
         try:
             self._feed(chunk)
@@ -157,7 +157,7 @@ class Parser:
             self.done, self.error = True, error
         return self._taken()
 
-    def close(self) -> list[Value]:
+    def close(self) -> list[StreamEvent]:
         """What is left at the end of the body, which may have come too early."""
         try:
             if not self.done:
@@ -166,7 +166,7 @@ class Parser:
             self.error = error
         return self._taken()
 
-    def _taken(self) -> list[Value]:
+    def _taken(self) -> list[StreamEvent]:
         values, self._values = self._values, []
         return values
 
@@ -282,31 +282,31 @@ class Parser:
         self._halves.clear()
 
 
-def settings(options: Mapping[str, Any], names: Mapping[str, str]) -> tuple[dict[str, Any], tuple[str, ...]]:
+def map_options(options: Mapping[str, Any], names: Mapping[str, str]) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The settings by the vendor's names for them, and those that it has no name for."""
     known = {names[setting]: value for setting, value in options.items() if setting in names}
     return known, tuple(setting for setting in options if setting not in names)
 
 
-def alternating(turns: Iterable[Turn]) -> tuple[str, list[Turn]]:
+def merge_roles(turns: Iterable[ChatMessage]) -> tuple[str, list[ChatMessage]]:
     """The system prompt, and the other turns as some vendors demand them: first the user's, then role by role.
 
     What one role said in several turns is one, with an empty line between; blank turns are left out.
     """
     prompts: list[str] = []
-    others: list[Turn] = []
+    others: list[ChatMessage] = []
     for turn in turns:
         if turn.role == "system":
             prompts.append(turn.text)
         elif not turn.text.strip() or (turn.role == "assistant" and not others):
             continue
         elif others and others[-1].role == turn.role:
-            others.append(Turn(turn.role, f"{others.pop().text}\n\n{turn.text}"))
+            others.append(ChatMessage(turn.role, f"{others.pop().text}\n\n{turn.text}"))
         else:
             others.append(turn)
     return "\n\n".join(prompts), others
 
 
-def count(value: Any) -> int | None:
+def token_count(value: Any) -> int | None:
     """A number of tokens; None for what is none."""
     return value if type(value) is int and 0 <= value <= LARGEST_COUNT else None

@@ -4,7 +4,7 @@ import re
 from typing import Any
 from urllib.parse import quote
 
-from llms.vendors.adapter import Adapter, Page, Parser, Request, alternating, count, settings
+from llms.vendors.adapter import Adapter, Page, Parser, Request, map_options, merge_roles, token_count
 from llms.vendors.errors import VendorError
 from llms.vendors.http import failure, message_in
 from llms.vendors.types import Call, Usage, Vendor
@@ -96,12 +96,12 @@ class MessageParser(Parser):
 
     def _tally(self, counts: dict[str, Any]) -> None:
         """What is written to the cache and read from it is input that `input_tokens` leaves out."""
-        self._counts |= {name: count(number) for name, number in counts.items() if number is not None}
+        self._counts |= {name: token_count(number) for name, number in counts.items() if number is not None}
         taken_in, written, cached = (
             self._counts.get(name)
             for name in ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
         )
-        total = None if taken_in is None else count(taken_in + (written or 0) + (cached or 0))
+        total = None if taken_in is None else token_count(taken_in + (written or 0) + (cached or 0))
         usage = Usage(total or None, self._counts.get("output_tokens"), cached)  # no question has 0 tokens
         if usage != Usage(None, None, None):
             self._count(usage)
@@ -115,9 +115,9 @@ class Anthropic(Adapter):
     parser = MessageParser
 
     def request(self, call: Call) -> Request:
-        system, turns = alternating(call.turns)
+        system, turns = merge_roles(call.turns)
         later = "claude-" in call.model and not SAMPLED.search(call.model)
-        known, ignored = settings(call.options, LIMITS if later else {**LIMITS, **SAMPLING})
+        known, ignored = map_options(call.options, LIMITS if later else {**LIMITS, **SAMPLING})
         body: dict[str, Any] = {
             "model": call.model,
             "messages": [{"role": turn.role, "content": turn.text} for turn in turns],

@@ -8,7 +8,7 @@ import re
 from collections.abc import AsyncGenerator
 
 from llms.vendors.http import Client
-from llms.vendors.types import Call, Finish, Ignored, Text, Usage, Value, Vendor
+from llms.vendors.types import Call, Finish, IgnoredSettings, StreamEvent, Text, Usage, Vendor
 
 DELAY = 0.02  # seconds before each word
 HIGHEST_COUNT = 100_000
@@ -17,9 +17,9 @@ WORD = re.compile(r"\S+\s*|\s+")  # with the space that follows, so that all of 
 
 
 class Demo:
-    async def stream(self, call: Call, http: Client) -> AsyncGenerator[Value, None]:
+    async def stream(self, call: Call, http: Client) -> AsyncGenerator[StreamEvent, None]:
         if ignored := tuple(setting for setting in call.options if setting not in KNOWN):
-            yield Ignored(ignored)
+            yield IgnoredSettings(ignored)
         words = WORD.findall(before(answer(call), call.options.get("stop_words", ())))
         said = words[: call.options.get("max_tokens")]
         for word in said:

@@ -4,7 +4,7 @@ import re
 from typing import Any
 from urllib.parse import quote
 
-from llms.vendors.adapter import Adapter, Page, Parser, Request, alternating, count, settings
+from llms.vendors.adapter import Adapter, Page, Parser, Request, map_options, merge_roles, token_count
 from llms.vendors.errors import VendorError
 from llms.vendors.http import OWN_WORDS
 from llms.vendors.types import Call, Usage, Vendor
@@ -82,17 +82,19 @@ def usage_in(answer: dict[str, Any]) -> Usage | None:
     counts = answer.get("usageMetadata")
     if not counts:
         return None
-    given_out = [count(counts.get(name)) for name in ("candidatesTokenCount", "thoughtsTokenCount")]
-    output = None if given_out == [None, None] else count(sum(filter(None, given_out)))
-    return Usage(count(counts.get("promptTokenCount")), output, count(counts.get("cachedContentTokenCount")))
+    given_out = [token_count(counts.get(name)) for name in ("candidatesTokenCount", "thoughtsTokenCount")]
+    output = None if given_out == [None, None] else token_count(sum(filter(None, given_out)))
+    return Usage(
+        token_count(counts.get("promptTokenCount")), output, token_count(counts.get("cachedContentTokenCount"))
+    )
 
 
 class GoogleAI(Adapter):
     parser = GeminiParser
 
     def request(self, call: Call) -> Request:
-        system, turns = alternating(call.turns)
-        known, ignored = settings(call.options, NAMES)
+        system, turns = merge_roles(call.turns)
+        known, ignored = map_options(call.options, NAMES)
         body: dict[str, Any] = {
             "contents": [{"role": ROLES[turn.role], "parts": [{"text": turn.text}]} for turn in turns]
         }

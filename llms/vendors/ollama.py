@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from llms.vendors.adapter import Adapter, Page, Parser, Request, count, settings
+from llms.vendors.adapter import Adapter, Page, Parser, Request, map_options, token_count
 from llms.vendors.sse import LONGEST, too_long
 from llms.vendors.types import Call, Usage, Vendor
 
@@ -75,7 +75,7 @@ class ChatParser(Parser):
             self._calls += 1
             self._stop = "tool_calls"
         if line.get("done"):
-            usage = Usage(count(line.get("prompt_eval_count")), count(line.get("eval_count")), None)
+            usage = Usage(token_count(line.get("prompt_eval_count")), token_count(line.get("eval_count")), None)
             self._count(None if usage == Usage(None, None, None) else usage)
             self._finish(line.get("done_reason") or "stop")
             self.done = True
@@ -85,7 +85,7 @@ class Ollama(Adapter):
     parser = ChatParser
 
     def request(self, call: Call) -> Request:
-        known, ignored = settings(call.options, NAMES)
+        known, ignored = map_options(call.options, NAMES)
         body: dict[str, Any] = {
             "model": call.model,
             "messages": [{"role": turn.role, "content": turn.text} for turn in call.turns],

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from llms.vendors.adapter import Adapter, Page, Parser, Request, count, settings
+from llms.vendors.adapter import Adapter, Page, Parser, Request, map_options, token_count
 from llms.vendors.errors import VendorError
 from llms.vendors.http import Client
 from llms.vendors.types import Call, Usage, Vendor
@@ -134,9 +134,9 @@ def usage_in(chunk: dict[str, Any]) -> Usage | None:
     details = usage.get("prompt_tokens_details") or {}
     cached = details.get("cached_tokens")
     return Usage(
-        count(usage.get("prompt_tokens")),
-        count(usage.get("completion_tokens")),
-        count(usage.get("prompt_cache_hit_tokens") if cached is None else cached),
+        token_count(usage.get("prompt_tokens")),
+        token_count(usage.get("completion_tokens")),
+        token_count(usage.get("prompt_cache_hit_tokens") if cached is None else cached),
     )
 
 
@@ -149,7 +149,7 @@ class OpenAI(Adapter):
         names = dict(dialect.names)
         if dialect.is_openai and WANTS_COMPLETION_TOKENS.match(call.model):
             names["max_tokens"] = "max_completion_tokens"
-        known, ignored = settings(call.options, names)
+        known, ignored = map_options(call.options, names)
         body: dict[str, Any] = {
             "model": call.model,
             "messages": [{"role": turn.role, "content": turn.text} for turn in call.turns],

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class ChatMessage:
     """One message of the conversation."""
 
     role: Literal["system", "user", "assistant"]
@@ -26,7 +26,7 @@ class Call:
     """
 
     model: str
-    turns: tuple[Turn, ...]
+    turns: tuple[ChatMessage, ...]
     options: Mapping[str, Any]
     api_key: str = field(repr=False)
     endpoint: str
@@ -34,7 +34,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Ignored:
+class IgnoredSettings:
     """Settings that this vendor does not know and that were left out. Comes first, if at all."""
 
     settings: tuple[str, ...]
@@ -83,13 +83,13 @@ class Finish:
     reason: str
 
 
-Value = Ignored | Text | Reasoning | ToolCall | Usage | Finish
+StreamEvent = IgnoredSettings | Text | Reasoning | ToolCall | Usage | Finish
 
 
 class Vendor(Protocol):
     """One way to speak to LLMs. Has no state of its own, so that one serves all calls."""
 
-    def stream(self, call: Call, http: "Client") -> AsyncGenerator[Value, None]:
+    def stream(self, call: Call, http: "Client") -> AsyncGenerator[StreamEvent, None]:
         """The answer, piece by piece; raises VendorError.
 
         Read to its end, the connection serves the next call. Closing the generator earlier, or cancelling who reads it,

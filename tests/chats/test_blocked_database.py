@@ -29,12 +29,12 @@ def test_a_database_that_fails_is_told_alike_on_both_ways(studio: Studio) -> Non
     path = studio.variables["DATABASE_URL"].removeprefix("sqlite:///")
     answers = []
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("ALTER TABLE chats_run RENAME TO gone")
+        other.execute("ALTER TABLE chats_activeanswer RENAME TO gone")
         for accept in ("text/event-stream", "text/event-stream, application/json;q=0.1"):
             answer = studio.send("POST", f"/sessions/{session}/messages", question("/echo Hello"), Accept=accept)
             named = {name: value for name, value in answer.headers.items() if name not in ("date", "x-request-id")}
             answers.append((answer.status_code, named, answer.json()))
-        other.execute("ALTER TABLE gone RENAME TO chats_run")
+        other.execute("ALTER TABLE gone RENAME TO chats_activeanswer")
     assert answers[0] == answers[1]
     assert (answers[0][0], answers[0][1]["retry-after"]) == (503, "5")
     assert text_of(ask(studio.urls[0], studio.key, session, "/echo Hello")) == "Hello"

@@ -10,7 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from chats.models import Chat, Message, Run, Session
+from chats.models import ActiveAnswer, Chat, Message, Session
 from groups.models import Group
 from tests.chats.test_sessions import said
 from tests.people import Person
@@ -132,7 +132,7 @@ def test_branches_are_numbered_and_switched(bob: Person, session: Session) -> No
     session.refresh_from_db()
     assert (session.leaf, session.updated_at) == (later, before)  # to the end of that branch, and it is no news
     assert client.post(f"{path}/messages/{later.pk + 100}/switch").status_code == 404
-    Run.objects.create(session=session, message=later, worker=uuid4(), lease_until=timezone.now())
+    ActiveAnswer.objects.create(session=session, message=later, worker=uuid4(), lease_until=timezone.now())
     refused = client.post(f"{path}/messages/{first.pk}/switch")
     assert refused.status_code == 409
     assert "still being answered" in refused.json()["errors"][0]["detail"]

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import uvloop
 
-from chats.answering.backpressure import LONGEST, Pace
+from chats.answering.backpressure import LONGEST, Backpressure
 from chats.answering.events import follow
-from chats.answering.runner import Worker
+from chats.answering.runner import AnswerRunner
 from chats.conversation import Exchange
 from chats.models import Message, Session
 from llms.vendors.registry import adapter, client
@@ -37,7 +37,7 @@ def deltas_of(vendor: VendorServer, *, is_busy: bool, model: str = "slow") -> li
     """What a reader is sent of an answer, where the loop has much else to do or nothing."""
 
     async def read() -> list[str]:
-        worker = Worker()
+        worker = AnswerRunner()
         answer = Message(pk=2, session=Session(), sequence=2, role="assistant", status="streaming")
         asked = call(f"{vendor.url}/v1", f"{model}:{WORDS}")
         working = asyncio.create_task(keep_busy(10_000 if is_busy else 0))
@@ -122,14 +122,14 @@ def test_a_pause_does_not_look_like_silence(settings: Any) -> None:
     settings.LLM_TOKEN_TIMEOUT = 0.1
 
     async def longest() -> float:
-        return Worker().pace.longest
+        return AnswerRunner().pace.longest
 
     assert asyncio.run(longest()) < 0.05
 
 
 def test_the_pause_follows_the_loop() -> None:
     async def watch() -> None:
-        pace, wanted = Pace(), [True]
+        pace, wanted = Backpressure(), [True]
         watching = asyncio.create_task(pace.watch(lambda: wanted))
         await keep_busy(30)
         assert 0 < pace.pause <= LONGEST

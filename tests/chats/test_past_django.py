@@ -8,13 +8,13 @@ from uuid import UUID
 
 import pytest
 
-from chats.answering.runner import Worker
+from chats.answering.runner import AnswerRunner
 from chats.api.conversations import FAILURE
 from chats.models import Chat, Session
 from chats.short_way import Question, plain_question, short_way
 from core.rest.errors import Conflict
-from core.server.asgi_handler import Handler, Streamed, nothing
-from core.telemetry.hooks import SeenRequest, current_request
+from core.server.asgi_handler import StreamedResponse, ThreadPoolASGIHandler, nothing
+from core.telemetry.hooks import RequestRecord, current_request
 from groups.models import Group
 from llms.models import LLM, LLMSettings
 from tests.people import Person
@@ -72,7 +72,7 @@ class Whole:
     """The whole way, and what came along it. `answer` is its answer instead, if set."""
 
     def __init__(self) -> None:
-        self.django = Handler(on_stop=lambda: None, around=lambda respond: respond)
+        self.django = ThreadPoolASGIHandler(on_stop=lambda: None, around=lambda respond: respond)
         self.came: list[dict[str, Any]] = []
         self.answer: Any = None
 
@@ -86,12 +86,12 @@ def ways(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Whole, Way]]:
     """A whole way, and the short one around it, in a process that has a worker and was never asked before."""
     loop = asyncio.new_event_loop()
 
-    async def worker() -> Worker:
-        return Worker()
+    async def worker() -> AnswerRunner:
+        return AnswerRunner()
 
     monkeypatch.setattr("chats.answering.runner._current", loop.run_until_complete(worker()))
     monkeypatch.setattr("chats.short_way._learned", {})
-    token = current_request.set(SeenRequest("the-id", "POST", "/", "127.0.0.1", "http"))
+    token = current_request.set(RequestRecord("the-id", "POST", "/", "127.0.0.1", "http"))
     whole = Whole()
     respond = short_way(whole.respond)
     yield whole, lambda scope: respond(scope, BODY)
@@ -132,7 +132,8 @@ def test_the_headers_of_the_first_are_those_of_the_next(
 
 
 @pytest.mark.parametrize(
-    "answer", [Streamed(404, [], nothing()), Streamed(200, [(b"set-cookie", b"one=person's")], nothing())]
+    "answer",
+    [StreamedResponse(404, [], nothing()), StreamedResponse(200, [(b"set-cookie", b"one=person's")], nothing())],
 )
 def test_nothing_is_learned_of_another_answer(ways: tuple[Whole, Way], bob: Person, team: Group, answer: Any) -> None:
     whole, respond = ways

@@ -7,21 +7,21 @@ import pytest
 
 from chats import conversation
 from chats.answering.prompts import TOKENS_PER_TURN, build, estimate, tokens_of
-from chats.models import Chat, Message, Run, Session
-from core.database.encryption import Ciphertext
+from chats.models import ActiveAnswer, Chat, Message, Session
+from core.database.encryption import EncryptedStr
 from core.rest.errors import Conflict
 from llms.call_builder import OPTIONS, options_of
-from llms.context_windows import window_of
+from llms.context_windows import input_budget
 from llms.models import LLM, LLMSettings
-from llms.vendors.types import Call, Turn
+from llms.vendors.types import Call, ChatMessage
 from tests.chats.test_sessions import said
 from tests.people import Person
 
 
-def turns(text: str) -> list[Turn]:
+def turns(text: str) -> list[ChatMessage]:
     """Of "u1 a1 u2" two questions and an answer; each has 1 token, and those that mark it."""
     roles: dict[str, Any] = {"u": "user", "a": "assistant", "s": "system"}
-    return [Turn(roles[word[0]], word) for word in text.split()]
+    return [ChatMessage(roles[word[0]], word) for word in text.split()]
 
 
 def built(history: str, window: int | None, system: str = "", question: str = "u9") -> str:
@@ -57,7 +57,7 @@ def test_the_newest_exchanges_that_fit(history: str, window: int | None, expecte
 
 
 def test_an_old_exchange_that_fits_does_not_come_without_a_newer_one() -> None:
-    history = [*turns("u1 a1"), Turn("user", "long " * 100), *turns("a2 u3 a3")]
+    history = [*turns("u1 a1"), ChatMessage("user", "long " * 100), *turns("a2 u3 a3")]
     sent = build(system="", history=history, question="u9", window=6 * ONE)
     assert [turn.text for turn in sent] == ["u3", "a3", "u9"]
 
@@ -66,7 +66,10 @@ def test_the_system_prompt_counts_and_stays() -> None:
     assert built("u1 a1", 4 * ONE, system="s0") == "s0 u1 a1 u9"
     assert built("u1 a1", 3 * ONE, system="s0") == "s0 u9"
     assert built("u1 a1", 0, system="s0 is long") == "s0 is long u9"
-    assert build(system="s0", history=[], question="u9", window=0) == (Turn("system", "s0"), Turn("user", "u9"))
+    assert build(system="s0", history=[], question="u9", window=0) == (
+        ChatMessage("system", "s0"),
+        ChatMessage("user", "u9"),
+    )
 
 
 def test_tokens_are_estimated_by_bytes() -> None:
@@ -92,7 +95,7 @@ def test_tokens_are_estimated_by_bytes() -> None:
     ],
 )
 def test_the_window_of_a_model(model: str, max_tokens: int | None, expected: int | None) -> None:
-    assert window_of(model, max_tokens=max_tokens) == expected
+    assert input_budget(model, max_tokens=max_tokens) == expected
 
 
 def test_zero_is_sent_and_null_is_not() -> None:
@@ -172,7 +175,7 @@ def test_edit_and_regenerate_see_what_came_before_the_question(session: Session)
     about: dict[str, Any] = {"user": session.user, "session": session.uuid, "worker": uuid4}
     again = conversation.regenerate(message=second.pk, **about).call
     assert again and said_to(again) == "u1 a1 u2"
-    Run.objects.all().delete()
+    ActiveAnswer.objects.all().delete()
     edited = conversation.edit(message=second.parent_id or 0, text="u5", **about).call
     assert edited and said_to(edited) == "u1 a1 u5"
 
@@ -212,7 +215,7 @@ def test_the_model_of_the_settings_else_that_of_the_llm(
 
 
 def test_a_key_that_cannot_be_read_is_a_conflict(session: Session) -> None:
-    LLM.objects.update(api_key=Ciphertext("not what was encrypted"))
+    LLM.objects.update(api_key=EncryptedStr("not what was encrypted"))
     with pytest.raises(Conflict, match="cannot be read"):
         asked(session)
-    assert not Run.objects.exists()
+    assert not ActiveAnswer.objects.exists()

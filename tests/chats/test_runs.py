@@ -11,13 +11,13 @@ import pytest
 from django.utils import timezone
 
 from chats import conversation, models
-from chats.answering.answer_task import LONGEST_STANDSTILL, Hold, Mirror, Run
+from chats.answering.answer_task import LONGEST_STANDSTILL, AnswerTask, OwnershipGuard, RemoteAnswer
 from chats.answering.events import ANSWER, follow
-from chats.answering.runner import Worker
+from chats.answering.runner import AnswerRunner
 from chats.conversation import Exchange
 from chats.models import Message, Session
-from chats.web.rendering import follow_blocks
-from llms.vendors.types import Call, Turn
+from chats.web.rendering import stream_blocks
+from llms.vendors.types import Call, ChatMessage
 from tests.people import Person
 
 
@@ -26,9 +26,9 @@ def test_it_ends(steps: int) -> None:
     """After so many steps of the event loop: the first answer of a process waits for modules to load."""
 
     async def stopped() -> list[str]:
-        worker = Worker()
+        worker = AnswerRunner()
         answer = Message(pk=2, session=Session(), role="assistant", status="streaming")
-        call = Call("demo", (Turn("user", "/count 100"),), {}, "", "")
+        call = Call("demo", (ChatMessage("user", "/count 100"),), {}, "", "")
         worker.start(Exchange(Message(pk=1, role="user"), answer, "demo", call), monotonic())
         for _ in range(steps):
             await asyncio.sleep(0)
@@ -49,7 +49,7 @@ FOLLOWED = {
         [b":\n\n", b'id: 20000003\nevent: delta\ndata: {"text":"Hi"}\n\n'],
     ),
     "page": (  # which is not told of comments
-        lambda find: follow_blocks(find, ANSWER),
+        lambda find: stream_blocks(find, ANSWER),
         [
             b"event: alive\ndata: {}\n\n",
             b"id: 20000003\nevent: blocks\n"
@@ -67,8 +67,8 @@ def test_a_silent_stream_shows_signs_of_life(
     answer = Message(pk=2, session=Session(), sequence=2, role="assistant", status="streaming")
 
     async def read() -> list[bytes]:
-        worker = Worker()
-        mirror = worker.mirrors[answer.pk] = Mirror(answer)
+        worker = AnswerRunner()
+        mirror = worker.mirrors[answer.pk] = RemoteAnswer(answer)
         async with aclosing(followed(lambda: mirror)) as events:
             waiting = asyncio.ensure_future(anext(events))
             await asyncio.sleep(0.1)  # one of them looks into what is known in a thread
@@ -84,8 +84,8 @@ def test_more_than_is_kept_is_no_complete_answer(monkeypatch: pytest.MonkeyPatch
     """Also where all of it comes at once, and nothing after it."""
     monkeypatch.setattr("chats.answering.answer_task.LONGEST_ANSWER", 5)
     answer = Message(pk=2, session=Session(), role="assistant", status="streaming")
-    call = Call("demo", (Turn("user", "/echo 0123456789"),), {}, "", "")
-    run = Run(Exchange(Message(pk=1, role="user"), answer, "demo", call), monotonic(), Hold())
+    call = Call("demo", (ChatMessage("user", "/echo 0123456789"),), {}, "", "")
+    run = AnswerTask(Exchange(Message(pk=1, role="user"), answer, "demo", call), monotonic(), OwnershipGuard())
     asyncio.run(run.answer(None))
     assert (answer.status, answer.error_code, answer.text) == ("failed", "too_long", "01234")
 
@@ -93,14 +93,14 @@ def test_more_than_is_kept_is_no_complete_answer(monkeypatch: pytest.MonkeyPatch
 def test_nothing_is_shown_of_what_another_may_have_ended() -> None:
     """As when the process was suspended. The vendor is not to blame for that."""
     answer = Message(pk=2, session=Session(), role="assistant", status="streaming")
-    call = Call("demo", (Turn("user", "/echo Hi"),), {}, "", "")
+    call = Call("demo", (ChatMessage("user", "/echo Hi"),), {}, "", "")
     exchange = Exchange(Message(pk=1, role="user"), answer, "demo", call)
 
     async def shown() -> list[str]:
-        hold = Hold()
+        hold = OwnershipGuard()
         asked_before = hold.losses
         hold.felt_at -= LONGEST_STANDSTILL + 1
-        run = Run(exchange, monotonic(), hold)
+        run = AnswerTask(exchange, monotonic(), hold)
         run.task = asyncio.create_task(run.answer(None))
         await asyncio.sleep(0.2)
         run.check(monotonic() + 1_000)
@@ -119,7 +119,7 @@ def test_a_piece_that_is_stored_twice_does_not_hide_the_next(bob: Person) -> Non
     worker = uuid4()
     session = Session.objects.create(user=bob.user)
     answer = Message.objects.create(session=session, sequence=1, role="assistant", status="streaming")
-    models.Run.objects.create(session=session, message=answer, worker=worker, lease_until=timezone.now())
+    models.ActiveAnswer.objects.create(session=session, message=answer, worker=worker, lease_until=timezone.now())
     read = ""
     for start, text in ((0, "One"), (0, "One, two"), (8, ", three")):
         conversation.keep(worker=worker, pieces=[(answer.pk, start, text)])
@@ -134,10 +134,10 @@ def test_a_run_that_its_worker_does_not_know_of_is_not_kept_alive(bob: Person) -
     for _ in range(2):
         session = Session.objects.create(user=bob.user)
         answer = Message.objects.create(session=session, sequence=1, role="assistant", status="streaming")
-        models.Run.objects.create(session=session, message=answer, worker=worker, lease_until=moment)
+        models.ActiveAnswer.objects.create(session=session, message=answer, worker=worker, lease_until=moment)
     conversation.renew_leases(worker=worker, answers=[answer.pk])
-    renewed = dict(models.Run.objects.values_list("message", "lease_until"))
+    renewed = dict(models.ActiveAnswer.objects.values_list("message", "lease_until"))
     assert renewed[answer.pk] > moment
     assert [lease[0] for lease in conversation.leases_over()] == [key for key in renewed if key != answer.pk]
     assert not conversation.end_orphan(answer.pk, moment)
-    assert models.Run.objects.count() == 2
+    assert models.ActiveAnswer.objects.count() == 2

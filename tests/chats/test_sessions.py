@@ -9,7 +9,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from chats.models import Chat, Message, Run, Session
+from chats.models import ActiveAnswer, Chat, Message, Session
 from groups.models import Group, User
 from tests.people import JSON, JSON_API, Person
 
@@ -346,13 +346,13 @@ def test_the_leaf_is_an_answer_of_the_session(bob: Person, chat: Chat, session: 
 
 def test_the_leaf_stays_while_an_answer_is_made(bob: Person, session: Session, path: str) -> None:
     first, running = said(session, "One?", "1"), said(session, "Two?", "")
-    Run.objects.create(session=session, message=running, worker=uuid4(), lease_until=timezone.now())
+    ActiveAnswer.objects.create(session=session, message=running, worker=uuid4(), lease_until=timezone.now())
     for leaf in (str(first.pk), None):
         refused = bob.patch(path, body(name="Plans", leaf_id=leaf))
         assert (refused.status_code, refused.json()["errors"][0]["code"]) == (409, "conflict")
     assert bob.get(path).json()["attributes"]["name"] == "Bob's"
     assert bob.patch(path, body(name="Plans", leaf_id=str(running.pk))).status_code == 200
-    Run.objects.all().delete()
+    ActiveAnswer.objects.all().delete()
     assert bob.patch(path, body(leaf_id=str(first.pk))).status_code == 200
 
 

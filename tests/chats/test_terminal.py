@@ -20,8 +20,8 @@ from rich.console import Console
 
 from chats.management.commands.chat import user_of
 from chats.models import Chat
-from chats.terminal.dialogue import Events, find_chat, only_chat, question
-from chats.terminal.screen import Growing, lines_of
+from chats.terminal.dialogue import AnswerInput, find_chat, only_chat, question
+from chats.terminal.screen import LiveMarkdown, lines_of
 from groups.models import User
 from tests.live import ROOT
 from tests.people import Person
@@ -126,7 +126,7 @@ def test_what_cannot_be(bob: Person, charlie: Person, alice: Person, chat: Chat)
     ],
 )
 def test_what_is_typed_ahead(looks: list[list[str]], questions: list[str]) -> None:
-    events = Events()
+    events = AnswerInput()
     for lines in looks:
         events.look(lines)
     assert events.ahead == questions
@@ -194,7 +194,7 @@ def test_a_dialogue(studio: Studio) -> None:
     (session,) = sessions(studio, chat, bob.key)
     assert studio.answer(session, key=bob.key)["status"] == "streaming"
     with closing(sqlite3.connect(studio.folder / "live.sqlite3")) as database:
-        database.execute("UPDATE chats_run SET lease_until = '2020-01-01 00:00:00'")
+        database.execute("UPDATE chats_activeanswer SET lease_until = '2020-01-01 00:00:00'")
         database.commit()
     hostile = call("POST", "/sessions", {"chat_id": other})["id"]
     call("POST", f"/sessions/{hostile}/messages", {"text": f"/echo {HOSTILE}"})
@@ -279,7 +279,7 @@ a *b* `c`
     screens = []
     for step in (len(text), 5, 7):
         file, screen = io.StringIO(), Screen()
-        growing = Growing(Console(file=file, force_terminal=True, width=80, height=24, color_system="truecolor"))
+        growing = LiveMarkdown(Console(file=file, force_terminal=True, width=80, height=24, color_system="truecolor"))
         for place in range(0, len(text), step):
             growing.add(text[place : place + step])
             growing.refresh()
@@ -315,7 +315,7 @@ def test_code_that_takes_long_to_colour_is_plain() -> None:
 
 def test_a_long_answer_costs_as_much_as_a_short_one_for_each_word() -> None:
     def seconds(lines: int) -> float:
-        growing = Growing(Console(file=io.StringIO(), force_terminal=True, width=80, height=24))
+        growing = LiveMarkdown(Console(file=io.StringIO(), force_terminal=True, width=80, height=24))
         begun = time.process_time()
         growing.add("```\n")
         for _ in range(lines // 50):

@@ -18,12 +18,12 @@ from django.db.migrations.loader import MigrationLoader
 from django.utils import timezone
 
 from aistudio.settings import database
-from chats.models import Chat, Message, Piece, Run, Session, Title
+from chats.models import ActiveAnswer, Chat, Message, Piece, Session, Title
 from core.database.connections import Migrations, opened, set_sequences
 from core.database.encryption import encrypt
 from core.database.table_dump import Row, tables
 from core.models import IdempotentRequest
-from groups.models import ApiToken, Attempts, Group, User
+from groups.models import ApiToken, Group, SignInAttempt, User
 from llms.models import LLM, LLMSettings
 from tests.live import ROOT, environment
 from tests.talking import NUMBER, new_database
@@ -107,14 +107,16 @@ def add_rows(using: str) -> None:
     question = Message.objects.using(using).create(session=session, sequence=1, role="user", text=NASTY)
     answer = Message.objects.using(using).create(session=session, sequence=2, role="assistant", parent=question)
     Session.objects.using(using).update(leaf=answer)
-    Run.objects.using(using).create(session=session, message=answer, worker=session.uuid, lease_until=timezone.now())
+    ActiveAnswer.objects.using(using).create(
+        session=session, message=answer, worker=session.uuid, lease_until=timezone.now()
+    )
     Piece.objects.using(using).create(message_id=2**40, start=0, text=NASTY)  # of a message that is no more
     ApiToken.objects.using(using).create(user=user, name="tests", prefix="ais_", digest="0" * 64)
     Title.objects.using(using).create(session=session)
     IdempotentRequest.objects.using(using).create(
         user=user, method="POST", path="/", key="k", holder=session.uuid, lease_until=timezone.now()
     )
-    Attempts.objects.using(using).create(counter="c", count=1, ends_at=timezone.now())
+    SignInAttempt.objects.using(using).create(counter="c", count=1, ends_at=timezone.now())
     SignIn.objects.using(using).create(session_key="k", session_data="d", expire_date=timezone.now())
 
 

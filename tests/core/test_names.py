@@ -6,7 +6,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 
-from core.database.casefold import FoldedField
+from core.database.casefold import CasefoldedCharField
 from groups.models import Group, User
 from llms.models import LLM
 
@@ -46,5 +46,5 @@ def test_llms(db: Any) -> None:
 
 @pytest.mark.parametrize("is_indexed", [True, False])
 def test_a_migration_knows_whether_a_folded_name_has_an_index(is_indexed: bool) -> None:
-    _, _, args, options = FoldedField("name", db_index=is_indexed).deconstruct()
-    assert FoldedField(*args, **options).db_index is is_indexed
+    _, _, args, options = CasefoldedCharField("name", db_index=is_indexed).deconstruct()
+    assert CasefoldedCharField(*args, **options).db_index is is_indexed

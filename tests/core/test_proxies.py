@@ -7,7 +7,7 @@ import pytest
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.asgi import ASGIRequest
 
-from core.server.proxy_headers import Proxied
+from core.server.proxy_headers import TrustedProxyMiddleware
 
 TRUSTED = ["10.0.0.1", "192.0.2.0/24", "2001:db8::1"]
 CALLER, SPOOFED = "203.0.113.9", "198.51.100.66"
@@ -30,7 +30,7 @@ def request_from(peer: str, *headers: tuple[str, str]) -> ASGIRequest:
         "server": ("127.0.0.1", 8080),
         "headers": [(b"host", b"localhost"), *((name.encode(), value.encode()) for name, value in headers)],
     }
-    asyncio.run(Proxied(application, TRUSTED)(scope, None, None))  # type: ignore[arg-type]
+    asyncio.run(TrustedProxyMiddleware(application, TRUSTED)(scope, None, None))  # type: ignore[arg-type]
     return seen[0]
 
 

@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from core.server.threads import in_thread
+from core.server.threads import run_in_pool
 
 
 def test_what_the_work_returns_comes_back() -> None:
     with ThreadPoolExecutor(1) as executor:
-        name = asyncio.run(in_thread(executor, lambda left, right: (left + right, threading.current_thread()), 1, 2))
+        name = asyncio.run(run_in_pool(executor, lambda left, right: (left + right, threading.current_thread()), 1, 2))
     assert name[0] == 3
     assert name[1] is not threading.main_thread()
 
@@ -25,14 +25,14 @@ def test_what_the_work_raises_comes_back(error: type[Exception], seconds: float)
         raise error("It failed.")
 
     with ThreadPoolExecutor(1) as executor, pytest.raises(error, match="It failed"):
-        asyncio.run(in_thread(executor, fail))
+        asyncio.run(run_in_pool(executor, fail))
 
 
 def test_the_loop_goes_on_while_long_work_is_done() -> None:
     is_over = threading.Event()
 
     async def both() -> bool:
-        work = asyncio.create_task(in_thread(executor, is_over.wait, 30))
+        work = asyncio.create_task(run_in_pool(executor, is_over.wait, 30))
         await asyncio.sleep(0)
         is_over.set()  # which nobody would, if the loop waited for the work
         return await work

@@ -8,7 +8,7 @@ from django.test import Client
 from django.utils import timezone
 
 from groups import sign_in
-from groups.models import ApiToken, Attempts, Group, User
+from groups.models import ApiToken, Group, SignInAttempt, User
 from tests.people import JSON_API, PASS_PHRASE, Person
 
 PHRASE = "correct horse battery"
@@ -206,21 +206,21 @@ def test_many_wrong_passwords_at_once_are_slowed_too(bob: Person, browser: Brows
     seen: list[int] = []
 
     def fail(*_: Any, **__: Any) -> None:
-        seen.append(Attempts.objects.get().count)
+        seen.append(SignInAttempt.objects.get().count)
 
     monkeypatch.setattr(sign_in, "authenticate", fail)
     browser.client.get("/api/v1/auth/login")
     for _ in range(2):
         browser.post("/auth/login", credentials("bob@example.com", "wrong"))
     assert seen == [1, 2]
-    Attempts.objects.update(ends_at=timezone.now())
+    SignInAttempt.objects.update(ends_at=timezone.now())
     browser.post("/auth/login", credentials("bob@example.com", "wrong"))  # in a new window
     assert seen == [1, 2, 1]
     sign_in.forget_attempts()
-    assert Attempts.objects.count() == 1
-    Attempts.objects.update(ends_at=timezone.now())
+    assert SignInAttempt.objects.count() == 1
+    SignInAttempt.objects.update(ends_at=timezone.now())
     sign_in.forget_attempts()
-    assert not Attempts.objects.exists()
+    assert not SignInAttempt.objects.exists()
 
 
 def test_an_inactive_user_does_not_sign_in(bob: Person, browser: Browser) -> None:

@@ -9,7 +9,7 @@ from django.test import Client
 from django.urls import reverse
 
 from chats.models import Chat
-from core.database.encryption import Ciphertext
+from core.database.encryption import EncryptedStr
 from llms.models import LLM, LLMSettings
 from tests.people import Person
 
@@ -108,7 +108,7 @@ def test_of_a_key_the_last_four_characters_are_shown(admin: Client, llm: LLM, ke
 
 def test_a_key_that_cannot_be_read_says_so_and_can_be_replaced(admin: Client, llm: LLM) -> None:
     lost = Fernet(Fernet.generate_key()).encrypt(KEY.encode()).decode()
-    LLM.objects.update(api_key=Ciphertext(lost))
+    LLM.objects.update(api_key=EncryptedStr(lost))
     for path in (url("changelist", LLM), url("change", LLM, llm.pk)):
         page = admin.get(path).content.decode()
         assert ">cannot be read<" in page

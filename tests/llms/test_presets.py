@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
-from llms.context_windows import FOR_THE_ANSWER, WINDOWS, window_of
+from llms.context_windows import FOR_THE_ANSWER, WINDOWS, input_budget
 from llms.models import LLMSettings
 from llms.presets import presets
 from llms.vendors.anthropic import MAX_TOKENS
@@ -59,7 +59,7 @@ def test_presets_are_sound_and_agree_with_the_windows(preset: Any, db: Any) -> N
     if preset.vendor == "google_ai":  # which limits the question by itself
         assert WINDOWS["gemini-"] == preset.max_length
     else:
-        assert window_of(preset.model_name, max_tokens=preset.max_tokens) == preset.max_length
+        assert input_budget(preset.model_name, max_tokens=preset.max_tokens) == preset.max_length
 
 
 def test_there_is_room_for_what_anthropic_is_asked_for() -> None:

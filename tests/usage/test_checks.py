@@ -19,7 +19,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 
-from core.database.encryption import Ciphertext
+from core.database.encryption import EncryptedStr
 from llms.models import LLM, LLMSettings
 from tests.people import JSON_API, Person
 from tests.registered_llms import KEY, VENDORS, WRONG_KEY, Make
@@ -235,7 +235,7 @@ def test_what_is_wrong_with_us(alice: Person, make: Make, fields: dict[str, Any]
 
 def test_a_key_that_cannot_be_read(alice: Person, make: Make, vendor: VendorServer) -> None:
     llm = make()
-    LLM.objects.update(api_key=Ciphertext(Fernet(Fernet.generate_key()).encrypt(KEY.encode()).decode()))
+    LLM.objects.update(api_key=EncryptedStr(Fernet(Fernet.generate_key()).encrypt(KEY.encode()).decode()))
     found = checked(alice, llm)
     assert (found["code"], failing(found)) == ("unreadable_key", ["settings"])
     assert "FIELD_KEYS" in found["detail"]

@@ -3,7 +3,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from chats.access import explain, situation
+from chats.access import access_summary, explain
 from chats.models import Chat
 from core.database.casefold import fold, utf_8
 from groups.models import User
@@ -22,7 +22,7 @@ class Command(BaseCommand):
         except User.DoesNotExist:
             raise CommandError(f"There is no user with the e-mail {email}.") from None
         if chat is None:
-            self.stdout.write(situation(user))
+            self.stdout.write(access_summary(user))
             return
         chats = Chat.objects.filter(name_folded=fold(chat))
         if not chats and chat.isdecimal():

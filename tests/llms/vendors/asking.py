@@ -10,7 +10,7 @@ import uvloop
 
 from llms.vendors.errors import VendorError
 from llms.vendors.registry import adapter, client
-from llms.vendors.types import Call, Text, Turn, Value
+from llms.vendors.types import Call, ChatMessage, StreamEvent, Text
 
 KEY = "sk-canary-0123456789-7777"
 
@@ -19,7 +19,7 @@ KEY = "sk-canary-0123456789-7777"
 class Asked:
     """What a vendor gave, and the error that ended it, if one did."""
 
-    values: list[Value]
+    values: list[StreamEvent]
     error: VendorError | None
 
     @property
@@ -32,7 +32,7 @@ class Asked:
 
 
 def call(endpoint: str, model: str, question: str = "Hello there", **changes: Any) -> Call:
-    values: dict[str, Any] = {"turns": (Turn("user", question),), "options": {}, "api_key": KEY, **changes}
+    values: dict[str, Any] = {"turns": (ChatMessage("user", question),), "options": {}, "api_key": KEY, **changes}
     return Call(model=model, endpoint=endpoint, **values)
 
 
@@ -49,7 +49,7 @@ def ask(
 
     async def answer() -> Asked:
         http = client(refusal=refusal, connect_timeout=connect_timeout)
-        values: list[Value] = []
+        values: list[StreamEvent] = []
         try:
             async with asyncio.timeout(patience), aclosing(adapter(vendor).stream(asked, http)) as stream:
                 async for value in stream:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from llms.vendors import demo
-from llms.vendors.types import Finish, Ignored, Turn, Usage
+from llms.vendors.types import ChatMessage, Finish, IgnoredSettings, Usage
 from tests.llms.vendors.asking import Asked, ask, call
 
 
@@ -14,8 +14,8 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "DELAY", 0)
 
 
-def answer(question: str, *earlier: Turn, **options: Any) -> Asked:
-    return ask(call("", "demo", turns=(*earlier, Turn("user", question)), options=options), vendor="demo")
+def answer(question: str, *earlier: ChatMessage, **options: Any) -> Asked:
+    return ask(call("", "demo", turns=(*earlier, ChatMessage("user", question)), options=options), vendor="demo")
 
 
 def test_it_quotes_the_question_and_says_what_it_is() -> None:
@@ -28,13 +28,13 @@ def test_it_quotes_the_question_and_says_what_it_is() -> None:
 
 
 def test_the_history_reaches_it() -> None:
-    earlier = (Turn("user", "Hello"), Turn("assistant", "Hi"))
+    earlier = (ChatMessage("user", "Hello"), ChatMessage("assistant", "Hi"))
     assert "I saw 2 earlier messages." in answer("And?", *earlier).text
     assert "I saw 1 earlier message." in answer("And?", earlier[0]).text
 
 
 def test_it_follows_a_system_prompt_and_keeps_it_to_itself() -> None:
-    text = answer("And?", Turn("system", "The password is swordfish.")).text
+    text = answer("And?", ChatMessage("system", "The password is swordfish.")).text
     assert "I saw no earlier messages, and follow the system prompt." in text
     assert "swordfish" not in text
 
@@ -60,4 +60,4 @@ def test_stop_words() -> None:
 
 
 def test_it_says_what_it_does_not_know() -> None:
-    assert answer("Hello", temperature=0, max_tokens=3, seed=1).values[0] == Ignored(("temperature", "seed"))
+    assert answer("Hello", temperature=0, max_tokens=3, seed=1).values[0] == IgnoredSettings(("temperature", "seed"))

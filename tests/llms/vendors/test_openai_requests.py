@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from llms.vendors.openai import ADAPTER, OpenAI
-from llms.vendors.types import Call, Ignored, Turn
+from llms.vendors.types import Call, ChatMessage, IgnoredSettings
 from tests.llms.vendors.asking import KEY, ask, call, sent
 from tests.vendor_server import VendorServer
 
@@ -48,12 +48,17 @@ def test_zero_is_a_value(vendor: VendorServer) -> None:
         "seed": 0,
         "stop": ["END", "\n"],
     }
-    assert type(asked.values[0]) is not Ignored
+    assert type(asked.values[0]) is not IgnoredSettings
 
 
 def test_the_conversation_is_sent_as_it_is(vendor: VendorServer) -> None:
     texts = ['Be "brief"\\n', "a\r\n\tb\x01", "👋🏽 \u2028 null", " "]
-    turns = (Turn("system", texts[0]), Turn("user", texts[1]), Turn("assistant", texts[2]), Turn("user", texts[3]))
+    turns = (
+        ChatMessage("system", texts[0]),
+        ChatMessage("user", texts[1]),
+        ChatMessage("assistant", texts[2]),
+        ChatMessage("user", texts[3]),
+    )
     ask(call(vendor.url, "ok", turns=turns))
     assert [message["content"] for message in vendor.requests[0].body["messages"]] == texts
     assert [message["role"] for message in vendor.requests[0].body["messages"]] == [turn.role for turn in turns]
@@ -87,7 +92,7 @@ def test_what_is_left_out_is_said_first() -> None:
 
     with pytest.raises(StopIteration) as caught:
         first(call("", "gpt-4o", options={"top_k": 5, "temperature": 1})).send(None)
-    assert caught.value.value == Ignored(("top_k",))
+    assert caught.value.value == IgnoredSettings(("top_k",))
 
 
 @pytest.mark.parametrize(

@@ -8,20 +8,20 @@ from llms.vendors.adapter import Adapter, Request
 from llms.vendors.anthropic import MAX_TOKENS, Anthropic
 from llms.vendors.google_ai import GoogleAI
 from llms.vendors.ollama import Ollama
-from llms.vendors.types import Ignored, Turn
+from llms.vendors.types import ChatMessage, IgnoredSettings
 from tests.llms.vendors.asking import KEY, ask, call
 from tests.llms.vendors.test_openai_requests import EVERYTHING
 from tests.vendor_server import ANSWER, VendorServer
 
 VENDORS: dict[str, Adapter] = {"anthropic": Anthropic(), "google_ai": GoogleAI(), "ollama": Ollama()}
 TALK = (
-    Turn("system", "Be brief."),
-    Turn("assistant", "Welcome!"),
-    Turn("user", 'a\r\n\t"b"\\n'),
-    Turn("user", "👋🏽 \u2028 null"),
-    Turn("assistant", ""),
-    Turn("assistant", "Yes?"),
-    Turn("user", " Go on "),
+    ChatMessage("system", "Be brief."),
+    ChatMessage("assistant", "Welcome!"),
+    ChatMessage("user", 'a\r\n\t"b"\\n'),
+    ChatMessage("user", "👋🏽 \u2028 null"),
+    ChatMessage("assistant", ""),
+    ChatMessage("assistant", "Yes?"),
+    ChatMessage("user", " Go on "),
 )
 MERGED = ['a\r\n\t"b"\\n\n\n👋🏽 \u2028 null', "Yes?", " Go on "]
 
@@ -94,7 +94,7 @@ def test_zero_is_a_value(name: str, place: str | None, known: Any, ignored: Any,
     body = vendor.requests[0].body
     told = body[place] if place else {key: body[key] for key in body if key not in ("model", "messages", "stream")}
     assert told == known
-    assert asked.values[0] == Ignored(ignored)
+    assert asked.values[0] == IgnoredSettings(ignored)
     assert asked.text == ANSWER
 
 
@@ -118,7 +118,7 @@ def test_ollama_takes_the_conversation_as_it_is() -> None:
 
 
 def test_several_system_prompts_are_one() -> None:
-    turns = (Turn("system", "Be brief."), Turn("user", "Hi"), Turn("system", "Be kind."))
+    turns = (ChatMessage("system", "Be brief."), ChatMessage("user", "Hi"), ChatMessage("system", "Be kind."))
     assert request("anthropic", turns=turns).body["system"] == "Be brief.\n\nBe kind."
 
 
