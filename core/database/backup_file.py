@@ -1,7 +1,7 @@
-"""The file of a backup: a zip with a line of JSON for each row, `manifest.json`, and the SHA-256 of all before it.
+"""The file of a backup: a zip with one member of JSON lines for each table, `manifest.json`, and a SHA-256 at its end.
 
-The digest is the end of the zip's comment, so that any altered byte is found and common tools still open the file.
-It tells what broke on its way, not who wrote it: whoever can write the file can make a digest.
+The digest is the end of the zip's comment, so that it covers all bytes before it and common tools still open the file.
+It detects damage, not forgery: anyone who can write the file can compute a digest.
 """
 
 import hashlib
@@ -13,40 +13,62 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Self, TypedDict
 
 MARK = b"AI Studio backup, sha256 "
 FORMAT = 1
 MANIFEST = "manifest.json"
 DIGEST_LENGTH = 64
 CHUNK = 2**20
-QUICK = 1  # zlib's level: three times as fast as the usual one, and a tenth larger
+COMPRESSION = 1  # zlib's level: three times as fast as its default, for a file that is a tenth larger
 
-Manifest = dict[str, Any]
+
+class TableSummary(TypedDict):
+    rows: int
+    columns: list[str]
+
+
+class Manifest(TypedDict, total=False):
+    format: int
+    version: str  # of the program
+    made_at: str
+    database: str  # "sqlite" or "postgresql"
+    note: str
+    field_keys: list[str]  # fingerprints
+    migrations: list[tuple[str, str]]
+    tables: dict[str, TableSummary]
 
 
 class Damaged(Exception):
-    """No backup, or one that is not as it was written."""
+    """A file that is no backup, or is not as it was written."""
 
 
-class Writer:
-    """A backup that is being written."""
+class BackupWriter:
+    """Writes the content of a backup. Call `add` for each table, then `close` once."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self.zip = zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=QUICK)
+        self.zip = zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=COMPRESSION)
 
-    def add(self, name: str, lines: Iterable[bytes]) -> None:
+    def add(self, name: str, lines: Iterable[bytes]) -> int:
+        """Write the lines of one table; returns how many there were."""
+        count = 0
         with self.zip.open(f"{name}.jsonl", "w", force_zip64=True) as member:
-            member.writelines(line + b"\n" for line in lines)
+            for line in lines:
+                member.write(line + b"\n")
+                count += 1
+        return count
 
     def close(self, manifest: Manifest) -> None:
         self.zip.writestr(MANIFEST, json.dumps({"format": FORMAT, **manifest}, indent=1))
-        self.zip.comment = MARK + b"0" * DIGEST_LENGTH
+        self.zip.comment = MARK + b"0" * DIGEST_LENGTH  # create_backup_file() writes the digest over the zeros
         self.zip.close()
 
 
-class Reader:
-    """A backup that is whole; raises Damaged. The file stays open, so that what was checked is what is read."""
+class BackupReader:
+    """Reads a backup whose digest is right; raises Damaged.
+
+    The file stays open until the end of the `with` block, so that nobody can replace it after the check.
+    """
 
     def __init__(self, path: Path) -> None:
         try:
@@ -67,13 +89,14 @@ class Reader:
                 raise Damaged(f"{path} is no backup of AI Studio.") from None
             raise
 
-    def __enter__(self) -> "Reader":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.file.close()
 
     def lines(self, name: str) -> Iterator[bytes]:
+        """The lines that BackupWriter.add wrote under this name."""
         try:
             with self.zip.open(f"{name}.jsonl") as member:
                 yield from member
@@ -82,18 +105,20 @@ class Reader:
 
 
 @contextmanager
-def written(path: Path) -> Iterator[Writer]:
-    """What becomes the file at once when it is whole, readable by its owner alone, in the place of an older backup.
+def create_backup_file(path: Path) -> Iterator[BackupWriter]:
+    """Yield the writer of a backup. Its file appears at `path` when it is complete, readable by its owner alone.
 
-    Raises Damaged where something else is in its place, OSError where it cannot be written.
+    It replaces an older backup. Raises Damaged if `path` is anything else, OSError if it cannot be written.
     """
     if path.exists() and not (path.is_file() and is_backup(path)):
         raise Damaged(f"{path} is there and is no backup: it is left alone.")
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
     try:
         with open(descriptor, "w+b") as file:
-            yield Writer(file)
-            sign(file)
+            yield BackupWriter(file)
+            digest = compute_digest(file)
+            file.seek(-DIGEST_LENGTH, os.SEEK_END)
+            file.write(digest)
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, path)
@@ -108,34 +133,28 @@ def written(path: Path) -> Iterator[Writer]:
 
 
 def is_backup(path: Path) -> bool:
-    """Whether it ends as one; it may still be damaged."""
+    """Whether the file ends like a backup; its content may be damaged."""
     with path.open("rb") as file:
-        return ending(file).startswith(MARK)
-
-
-def ending(file: IO[bytes]) -> bytes:
-    """The mark and the digest, where there are some."""
-    size, length = file.seek(0, os.SEEK_END), len(MARK) + DIGEST_LENGTH
-    file.seek(max(0, size - length))
-    return file.read()
-
-
-def sign(file: IO[bytes]) -> None:
-    digest = digest_of(file)
-    file.seek(-DIGEST_LENGTH, os.SEEK_END)
-    file.write(digest)
+        return read_trailer(file).startswith(MARK)
 
 
 def check_digest(file: IO[bytes], path: Path) -> None:
-    found = ending(file)
-    if not found.startswith(MARK):
+    trailer = read_trailer(file)
+    if not trailer.startswith(MARK):
         raise Damaged(f"{path} is no backup of AI Studio, or its end is missing.")
-    if found.removeprefix(MARK) != digest_of(file):
+    if trailer.removeprefix(MARK) != compute_digest(file):
         raise Damaged(f"{path} is not as it was written: its SHA-256 is another.")
 
 
-def digest_of(file: IO[bytes]) -> bytes:
-    """The SHA-256, in hex, of all but the digest at the end."""
+def read_trailer(file: IO[bytes]) -> bytes:
+    """The last bytes of the file: MARK and the digest, if it is a backup."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - len(MARK) - DIGEST_LENGTH))
+    return file.read()
+
+
+def compute_digest(file: IO[bytes]) -> bytes:
+    """The SHA-256, in hex, of the file without the digest at its end."""
     left = file.seek(0, os.SEEK_END) - DIGEST_LENGTH
     file.seek(0)
     digest = hashlib.sha256()

@@ -1,17 +1,16 @@
-"""Names that are unique without regard to case and surrounding space, on every database.
+"""Names that are unique without regard to letter case and surrounding space, on every database.
 
-`LOWER` knows only ASCII on SQLite, so a model keeps the folded form of its name beside it:
+SQLite's LOWER knows only ASCII, so a model stores the folded form of a name in a second column:
 
     name = models.CharField(max_length=200)
-    name_folded = FoldedField("name")
+    name_folded = CasefoldedCharField("name")
 
     class Meta:
-        constraints = [UniqueFolded("name_folded", name="group_name_unique")]
+        constraints = [UniqueCasefolded("name_folded", name="group_name_unique")]
 """
 
 import unicodedata
-from argparse import ArgumentTypeError
-from typing import Any
+from collections.abc import Sequence
 
 from django.core.exceptions import ValidationError
 from django.db import models
@@ -22,31 +21,22 @@ def fold(text: str) -> str:
     return unicodedata.normalize("NFC", text.strip()).casefold()
 
 
-def utf_8(argument: str) -> str:
-    """The argument of a command, which a database can be asked for; argparse says so where it cannot."""
-    try:
-        argument.encode()
-    except UnicodeEncodeError:
-        raise ArgumentTypeError("This is not UTF-8.") from None
-    return argument
-
-
 class CasefoldedCharField(models.CharField):
-    """Holds `fold()` of the field named `source`, brought up to date whenever it is saved.
+    """Holds `fold()` of the field named `source`, and is updated on each save.
 
     `save(update_fields=[source])` must name this field too.
     """
 
-    def __init__(self, source: str, **options: Any) -> None:
+    # The length suffices for 200 characters: folding makes at most three of one.
+    def __init__(self, source: str, *, max_length: int = 600, editable: bool = False, db_index: bool = True) -> None:
         self.source = source
-        # folding makes of one character three at most
-        super().__init__(**{"max_length": 600, "editable": False, "db_index": True, **options})
+        super().__init__(max_length=max_length, editable=editable, db_index=db_index)
 
-    def deconstruct(self) -> Any:
+    def deconstruct(self) -> tuple[str, str, Sequence[object], dict[str, object]]:
         name, path, args, options = super().deconstruct()
-        # ours is not Django's default, which would be left out
+        # Django leaves out its own default, False, which is not ours.
         options["db_index"] = self.db_index  # type: ignore[attr-defined]
-        return name, path, [self.source, *args], options
+        return name or "", path, [self.source, *args], options
 
     def pre_save(self, model_instance: models.Model, add: bool) -> str:
         value = fold(getattr(model_instance, self.source))
@@ -55,12 +45,12 @@ class CasefoldedCharField(models.CharField):
 
 
 class UniqueCasefolded(models.UniqueConstraint):
-    """The uniqueness of one `FoldedField`, whose violation is an error of the field it folds."""
+    """Makes one CasefoldedCharField unique. A violation is an error of the field that it folds."""
 
     def __init__(self, field: str = "", *, name: str, fields: tuple[str, ...] = ()) -> None:
         super().__init__(fields=fields or (field,), name=name)
 
-    def taken(self, model: type[models.Model], name: str, except_pk: Any = None) -> bool:
+    def taken(self, model: type[models.Model], name: str, except_pk: object = None) -> bool:
         """Whether another row has this name."""
         return model._default_manager.filter(**{self.fields[0]: fold(name)}).exclude(pk=except_pk).exists()
 
@@ -69,7 +59,9 @@ class UniqueCasefolded(models.UniqueConstraint):
         assert isinstance(field, CasefoldedCharField)
         return field.source
 
-    def validate(self, model: Any, instance: models.Model, exclude: Any = None, using: str = "default") -> None:
+    def validate(
+        self, model: type[models.Model], instance: models.Model, exclude: set[str] | None = None, using: str = "default"
+    ) -> None:
         source = self.source(model)
         if source not in (exclude or ()) and self.taken(model, getattr(instance, source), instance.pk):
             raise ValidationError({source: ValidationError(taken_message(model, source), code="unique")})

@@ -1,9 +1,8 @@
-"""Databases beside the one that is served from, and how far each is migrated."""
+"""Connections to databases other than the served one, their migration state, and their tables."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from copy import deepcopy
-from typing import Any
 
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
@@ -13,76 +12,77 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 
 from core.database.table_dump import Table, first_line, tables
+from core.database.url import Config
+
+Migrations = set[tuple[str, str]]  # app label and name
 
 SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
-
-Config = dict[str, Any]
-Migrations = set[tuple[str, str]]
-
-
-MOVE_UNDER_WAY = "aistudio_move"  # a table that a database has until all of a move has arrived
+MOVE_UNDER_WAY = "aistudio_move"  # the table that a database has until a move to it is complete
+HALF_MOVED = "A move to {database} is under way. Go on with manage.py move_database."
 
 
 class Unsuitable(Exception):
-    """A database or a file that cannot be used for this, and why."""
+    """A database or a backup that cannot be used for the purpose. The message says why."""
 
 
 @contextmanager
-def opened(name: str, config: Config, **options: Any) -> Iterator[str]:
-    """The alias of a database, known by it until the end: a connection of its own, with these OPTIONS changed.
+def connect(alias: str, config: Config, **options: object) -> Iterator[str]:
+    """Add a database to Django's connections under an alias and yield the alias; remove it at the end.
 
-    Raises Unsuitable when it cannot be reached.
+    The connection is not pooled. `options` replace entries of the database's OPTIONS. Raises Unsuitable if the database
+    cannot be reached.
     """
-    own = deepcopy(config)
-    own["OPTIONS"] = {key: value for key, value in {**own.get("OPTIONS", {}), **options}.items() if key != "pool"}
-    connections.databases[name] = own
+    config = deepcopy(config)
+    config["OPTIONS"] = {**config.get("OPTIONS", {}), **options}
+    config["OPTIONS"].pop("pool", None)
+    connections.databases[alias] = {**config}
     connections.configure_settings(connections.databases)
     try:
         try:
-            connections[name].ensure_connection()
+            connections[alias].ensure_connection()
         except (DatabaseError, ImproperlyConfigured) as error:
-            raise Unsuitable(f"{described(config)}: {first_line(error)}.") from None
-        yield name
+            raise Unsuitable(f"{describe_database(config)}: {first_line(error)}.") from None
+        yield alias
     finally:
-        connections[name].close()
-        del connections[name]
-        del connections.databases[name]
+        connections[alias].close()
+        del connections[alias]
+        del connections.databases[alias]
 
 
 @contextmanager
 def snapshot(config: Config) -> Iterator[str]:
-    """The alias of a database as it is at this moment; others go on writing to it."""
+    """Yield an alias through which a database is read as it is at this moment, while others go on writing to it."""
     options = {"transaction_mode": "DEFERRED"} if is_sqlite(config) else {}
-    with opened("snapshot", config, **options) as using, transaction.atomic(using=using):
+    with connect("snapshot", config, **options) as using, transaction.atomic(using=using):
         if not is_sqlite(config):
             with connections[using].cursor() as cursor:
                 cursor.execute(SNAPSHOT)
         yield using
 
 
-def is_sqlite(config: Config) -> bool:
-    return "sqlite3" in config["ENGINE"]
+def is_sqlite(config: Mapping[str, object]) -> bool:
+    return "sqlite3" in str(config["ENGINE"])
 
 
-def described(config: Config) -> str:
-    """The database without its password."""
+def describe_database(config: Mapping[str, object]) -> str:
+    """The kind, name and host of a database, without its password."""
     if is_sqlite(config):
         return f"SQLite {config['NAME']}"
     return f"PostgreSQL {config['NAME']} at {config.get('HOST') or 'its socket'}"
 
 
-def current(using: str) -> Migrations:
-    """The migrations of a database that has just those of this version; raises Unsuitable for any other."""
-    executor = MigrationExecutor(connections[using])
-    applied, known = set(executor.loader.applied_migrations), set(executor.loader.graph.nodes)
-    database = described(connections[using].settings_dict)
+def current_migrations(using: str) -> Migrations:
+    """The migrations of a database. Raises Unsuitable unless they are exactly those of this version."""
+    loader = MigrationLoader(connections[using])
+    applied, known = set(loader.applied_migrations), set(loader.graph.nodes)
+    database = describe_database(connections[using].settings_dict)
     if is_half_moved(using):
-        raise Unsuitable(half_moved(database))
+        raise Unsuitable(HALF_MOVED.format(database=database))
     if missing := known - applied:
-        raise Unsuitable(f"{database} lacks {named(missing)}. Run manage.py migrate on it first.")
+        raise Unsuitable(f"{database} lacks {join_names(missing)}. Run manage.py migrate on it first.")
     labels = {label for label, _ in known}
     if newer := {node for node in applied - known if node[0] in labels}:
-        raise Unsuitable(f"{database} is of a newer version: {named(newer)} is not known here.")
+        raise Unsuitable(f"{database} is of a newer version: {join_names(newer)} is not known here.")
     return known
 
 
@@ -91,37 +91,33 @@ def is_half_moved(using: str) -> bool:
 
 
 def refuse_half_moved(config: Config) -> None:
-    """Raises Unsuitable, for what would take the part of a database that has arrived for the whole.
+    """Raise Unsuitable if a move to the database is not complete, so that nobody takes its rows for all rows.
 
-    One that cannot be reached passes: a server may be up before its database.
+    A database that cannot be reached is not refused, because a server may start before its database.
     """
-    if is_sqlite(config):  # which nothing is moved to
+    if is_sqlite(config):  # never the target of a move
         return
-    found = False
-    with suppress(Unsuitable), opened("half_moved", config) as using:
-        found = is_half_moved(using)
-    if found:
-        raise Unsuitable(half_moved(described(config)))
-
-
-def half_moved(database: str) -> str:
-    return f"A move to {database} is under way. Go on with manage.py move_database."
+    half_moved = False
+    with suppress(Unsuitable), connect("half_moved", config) as using:
+        half_moved = is_half_moved(using)
+    if half_moved:
+        raise Unsuitable(HALF_MOVED.format(database=describe_database(config)))
 
 
 def tables_after(migrations: Migrations) -> list[Table]:
-    """The tables as these migrations leave them; raises Unsuitable when there are some that this version lacks."""
+    """The tables as these migrations define them. Raises Unsuitable if this version lacks one of the migrations."""
     loader = MigrationLoader(None)
     if newer := migrations - set(loader.graph.nodes):
-        raise Unsuitable(f"It is of a newer version: {named(newer)} is not known here.")
+        raise Unsuitable(f"It is of a newer version: {join_names(newer)} is not known here.")
     return tables(loader.project_state(sorted(migrations)).apps)
 
 
-def named(migrations: Migrations) -> str:
+def join_names(migrations: Migrations) -> str:
     return ", ".join(sorted(f"{label}.{name}" for label, name in migrations))
 
 
-def make_tables(using: str, migrations: Migrations) -> None:
-    """Make the tables as these migrations leave them, in an empty database; without the rows that they add."""
+def create_tables(using: str, migrations: Migrations) -> None:
+    """Create the tables as these migrations define them in an empty database, without the rows that they add."""
     connection = connections[using]
     executor = MigrationExecutor(connection)
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
@@ -129,21 +125,25 @@ def make_tables(using: str, migrations: Migrations) -> None:
     with connection.cursor() as cursor, connection.constraint_checks_disabled():
         for table in tables_after(migrations):
             cursor.execute(f"DELETE FROM {connection.ops.quote_name(table.model._meta.db_table)}")  # noqa: S608
-    connection.check_constraints()  # some migrations leave them immediate, in PostgreSQL until the transaction ends
+    # On PostgreSQL some migrations make constraints immediate until the end of the transaction; this defers them again.
+    connection.check_constraints()
 
 
 def drop_tables(using: str) -> None:
-    """Drop all that are ours, in their present form; PostgreSQL alone does so in a transaction."""
-    ours = {model._meta.db_table for model in apps.get_models(include_auto_created=True)}
+    """Drop all tables of this program, those of earlier versions too. Only PostgreSQL can undo that."""
+    connection = connections[using]
+    loader = MigrationLoader(connection)
+    applied = sorted(set(loader.applied_migrations) & set(loader.graph.nodes))
+    registries = (apps, loader.project_state(applied).apps)  # tables had other names in earlier versions
+    ours = {model._meta.db_table for known in registries for model in known.get_models(include_auto_created=True)}
     ours |= {"django_migrations", MOVE_UNDER_WAY}
-    found = ours & set(connections[using].introspection.table_names())
-    if found:
-        with connections[using].cursor() as cursor:
-            cursor.execute(f"DROP TABLE {', '.join(map(connections[using].ops.quote_name, sorted(found)))}")
+    if present := ours & set(connection.introspection.table_names()):
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP TABLE {', '.join(map(connection.ops.quote_name, sorted(present)))}")
 
 
-def set_sequences(using: str, made: list[Table]) -> None:
-    """The next row gets a key after those that were copied; SQLite does so by itself."""
+def reset_sequences(using: str, copied: list[Table]) -> None:
+    """Let new rows get keys after those of the copied rows. SQLite does so by itself."""
     with connections[using].cursor() as cursor:
-        for statement in connections[using].ops.sequence_reset_sql(no_style(), [table.model for table in made]):
+        for statement in connections[using].ops.sequence_reset_sql(no_style(), [table.model for table in copied]):
             cursor.execute(statement)

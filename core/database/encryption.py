@@ -1,8 +1,7 @@
-"""Secrets at rest."""
+"""Secrets that are encrypted in the database."""
 
 import hashlib
 from functools import cache
-from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
@@ -13,27 +12,34 @@ class UnreadableSecret(Exception):
     """The stored value was encrypted with a key that FIELD_KEYS does not hold."""
 
 
+def fernet() -> MultiFernet:
+    """The keys of FIELD_KEYS: the first encrypts, any of them decrypts."""
+    return build_fernet(tuple(settings.FIELD_KEYS))
+
+
 @cache
-def _fernet(keys: tuple[str, ...]) -> MultiFernet:
+def build_fernet(keys: tuple[str, ...]) -> MultiFernet:
     return MultiFernet([Fernet(key) for key in keys])
 
 
-def fernet() -> MultiFernet:
-    """The keys of FIELD_KEYS: the first encrypts, any of them decrypts."""
-    return _fernet(tuple(settings.FIELD_KEYS))
-
-
 class EncryptedStr(str):
-    """A stored secret. It shows nothing of itself; `reveal()` is the one way to its value."""
+    """A secret as it is stored. Its repr shows nothing of it; only `reveal()` decrypts it."""
 
     def reveal(self) -> str:
-        """The secret in clear; raises UnreadableSecret when no key of FIELD_KEYS fits."""
+        """The secret in clear. Raises UnreadableSecret if no key of FIELD_KEYS fits."""
         if not self:
             return ""
         try:
             return fernet().decrypt(str.__str__(self)).decode()
         except InvalidToken:
             raise UnreadableSecret("This secret was encrypted with a key that is not in FIELD_KEYS.") from None
+
+    def is_readable(self) -> bool:
+        try:
+            self.reveal()
+        except UnreadableSecret:
+            return False
+        return True
 
     def __repr__(self) -> str:
         return "<secret>" if self else "<no secret>"
@@ -44,17 +50,18 @@ def encrypt(value: str) -> EncryptedStr:
 
 
 class EncryptedField(models.TextField):
-    """Text that is encrypted in the database and in the instance: assign `encrypt(value)`, read `.reveal()`."""
+    """Text that stays encrypted in the instance too: assign `encrypt(value)`, read with `.reveal()`."""
 
-    def from_db_value(self, value: str | None, *_: Any) -> EncryptedStr | None:
+    def from_db_value(self, value: str | None, *_: object) -> EncryptedStr | None:
         return None if value is None else EncryptedStr(value)
 
-    def get_prep_value(self, value: Any) -> Any:
+    def get_prep_value(self, value: object) -> str | None:
         if value and not isinstance(value, EncryptedStr):
             raise TypeError(f"{self.name} takes encrypt(value), never a secret in clear")
-        return super().get_prep_value(value and str.__str__(value))
+        plain: str | None = super().get_prep_value(value and str.__str__(value))
+        return plain
 
 
 def fingerprint(key: str) -> str:
-    """What tells a key of FIELD_KEYS from another and says nothing of it: keys are 256 random bits."""
+    """Twelve hex digits that identify a key of FIELD_KEYS. They reveal nothing: a key is 256 random bits."""
     return hashlib.sha256(b"fingerprint of " + key.encode()).hexdigest()[:12]

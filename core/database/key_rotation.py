@@ -1,4 +1,4 @@
-"""Every stored secret under the first of FIELD_KEYS, so that the others can be taken out."""
+"""Encrypts every stored secret with the first of FIELD_KEYS, so that the other keys can be removed."""
 
 from dataclasses import dataclass, field
 
@@ -10,12 +10,12 @@ from django.db import models, transaction
 from core.database.encryption import EncryptedField, EncryptedStr, fernet
 from core.database.table_dump import Say
 
-AT_ONCE = 100  # rows that are locked together
+ROWS_PER_LOCK = 100
 
 
 @dataclass
 class Tally:
-    """How many secrets there are, which of them had to be changed, and which nobody can read."""
+    """How many secrets there are, how many were changed, and the rows of those that cannot be decrypted."""
 
     secrets: int = 0
     changed: int = 0
@@ -23,17 +23,18 @@ class Tally:
 
 
 def rotate_keys(say: Say) -> Tally:
-    """Encrypt each secret anew that is not under the first key; what cannot be read is left as it is and named.
+    """Encrypt each secret anew that is not encrypted with the first key. Unreadable secrets stay as they are.
 
-    Beside a running server: rows are locked while they are changed. Whoever read one before may write it back as it
-    was, so this looks again until there is nothing left to do. When it is interrupted, the next one does the rest.
+    The server may run: rows are locked while they change. A process that read a row before may write its old secret
+    back, so this repeats until there is nothing left to change. After an interruption, run it again.
     """
     changed = 0
     while True:
         tally = Tally()
         for model in apps.get_models():
-            for name in [found.attname for found in model._meta.local_fields if isinstance(found, EncryptedField)]:
-                rotate_field(model, name, tally, say)
+            for column in model._meta.local_fields:
+                if isinstance(column, EncryptedField):
+                    rotate_field(model, column.attname, tally, say)
         changed += tally.changed
         if not tally.changed:
             tally.changed = changed
@@ -44,33 +45,29 @@ def rotate_field(model: type[models.Model], name: str, tally: Tally, say: Say) -
     rows, last = model._base_manager.order_by("pk").filter(**{f"{name}__gt": ""}), None
     while True:
         with transaction.atomic():
-            following = rows if last is None else rows.filter(pk__gt=last)
-            batch = list(following.select_for_update(of=("self",))[:AT_ONCE])
+            remaining = rows if last is None else rows.filter(pk__gt=last)
+            batch = list(remaining.select_for_update(of=("self",))[:ROWS_PER_LOCK])
             for row in batch:
-                rotate_one(row, name, tally)
-        if len(batch) < AT_ONCE:
+                rotate_secret(row, name, tally)
+        if len(batch) < ROWS_PER_LOCK:
             return
         last = batch[-1].pk
         say(f"{model._meta.label}.{name}: {tally.secrets:,} looked at")
 
 
-def rotate_one(row: models.Model, name: str, tally: Tally) -> None:
-    secret = str.__str__(getattr(row, name))
+def rotate_secret(row: models.Model, name: str, tally: Tally) -> None:
+    secret = str.__str__(getattr(row, name)).encode()
     tally.secrets += 1
     try:
-        if is_under_first_key(secret):
-            return
-        renewed = EncryptedStr(fernet().rotate(secret.encode()).decode())
+        Fernet(settings.FIELD_KEYS[0]).decrypt(secret)
+        return
+    except InvalidToken:
+        pass  # it is not encrypted with the first key
+    try:
+        rotated = EncryptedStr(fernet().rotate(secret).decode())
     except InvalidToken:
         tally.unreadable.append(f"{row._meta.verbose_name} {row} (id {row.pk}, {name})")
         return
-    type(row)._base_manager.filter(pk=row.pk).update(**{name: renewed})  # not save(), which would say it was changed
+    # update() instead of save(), because save() would record a change in the audit and set updated_at
+    type(row)._base_manager.filter(pk=row.pk).update(**{name: rotated})
     tally.changed += 1
-
-
-def is_under_first_key(secret: str) -> bool:
-    try:
-        Fernet(settings.FIELD_KEYS[0]).decrypt(secret.encode())
-    except InvalidToken:
-        return False
-    return True

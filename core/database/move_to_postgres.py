@@ -1,30 +1,31 @@
-"""A move of the whole database from SQLite to PostgreSQL, which goes on where it was interrupted.
+"""Moves the whole database from SQLite to PostgreSQL; an interrupted move can go on.
 
-Rows are copied in the order of their keys, some thousands in each transaction, so that the last key that is there says
-where to go on. Foreign keys are taken off meanwhile, for tables point to each other; they are put back, which checks
-them, when every row has been read again. A table of our own in the target remembers them, and that this is a move.
+Rows are copied in the order of their keys, a batch in each transaction, so the last key in the target tells where to go
+on. Foreign keys are dropped during the copy, because tables refer to each other, and added again, which checks them,
+after all rows were compared. The table MOVE_UNDER_WAY in the target keeps their definitions and the source's path.
 """
 
 from pathlib import Path
-from typing import Any
 
 from django.apps import apps
 from django.db import connections, transaction
+from django.db.migrations.recorder import MigrationRecorder
 
 from core.database.connections import (
     MOVE_UNDER_WAY,
-    Config,
+    Migrations,
     Unsuitable,
-    current,
-    described,
+    connect,
+    create_tables,
+    current_migrations,
+    describe_database,
     is_sqlite,
-    make_tables,
-    opened,
-    set_sequences,
+    reset_sequences,
 )
 from core.database.table_dump import Say, Table, batches, first_difference, tables
+from core.database.url import Config
 
-EACH = 10_000  # rows in a transaction
+ROWS_PER_TRANSACTION = 10_000
 FOREIGN_KEYS = """
     SELECT format('ALTER TABLE %s ADD CONSTRAINT %I %s', conrelid::regclass, conname, pg_get_constraintdef(oid)),
         format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname)
@@ -39,34 +40,41 @@ def move(source_config: Config, target_config: Config, say: Say) -> int:
     """
     if not is_sqlite(source_config) or is_sqlite(target_config):
         raise Unsuitable("It moves from SQLite to PostgreSQL: sqlite:///path postgres://user@host/name.")
-    if not Path(source_config["NAME"]).is_file():  # which SQLite would make
+    if not Path(source_config["NAME"]).is_file():  # SQLite would make it
         raise Unsuitable(f"There is no file {source_config['NAME']}.")
     with (
-        opened("source", source_config) as source,
-        transaction.atomic(using=source),  # it is IMMEDIATE, so that it waits for writers and then keeps them out
-        opened("target", target_config) as target,
+        connect("source", source_config) as source,
+        transaction.atomic(using=source),  # IMMEDIATE: it waits for writers and then keeps them out
+        connect("target", target_config) as target,
     ):
-        migrations = current(source)
-        found = set(connections[target].introspection.table_names())
-        if MOVE_UNDER_WAY in found:
-            check_source(source, target)
+        migrations = current_migrations(source)
+        present = connections[target].introspection.table_names()
+        if MOVE_UNDER_WAY in present:
+            check_target(source, target, migrations)
             say("Going on with the move that was interrupted")
-        elif found:
-            raise Unsuitable(f"{described(target_config)} is not empty: it has {len(found)} tables. Name an empty one.")
+        elif present:
+            database = describe_database(target_config)
+            raise Unsuitable(f"{database} is not empty: it has {len(present)} tables. Name an empty one.")
         else:
-            prepare(source, target, migrations)
-        moved = sum(copy(table, source, target, say) for table in tables(apps))
+            prepare_target(source, target, migrations)
+        moved = sum(copy_rows(table, source, target, say) for table in tables(apps))
         say("Comparing every row")
         for table in tables(apps):
-            compare(table, source, target)
-        finish(target, say)
+            with transaction.atomic(using=target):
+                key = first_difference(table, table.rows(source), table.rows(target))
+            if key is not None:
+                raise Unsuitable(
+                    f"The row {key} of {table.label} is not the same in both: the source was changed after the move "
+                    "began. Begin again with an empty database."
+                )
+        complete_target(target, say)
     return moved
 
 
-def prepare(source: str, target: str, migrations: Any) -> None:
-    """Make the tables without their foreign keys, and what remembers them."""
+def prepare_target(source: str, target: str, migrations: Migrations) -> None:
+    """Create the tables without foreign keys, and the table that remembers those and the source."""
     with transaction.atomic(using=target), connections[target].cursor() as cursor:
-        make_tables(target, migrations)
+        create_tables(target, migrations)
         cursor.execute(f"CREATE TABLE {MOVE_UNDER_WAY} (source text NOT NULL, foreign_keys text[] NOT NULL)")
         cursor.execute(FOREIGN_KEYS)
         statements = cursor.fetchall()
@@ -74,49 +82,43 @@ def prepare(source: str, target: str, migrations: Any) -> None:
             cursor.execute(drop)
         cursor.execute(
             f"INSERT INTO {MOVE_UNDER_WAY} VALUES (%s, %s)",  # noqa: S608
-            [name_of(source), [add for add, _ in statements]],
+            [source_path(source), [add for add, _ in statements]],
         )
 
 
-def check_source(source: str, target: str) -> None:
+def check_target(source: str, target: str, migrations: Migrations) -> None:
+    """Raise Unsuitable unless the move to the target began from this source, with these migrations."""
     with connections[target].cursor() as cursor:
         cursor.execute(f"SELECT source FROM {MOVE_UNDER_WAY}")  # noqa: S608
-        (begun_from,) = cursor.fetchone()
-    if begun_from != name_of(source):
-        raise Unsuitable(f"A move from {begun_from} was begun there. Go on with that, or name an empty database.")
+        (first_source,) = cursor.fetchone()
+    if first_source != source_path(source):
+        raise Unsuitable(f"A move from {first_source} was begun there. Go on with that, or name an empty database.")
+    if set(MigrationRecorder(connections[target]).applied_migrations()) != migrations:
+        raise Unsuitable("Another version began this move. Begin again with an empty database.")
 
 
-def name_of(source: str) -> str:
+def source_path(source: str) -> str:
     return str(Path(connections[source].settings_dict["NAME"]).resolve())
 
 
-def copy(table: Table, source: str, target: str, say: Say) -> int:
-    """Copy the rows after the last that is there; returns how many there are in all."""
-    total, there = table.count(source), table.count(target)
-    for batch in batches(table.rows(source, after=table.last_key(target)), say, table.label, total - there, EACH):
+def copy_rows(table: Table, source: str, target: str, say: Say) -> int:
+    """Copy the rows after the last one in the target; returns how many rows the table has in all."""
+    total, present = table.count(source), table.count(target)
+    rows = table.rows(source, after=table.last_key(target))
+    for batch in batches(rows, say, table.label, total - present, ROWS_PER_TRANSACTION):
         with transaction.atomic(using=target):
-            table.store(target, batch)
+            table.insert(target, batch)
     return total
 
 
-def compare(table: Table, source: str, target: str) -> None:
-    with transaction.atomic(using=target):
-        key = first_difference(table, table.rows(source), table.rows(target))
-    if key is not None:
-        raise Unsuitable(
-            f"The row {key} of {table.label} is not the same in both: the source was changed after the move began. "
-            "Begin again with an empty database."
-        )
-
-
-def finish(target: str, say: Say) -> None:
-    """Put the foreign keys back, which checks them, and forget that this was a move."""
+def complete_target(target: str, say: Say) -> None:
+    """Add the foreign keys, which checks them, and drop MOVE_UNDER_WAY."""
     say("Putting the foreign keys back")
     with transaction.atomic(using=target), connections[target].cursor() as cursor:
         cursor.execute(f"SELECT unnest(foreign_keys) FROM {MOVE_UNDER_WAY}")  # noqa: S608
         for (statement,) in cursor.fetchall():
             cursor.execute(statement)
-        set_sequences(target, tables(apps))
+        reset_sequences(target, tables(apps))
         cursor.execute(f"DROP TABLE {MOVE_UNDER_WAY}")
     with connections[target].cursor() as cursor:
         cursor.execute("ANALYZE")

@@ -1,13 +1,14 @@
-"""Every table of the database, and its rows as they are: for backups and moves, from one kind of database to another.
+"""Reads and writes whole tables for backups and moves between SQLite and PostgreSQL.
 
-A row is a tuple of what Python makes of its columns; JSON stays text, which tells its null from that of SQL.
+A row is a tuple of Python values in the order of `Table.columns`. JSON columns stay text, because only their text tells
+JSON's null from SQL's.
 """
 
 import base64
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -18,15 +19,17 @@ from typing import Any
 import orjson
 from django.apps.registry import Apps
 from django.db import DataError, IntegrityError, connections, models
+from django.db.migrations.state import StateApps
 from django.db.models.functions import Cast
 from django.utils.duration import duration_string
 
-# what no copy holds, and why; all else that Django's registry of models has is copied
+# Tables that no copy holds, with the reason. All other tables of Django's app registry are copied.
 LEFT_OUT = {"sessions.session": "sign-ins of browsers: a copy must not sign anyone in again"}
 
-AT_ONCE = 2_000  # rows in memory
-SECONDS_SILENT = 3
-TRANSLATED = (  # what JSON has no word for, or what databases keep each in its own form
+BATCH_SIZE = 2_000  # rows in memory
+PROGRESS_INTERVAL = 3  # seconds
+# Fields whose values have no type in JSON, or are stored by each kind of database in its own form.
+CONVERTED = (
     models.BinaryField,
     models.DateField,
     models.DecimalField,
@@ -35,17 +38,17 @@ TRANSLATED = (  # what JSON has no word for, or what databases keep each in its 
     models.UUIDField,
 )
 
-Row = tuple[Any, ...]
-Say = Callable[[str], None]
+Row = tuple[object, ...]
+Say = Callable[[str], object]  # tells people how far the work is
 
 
 class Unfit(Exception):
-    """A row that the other database cannot hold; the words name it and show nothing of it."""
+    """The other database cannot hold a row. The message names the row and shows none of its values."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A model's table, in today's form or in that of an earlier migration."""
+    """The table of a model: one of today's models, or one of the state after some earlier migrations."""
 
     model: type[models.Model]
 
@@ -54,171 +57,155 @@ class Table:
         return self.model._meta.label_lower
 
     @cached_property
-    def fields(self) -> list[Any]:
-        """By the names of their columns, for their order is another after migrations than in a model."""
+    def fields(self) -> list[models.Field]:
+        """The stored fields in the order of their columns' names, because migrations change the order in the model."""
         stored = [field for field in self.model._meta.local_concrete_fields if not field.generated]
-        return sorted(stored, key=lambda field: field.column)
+        return sorted(stored, key=lambda field: str(field.column))
 
     @property
     def columns(self) -> list[str]:
-        return [field.column for field in self.fields]
+        return [str(field.column) for field in self.fields]
+
+    @cached_property
+    def json_fields(self) -> list[models.Field]:
+        return [field for field in self.fields if isinstance(field, models.JSONField)]
+
+    @cached_property
+    def converted(self) -> dict[int, models.Field]:
+        """The fields of the kinds in CONVERTED, and the foreign keys to such fields, by their index in a row."""
+        return {
+            index: field
+            for index, field in enumerate(self.fields)
+            if isinstance(field.target_field if isinstance(field, models.ForeignKey) else field, CONVERTED)
+        }
 
     def count(self, using: str) -> int:
         return self.model._base_manager.using(using).count()
 
-    def rows(self, using: str, after: Any = None) -> Iterator[Row]:
-        """All rows, or those after that key, in the order of their keys; not kept in memory.
+    def rows(self, using: str, after: object = None) -> Iterator[Row]:
+        """All rows, or those with a greater key than `after`, in the order of their keys; never all in memory.
 
-        In PostgreSQL this must be called in a transaction.
+        On PostgreSQL, call this within a transaction.
         """
-        found = self.model._base_manager.using(using).order_by("pk")
+        queryset = self.model._base_manager.using(using).order_by("pk")
         if after is not None:
-            found = found.filter(pk__gt=after)
-        texts = {f"text_of_{field.attname}": Cast(field.attname, models.TextField()) for field in self._of_json}
-        names = [f"text_of_{field.attname}" if field in self._of_json else field.attname for field in self.fields]
-        return found.annotate(**texts).values_list(*names).iterator(AT_ONCE)
+            queryset = queryset.filter(pk__gt=after)
+        texts = {f"text_of_{field.attname}": Cast(field.attname, models.TextField()) for field in self.json_fields}
+        names = [f"text_of_{field.attname}" if field in self.json_fields else field.attname for field in self.fields]
+        return queryset.annotate(**texts).values_list(*names).iterator(BATCH_SIZE)
 
-    def last_key(self, using: str) -> Any:
+    def last_key(self, using: str) -> object:
         return self.model._base_manager.using(using).order_by("-pk").values_list("pk", flat=True).first()
 
-    def key(self, row: Row) -> Any:
+    def key(self, row: Row) -> object:
         return row[self.fields.index(self.model._meta.pk)]
 
-    def store(self, using: str, rows: Iterable[Row]) -> None:
-        """Insert the rows; raises Unfit. It belongs into a transaction."""
-        rows = list(rows)
-        prepared = [self._prepare(connections[using], row) for row in rows]
+    def insert(self, using: str, rows: Iterable[Row]) -> None:
+        """Insert the rows; call it within a transaction. Raises Unfit."""
+        rows, connection = list(rows), connections[using]
+        prepared: list[list[Any]] = [list(row) for row in rows]
+        for values in prepared:
+            for index, field in self.converted.items():
+                values[index] = field.get_db_prep_save(values[index], connection)
+        quote = connection.ops.quote_name
+        target = f"{quote(self.model._meta.db_table)} ({', '.join(map(quote, self.columns))})"
         try:
-            if connections[using].vendor == "postgresql":
-                self._copy(using, prepared)
-            else:
-                self._insert(using, prepared)
+            with connection.wrap_database_errors, connection.cursor() as cursor:
+                if connection.vendor == "postgresql":
+                    with cursor.copy(f"COPY {target} FROM STDIN") as copy:
+                        for values in prepared:
+                            copy.write_row(values)
+                else:
+                    places = ", ".join(["%s"] * len(self.fields))
+                    cursor.executemany(f"INSERT INTO {target} VALUES ({places})", prepared)  # noqa: S608
         except (DataError, IntegrityError) as error:
-            raise Unfit(f"{self.label}: {self._culprit(error, rows)} cannot be stored: {first_line(error)}") from None
+            culprit = self._describe_culprit(error, rows)
+            raise Unfit(f"{self.label}: {culprit} cannot be stored: {first_line(error)}") from None
 
-    def line(self, row: Row) -> bytes:
-        """The row as JSON, which `row` reads."""
-        return orjson.dumps(row, default=in_json)
+    def _describe_culprit(self, error: Exception, rows: list[Row]) -> str:
+        """Names the row that the database refused, if it is known."""
+        context = getattr(getattr(error.__cause__, "diag", None), "context", None) or ""
+        if line := re.search(r", line (\d+)", context):
+            return f"the row with the key {self.key(rows[int(line[1]) - 1])}"
+        for row in rows:  # PostgreSQL does not store the character NUL
+            if any(isinstance(value, str) and "\0" in value for value in row):
+                return f"the row with the key {self.key(row)}"
+        return "a row"
 
-    def row(self, line: bytes) -> Row:
-        """The row of a line; raises ValueError for one that is none of this table."""
+    def encode(self, row: Row) -> bytes:
+        """The row as a line of JSON for `decode`."""
+        return orjson.dumps(row, default=json_default)
+
+    def decode(self, line: bytes) -> Row:
+        """The row that `encode` wrote. Raises ValueError or ValidationError if the line is no row of this table."""
         values = orjson.loads(line)
         if not isinstance(values, list) or len(values) != len(self.fields):
             raise ValueError(f"This is no row of {self.label}.")
-        for index in self._translated:
-            values[index] = self._kinds[index].to_python(values[index])
+        for index, field in self.converted.items():
+            values[index] = field.to_python(values[index])
         return tuple(values)
 
-    def same(self, one: Row, other: Row) -> bool:
-        """Whether they say the same; PostgreSQL writes JSON in an order and with numbers of its own."""
-        return one == other or self._plain(one) == self._plain(other)
+    def are_equal(self, one: Row, other: Row) -> bool:
+        """Compares values. PostgreSQL reorders the members of JSON objects and rewrites numbers."""
+        return one == other or self._normalize(one) == self._normalize(other)
 
-    @cached_property
-    def _kinds(self) -> list[Any]:
-        """The fields, and of foreign keys what they point to."""
-        return [field.target_field if field.is_relation else field for field in self.fields]
-
-    @cached_property
-    def _translated(self) -> list[int]:
-        return [index for index, field in enumerate(self._kinds) if isinstance(field, TRANSLATED)]
-
-    @cached_property
-    def _of_json(self) -> list[Any]:
-        return [field for field in self.fields if isinstance(field, models.JSONField)]
-
-    def _prepare(self, connection: Any, row: Row) -> Sequence[Any]:
-        values = list(row)
-        for index in self._translated:
-            values[index] = self._kinds[index].get_db_prep_save(values[index], connection)
-        return values
-
-    def _plain(self, row: Row) -> list[Any]:
+    def _normalize(self, row: Row) -> list[object]:
         return [
-            plain(json.loads(value)) if field in self._of_json and value is not None else value
+            normalize_json(json.loads(value)) if field in self.json_fields and isinstance(value, str) else value
             for field, value in zip(self.fields, row, strict=True)
         ]
 
-    def _copy(self, using: str, rows: Sequence[Sequence[Any]]) -> None:
-        statement = f"COPY {self._target(using)} FROM STDIN"
-        with (
-            connections[using].wrap_database_errors,
-            connections[using].cursor() as cursor,
-            cursor.copy(statement) as copy,
-        ):
-            for row in rows:
-                copy.write_row(row)
 
-    def _insert(self, using: str, rows: Sequence[Sequence[Any]]) -> None:
-        places = ", ".join(["%s"] * len(self.fields))
-        with connections[using].cursor() as cursor:
-            cursor.executemany(f"INSERT INTO {self._target(using)} VALUES ({places})", rows)  # noqa: S608
-
-    def _target(self, using: str) -> str:
-        quoted = connections[using].ops.quote_name
-        return f"{quoted(self.model._meta.db_table)} ({', '.join(map(quoted, self.columns))})"
-
-    def _culprit(self, error: Exception, rows: list[Row]) -> str:
-        """Which row it was, where that can be told."""
-        context = getattr(getattr(error.__cause__, "diag", None), "context", None) or ""
-        line = re.search(r", line (\d+)", context)
-        row = rows[int(line[1]) - 1] if line else next((row for row in rows if holds_nul(row)), None)
-        return f"the row with the key {self.key(row)}" if row else "a row"
-
-
-def batches(rows: Iterable[Row], say: Say, what: str, total: int, size: int = AT_ONCE) -> Iterator[list[Row]]:
-    """The rows, so many at once; says now and then how far it is."""
-    rows, done, said = iter(rows), 0, time.monotonic()
+def batches(rows: Iterable[Row], say: Say, what: str, total: int, size: int = BATCH_SIZE) -> Iterator[list[Row]]:
+    """The rows in lists of `size`. Tells the progress every PROGRESS_INTERVAL seconds."""
+    rows, done, reported_at = iter(rows), 0, time.monotonic()
     while batch := list(islice(rows, size)):
         yield batch
         done += len(batch)
-        if time.monotonic() > said + SECONDS_SILENT:
+        if time.monotonic() > reported_at + PROGRESS_INTERVAL:
             say(f"{what}: {done:,} of {total:,} rows")
-            said = time.monotonic()
+            reported_at = time.monotonic()
 
 
-def tables(apps: Apps | Any) -> list[Table]:
-    """Those of all managed models of a registry, that of Django or of a migration's state, but for LEFT_OUT."""
-    found = [
+def tables(apps: Apps | StateApps) -> list[Table]:
+    """The tables of all managed models in a registry (Django's, or that of a migration state) without LEFT_OUT."""
+    copied = [
         Table(model)
         for model in apps.get_models(include_auto_created=True)
         if model._meta.managed and not model._meta.proxy and model._meta.label_lower not in LEFT_OUT
     ]
-    return sorted(found, key=lambda table: table.label)
+    return sorted(copied, key=lambda table: table.label)
 
 
-def first_difference(table: Table, wanted: Iterable[Row], found: Iterable[Row]) -> Any:
-    """The key of the first row that is not the same in both, which are in the order of their keys; None without one."""
-    for one, other in zip_longest(wanted, found):
-        if one is None or other is None or not table.same(one, other):
+def first_difference(table: Table, expected: Iterable[Row], actual: Iterable[Row]) -> object:
+    """The key of the first row that differs between two iterables in the order of keys; None if none differs."""
+    for one, other in zip_longest(expected, actual):
+        if one is None or other is None or not table.are_equal(one, other):
             return table.key(one or other)
     return None
 
 
-def holds_nul(row: Row) -> bool:
-    """PostgreSQL does not store this character."""
-    return any(isinstance(value, str) and "\0" in value for value in row)
-
-
 def first_line(error: Exception) -> str:
-    """What a database says is wrong; the lines after it show values."""
+    """The first line of a database's error message; the following lines show values."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def in_json(value: Any) -> str:
-    """What fields' `to_python` reads again, of values that JSON has no word for."""
-    if isinstance(value, bytes | memoryview):
-        return base64.b64encode(value).decode()
-    if isinstance(value, timedelta):
-        return duration_string(value)
-    if isinstance(value, Decimal):
-        return str(value)
+def json_default(value: object) -> str:
+    """Encodes a value that orjson cannot, in the form that its field's `to_python` reads."""
+    match value:
+        case bytes() | memoryview():
+            return base64.b64encode(value).decode()
+        case timedelta():
+            return duration_string(value)
+        case Decimal():
+            return str(value)
     raise TypeError(f"{type(value).__name__} has no form in a backup")
 
 
-def plain(value: Any) -> Any:
-    """JSON without what PostgreSQL changes in it: a float that is whole comes back as an integer."""
+def normalize_json(value: object) -> object:
+    """Makes integers of whole floats, as PostgreSQL does with numbers in JSON."""
     if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: normalize_json(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [plain(item) for item in value]
+        return [normalize_json(item) for item in value]
     return int(Decimal(repr(value))) if isinstance(value, float) and value.is_integer() else value

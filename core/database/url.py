@@ -1,21 +1,25 @@
-"""DATABASE_URL, made into Django's settings of a database. The settings import this, so it needs none."""
+"""Makes Django's settings of a database from DATABASE_URL. The settings import this module, so it reads none."""
 
 from pathlib import Path
-from typing import Any
 
 import dj_database_url
 from environs import ValidationError
 
-CONNECTIONS = 12  # of a process: for its 8 threads that answer requests, the 3 of its worker, and for housekeeping
+Config = dj_database_url.DBConfig
+
+CONNECTIONS = 12  # for each process: 8 threads answer requests, 3 belong to its worker, and 1 is for housekeeping
 
 
-def database(url: str) -> dict[str, Any]:
-    """Django's settings of a SQLite file or a PostgreSQL database."""
+def database(url: str) -> Config:
+    """Django's settings of a SQLite file or a PostgreSQL database. Makes the folder of a SQLite file if needed.
+
+    Raises ValidationError. Its message never shows the URL, which may hold a password.
+    """
     if url.partition("://")[0] not in ("sqlite", "postgres", "postgresql"):
         raise ValidationError("It must be sqlite:///path or postgres://user:password@host/name.")
     try:
-        config: dict[str, Any] = dict(dj_database_url.parse(url))
-    except ValueError:  # whose words may hold the password
+        config = dj_database_url.parse(url)
+    except ValueError:
         raise ValidationError("It cannot be read; characters such as # and / in a password are %-encoded.") from None
     if not config["NAME"] or url in ("sqlite:", "sqlite://"):
         raise ValidationError("It names no database: sqlite:///path or postgres://user:password@host/name.")
@@ -29,17 +33,17 @@ def database(url: str) -> dict[str, Any]:
             Path(config["NAME"]).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ValidationError(f"Its folder cannot be made: {error.strerror}.") from None
-    config["CONN_MAX_AGE"] = None  # a thread keeps its connection; to open one costs more than a query
+    config["CONN_MAX_AGE"] = None  # each thread keeps its connection: opening one costs more than a query
     config["OPTIONS"] = {
-        "timeout": 20,  # seconds a writer waits for another
-        "transaction_mode": "IMMEDIATE",  # a read that turns into a write would otherwise fail, not wait
+        "timeout": 20,  # seconds that a writer waits for another
+        "transaction_mode": "IMMEDIATE",  # a transaction that reads first and then writes would fail instead of waiting
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
     return config
 
 
-def prepare_threshold(value: Any) -> int | None:
-    """How often a statement is run before the server keeps its plan; None for never."""
+def prepare_threshold(value: object) -> int | None:
+    """How often a statement is run before PostgreSQL keeps its plan. The text `none` means never."""
     if value == "none":
         return None
     if type(value) is not int:

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from aistudio.settings import database
 from chats.models import ActiveAnswer, Chat, Message, Piece, Session, Title
-from core.database.connections import Migrations, opened, set_sequences
+from core.database.connections import Migrations, connect, reset_sequences
 from core.database.encryption import encrypt
 from core.database.table_dump import Row, tables
 from core.models import IdempotentRequest
@@ -52,11 +52,11 @@ def sqlite(path: Path) -> Config:
 
 def fill(config: Config) -> Config:
     """Make an empty database one with all kinds of rows."""
-    with opened("filled", config) as using:
+    with connect("filled", config) as using:
         call_command("migrate", database=using, verbosity=0)
         with transaction.atomic(using=using):
             add_rows(using)
-        set_sequences(using, tables(apps))
+        reset_sequences(using, tables(apps))
     return config
 
 
@@ -122,7 +122,7 @@ def add_rows(using: str) -> None:
 
 def content(config: Config) -> dict[str, list[Row]]:
     """All rows of all tables."""
-    with opened("read", config) as using, transaction.atomic(using=using):
+    with connect("read", config) as using, transaction.atomic(using=using):
         return {table.label: list(table.rows(using)) for table in tables(apps)}
 
 
@@ -133,7 +133,7 @@ def differences(one: dict[str, list[Row]], other: dict[str, list[Row]]) -> list[
         table.label
         for table in tables(apps)
         if len(one[table.label]) != len(other[table.label])
-        or not all(map(table.same, one[table.label], other[table.label]))
+        or not all(map(table.are_equal, one[table.label], other[table.label]))
     ]
 
 

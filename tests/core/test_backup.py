@@ -24,9 +24,9 @@ from django.test.utils import isolate_apps
 
 from aistudio.settings import database
 from chats.models import Chat
-from core.database.backup import Content, backup, restore
-from core.database.backup_file import Damaged, Reader, written
-from core.database.connections import Unsuitable, make_tables, opened, tables_after
+from core.database.backup import BackupContent, backup, restore
+from core.database.backup_file import BackupReader, Damaged, create_backup_file
+from core.database.connections import Unsuitable, connect, create_tables, tables_after
 from core.database.table_dump import LEFT_OUT, Table, Unfit, tables
 from groups.models import Group, User
 from llms.models import LLM
@@ -67,8 +67,8 @@ def saved(filled: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def put(path: Path, config: Config) -> Config:
     """The database, with what is in the file."""
-    with Reader(path) as archive:
-        found = Content.of(archive)
+    with BackupReader(path) as archive:
+        found = BackupContent.of(archive)
         assert found.check() == 0
         restore(config, found, silent)
     return config
@@ -76,7 +76,7 @@ def put(path: Path, config: Config) -> Config:
 
 def changed(saved: Path, path: Path, *, add: dict[str, bytes] | None = None, **manifest: Any) -> Path:
     """A backup that is whole and says something else."""
-    with zipfile.ZipFile(saved) as old, written(path) as archive:
+    with zipfile.ZipFile(saved) as old, create_backup_file(path) as archive:
         for name in (add or {}).keys() | {name.removesuffix(".jsonl") for name in old.namelist()} - {"manifest.json"}:
             archive.add(name, [add[name]] if add and name in add else old.read(f"{name}.jsonl").splitlines())
         archive.close({**json.loads(old.read("manifest.json")), **manifest})
@@ -84,7 +84,7 @@ def changed(saved: Path, path: Path, *, add: dict[str, bytes] | None = None, **m
 
 
 def test_every_table_is_copied_or_left_out_for_a_reason(filled: Config) -> None:
-    with opened("read", filled) as using:
+    with connect("read", filled) as using:
         there = set(connections[using].introspection.table_names()) - {"django_migrations"}
     copied = {table.model._meta.db_table for table in tables(apps)}
     assert there - copied == {apps.get_model(label)._meta.db_table for label in LEFT_OUT}
@@ -103,7 +103,7 @@ def test_it_comes_back_on_the_other_kind_of_database_and_back_again(
     assert content(there) == content(here)
     assert min(len(before[table.label]) for table in tables(apps) if table.model.__module__.endswith("s.models")) > 0
     for config in (there, here):
-        with opened("read", config) as using:
+        with connect("read", config) as using:
             user = User.objects.using(using).get()
             assert (user.email, user.name) == ("Ünï@example.com", NASTY)
             assert user.check_password(NASTY)
@@ -124,7 +124,7 @@ def test_what_was_altered_or_is_something_else_is_refused(saved: Path, tmp_path:
     ]
     for octets in (*cuts, *flips, whole + b"\n", b"SQLite format 3\0" * 99):
         broken.write_bytes(octets)
-        with pytest.raises(Damaged, match=r"broken\.zip"), Reader(broken):
+        with pytest.raises(Damaged, match=r"broken\.zip"), BackupReader(broken):
             pass
 
 
@@ -140,19 +140,19 @@ def test_what_contradicts_itself_or_is_newer_is_refused(saved: Path, tmp_path: P
         (Damaged, r"else than rows of groups\.group", {"add": {"groups.group": b"[1]"}}),
     ]
     for error, words, changes in cases:
-        with pytest.raises(error, match=words), Reader(changed(saved, made, **changes)) as archive:
-            Content.of(archive).check()
+        with pytest.raises(error, match=words), BackupReader(changed(saved, made, **changes)) as archive:
+            BackupContent.of(archive).check()
 
 
 def test_one_of_an_earlier_version_is_migrated(tmp_path: Path) -> None:
     earlier = {node for node in all_migrations() if node[0] != "chats"} | {("chats", "0001_initial")}
     found = tables_after(earlier)
-    with opened("earlier", sqlite(tmp_path / "earlier.sqlite3")) as using:
-        make_tables(using, earlier)
+    with connect("earlier", sqlite(tmp_path / "earlier.sqlite3")) as using:
+        create_tables(using, earlier)
         User.objects.using(using).create(email="alice@example.com")
-        with written(tmp_path / "earlier.zip") as archive:
+        with create_backup_file(tmp_path / "earlier.zip") as archive:
             for table in found:
-                archive.add(table.label, map(table.line, table.rows(using)))
+                archive.add(table.label, map(table.encode, table.rows(using)))
             archive.close(
                 {
                     "migrations": sorted(earlier),
@@ -172,7 +172,7 @@ def test_a_row_that_the_other_database_cannot_hold_is_named_and_nothing_is_chang
 ) -> None:
     source, there = copy(filled, tmp_path / "long.sqlite3"), database(copied(filled_postgres))
     before = content(there)
-    with opened("source", source) as using:
+    with connect("source", source) as using:
         Group.objects.using(using).update(name="long" * 100)
     backup(source, tmp_path / "long.zip", silent)
 
@@ -183,11 +183,11 @@ def test_a_row_that_the_other_database_cannot_hold_is_named_and_nothing_is_chang
     table = Table(Group)
     row = dict(zip(table.columns, before[table.label][0], strict=True)) | {"name": "N\0UL"}
     with (
-        opened("there", there) as using,
+        connect("there", there) as using,
         pytest.raises(Unfit, match=r"groups\.group: the row with the key 41 .* NUL"),
         transaction.atomic(using=using),
     ):
-        table.store(using, [tuple(row.values())])
+        table.insert(using, [tuple(row.values())])
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
@@ -245,8 +245,8 @@ def test_a_backup_while_the_server_writes_is_of_one_moment(studio: Studio, tmp_p
 
 def pairs(path: Path) -> int:
     """How many answers there are; each has its question, and each question an answer: they are stored together."""
-    with Reader(path) as archive:
-        found = Content.of(archive)
+    with BackupReader(path) as archive:
+        found = BackupContent.of(archive)
         rows = {
             table.label: [dict(zip(table.columns, row, strict=True)) for row in found.rows(table)]
             for table in found.tables
@@ -328,9 +328,9 @@ def test_values_of_every_kind_are_the_same_again(kind: str, request: pytest.Fixt
     }
     row = tuple(given[column] for column in table.columns)
     url = f"sqlite:///{tmp_path / 'things'}" if kind == "sqlite" else new_database(request.getfixturevalue("postgres"))
-    with opened("things", database(url)) as using:
+    with connect("things", database(url)) as using:
         with connections[using].schema_editor() as editor:
             editor.create_model(Thing)
         with transaction.atomic(using=using):
-            table.store(using, [table.row(table.line(row))])
-            assert [table.row(table.line(found)) for found in table.rows(using)] == [row]
+            table.insert(using, [table.decode(table.encode(row))])
+            assert [table.decode(table.encode(found)) for found in table.rows(using)] == [row]

@@ -12,8 +12,8 @@ from django.db import OperationalError
 
 from aistudio.settings import database
 from core.database.backup import backup
-from core.database.connections import MOVE_UNDER_WAY, Unsuitable, opened
-from core.database.move_to_postgres import EACH, move
+from core.database.connections import MOVE_UNDER_WAY, Unsuitable, connect
+from core.database.move_to_postgres import ROWS_PER_TRANSACTION, move
 from core.database.table_dump import tables
 from groups.models import Group
 from tests.core.databases import MANY, Config, content, copy, differences, started
@@ -51,7 +51,7 @@ def test_a_move_that_is_killed_goes_on(
         process.kill()
         assert process.wait() == -9
         blocker.rollback()
-        assert messages() in (EACH, 2 * EACH, MANY + 2)
+        assert messages() in (ROWS_PER_TRANSACTION, 2 * ROWS_PER_TRANSACTION, MANY + 2)
         with pytest.raises(Unsuitable, match="was begun there"):
             move(filled, database(url), silent)
         with pytest.raises(Unsuitable, match=r"A move to .* is under way"):  # it must not pass for a whole one
@@ -65,7 +65,7 @@ def test_a_move_that_is_killed_goes_on(
         assert differences(content(source), content(database(url))) == []
         with psycopg.connect(filled_postgres) as fresh:
             assert watch.execute(FOREIGN_KEYS).fetchall() == fresh.execute(FOREIGN_KEYS).fetchall()
-    with opened("moved", database(url)) as using:
+    with connect("moved", database(url)) as using:
         assert Group.objects.using(using).create(name="New").pk == 42
 
 
@@ -90,13 +90,13 @@ def test_nobody_writes_to_the_source_meanwhile_and_what_was_changed_since_is_fou
 
     def interrupt(words: str) -> None:
         if words == "Comparing every row":
-            with pytest.raises(OperationalError, match="locked"), opened("other", source, timeout=0.1) as using:
+            with pytest.raises(OperationalError, match="locked"), connect("other", source, timeout=0.1) as using:
                 Group.objects.using(using).update(name="Changed")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         move(source, target, interrupt)
-    with opened("source", source) as using:
+    with connect("source", source) as using:
         Group.objects.using(using).update(name="Changed")
     with pytest.raises(Unsuitable, match=r"The row 41 of groups\.group is not the same"):
         move(source, target, silent)

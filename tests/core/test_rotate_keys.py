@@ -17,7 +17,7 @@ OLD, NEW, LOST = (Fernet.generate_key().decode() for _ in range(3))
 @pytest.fixture
 def llms(db: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> list[LLM]:
     """Three under the old key, one that has none; the new key comes first from now on, and batches are of two."""
-    monkeypatch.setattr(key_rotation, "AT_ONCE", 2)
+    monkeypatch.setattr(key_rotation, "ROWS_PER_LOCK", 2)
     settings.FIELD_KEYS = [OLD]
     made = [LLM.objects.create(name=f"LLM {n}", vendor="demo", api_key=encrypt(f"canary {n}")) for n in range(3)]
     LLM.objects.create(name="Open", vendor="demo")

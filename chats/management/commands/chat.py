@@ -6,7 +6,7 @@ from django.db import DatabaseError
 
 from chats.terminal import dialogue
 from chats.terminal.session import INTERRUPTED_BY_KEY, refused
-from core.database.casefold import utf_8
+from core.management.arguments import utf_8
 from groups.models import User
 from groups.sign_in import active_administrators
 

@@ -5,7 +5,8 @@ from django.core.management.base import BaseCommand, CommandError
 
 from chats.access import access_summary, explain
 from chats.models import Chat
-from core.database.casefold import fold, utf_8
+from core.database.casefold import fold
+from core.management.arguments import utf_8
 from groups.models import User
 
 

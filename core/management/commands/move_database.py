@@ -1,5 +1,4 @@
 from argparse import ArgumentParser
-from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
@@ -8,7 +7,7 @@ from environs import ValidationError
 from core.database.connections import Unsuitable
 from core.database.move_to_postgres import move
 from core.database.table_dump import Unfit, first_line
-from core.database.url import database
+from core.database.url import Config, database
 
 NEXT = """It is moved: {rows:,} rows, each compared.
 Set DATABASE_URL to the target and start the server. Keep {source} until you have seen that all is well."""
@@ -21,9 +20,9 @@ class Command(BaseCommand):
         parser.add_argument("source", help="sqlite:///path")
         parser.add_argument("target", help="postgres://user@host/name; PGPASSWORD or ~/.pgpass may have the password")
 
-    def handle(self, *args: Any, source: str, target: str, **options: Any) -> None:
+    def handle(self, *args: object, source: str, target: str, **options: object) -> None:
         try:
-            rows = move(config_of("SOURCE", source), config_of("TARGET", target), self.stdout.write)
+            rows = move(parse_url("SOURCE", source), parse_url("TARGET", target), self.stdout.write)
         except (Unfit, Unsuitable) as error:
             raise CommandError(str(error)) from None
         except DatabaseError as error:
@@ -33,7 +32,7 @@ class Command(BaseCommand):
         self.stdout.write(NEXT.format(rows=rows, source=source))
 
 
-def config_of(name: str, url: str) -> dict[str, Any]:
+def parse_url(name: str, url: str) -> Config:
     try:
         return database(url)
     except ValidationError as error:

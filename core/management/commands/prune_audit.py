@@ -1,6 +1,5 @@
 from argparse import ArgumentParser
 from datetime import timedelta
-from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
@@ -17,7 +16,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--older-than", type=int, metavar="DAYS", required=True, help=f"1 to {LONGEST_AGE}")
 
-    def handle(self, *args: Any, older_than: int, **options: Any) -> None:
+    def handle(self, *args: object, older_than: int, **options: object) -> None:
         if not 1 <= older_than <= LONGEST_AGE:
             raise CommandError(f"--older-than must be from 1 to {LONGEST_AGE} days.")
         limit = timezone.now() - timedelta(days=older_than)

@@ -1,15 +1,14 @@
 from argparse import ArgumentParser
 from pathlib import Path
-from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
 from core.audit import recording
-from core.database.backup import Content, restore
-from core.database.backup_file import Damaged, Reader
-from core.database.connections import Unsuitable, described
+from core.database.backup import BackupContent, restore
+from core.database.backup_file import BackupReader, Damaged
+from core.database.connections import Unsuitable, describe_database
 from core.database.table_dump import Unfit, first_line
 
 
@@ -20,13 +19,13 @@ class Command(BaseCommand):
         parser.add_argument("file", type=Path)
         parser.add_argument("--noinput", "--no-input", action="store_false", dest="interactive", help="do not ask")
 
-    def handle(self, *args: Any, file: Path, interactive: bool, **options: Any) -> None:
+    def handle(self, *args: object, file: Path, interactive: bool, **options: object) -> None:
         config = settings.DATABASES["default"]
         try:
-            with Reader(file) as archive:
-                content = Content.of(archive)
+            with BackupReader(file) as archive:
+                content = BackupContent.of(archive)
                 self.describe(content)
-                if interactive and not confirmed(described(config)):
+                if interactive and not confirm(describe_database(config)):
                     raise CommandError("Nothing was changed.")
                 restore(config, content, self.stdout.write)
         except (Damaged, Unfit, Unsuitable) as error:
@@ -41,7 +40,7 @@ class Command(BaseCommand):
         recording.record(recording.RESTORED, recording.DATABASE, detail=f"the backup of {made_at}, version {version}")
         self.stdout.write("It is restored. Everyone signs in anew; tokens are those of the backup.")
 
-    def describe(self, content: Content) -> None:
+    def describe(self, content: BackupContent) -> None:
         """Say what is in it, once all of it has been read."""
         unreadable, manifest = content.check(), content.archive.manifest
         rows = sum(map(content.count, content.tables))
@@ -55,7 +54,7 @@ class Command(BaseCommand):
             )
 
 
-def confirmed(database: str) -> bool:
+def confirm(database: str) -> bool:
     try:
         return input(f"This replaces all that is in {database}. Stop the server first. Go on? (yes/no) ") == "yes"
     except EOFError:

@@ -1,5 +1,3 @@
-from typing import Any
-
 from django.core.management.base import BaseCommand, CommandError
 
 from core.database.key_rotation import rotate_keys
@@ -8,7 +6,7 @@ from core.database.key_rotation import rotate_keys
 class Command(BaseCommand):
     help = "Encrypts every stored secret under the first of FIELD_KEYS, so that the others can be taken out."
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: object, **options: object) -> None:
         tally = rotate_keys(self.stdout.write)
         readable = tally.secrets - len(tally.unreadable)
         self.stdout.write(f"{readable:,} secrets are under the first key, {tally.changed:,} of them since now.")

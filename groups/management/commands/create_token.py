@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from core.database.casefold import utf_8
+from core.management.arguments import utf_8
 from groups.models import ApiToken, User
 
 LONGEST_LIFE = 36_500  # days

@@ -3,7 +3,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from core.database.casefold import fold, utf_8
+from core.database.casefold import fold
+from core.management.arguments import utf_8
 from llms.models import LLM, LLMSettings
 from usage.checks import MOST_TOKENS, SECONDS, Step, check
 
