@@ -1,4 +1,4 @@
-"""The tables of this library; Django looks for them here."""
+"""The models of the app `core`, imported here because Django looks for them in this module."""
 
 from core.audit.models import AuditEvent
 from core.idempotency.models import IdempotentRequest

@@ -35,8 +35,8 @@ KNOWN = {
     "core.server.readiness": {"cursor.execute": READS},
     "core.idempotency.attempts": {
         "rows.bulk_create": "requests are not audited",
-        "rows.filter(pk=found.pk, holder=found.holder).update": "requests are not audited",
-        "self.own.update": "requests are not audited",
+        "rows.filter(pk=row.pk, holder=row.holder).update": "requests are not audited",
+        "self.own_row.update": "requests are not audited",
     },
     "core.database.key_rotation": {
         "type(row)._base_manager.filter(pk=row.pk).update": "the same secret under another key is no change of it",
@@ -53,7 +53,6 @@ KNOWN = {
     },
     "core.database.table_dump": {"cursor.executemany": OF_ALL},
     "aistudio.urls": {"cursor.execute": READS},
-    "core.management.commands.prune_audit": {"old._raw_delete": "records that are to be forgotten; it records that"},
     "groups.models": {
         "type(self)._base_manager.filter(pk=self.pk).update": "a better hash of the same password is no change of it",
     },

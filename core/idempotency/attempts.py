@@ -1,9 +1,10 @@
-"""`Idempotency-Key`: a POST that is sent again, since its answer was lost, is not done again but answered again.
+"""`Idempotency-Key`: a client that lost the answer to a POST sends it again and gets the same answer.
 
-A key holds for a person, method and path. The first request with it stores a row, committed before anything is done,
-and fills in its answer at the end, in the transaction of what it did; that is what the same request gets within KEPT.
-While it is being answered the row is leased: when the process dies in between, nothing was done, and the next attempt
-may run once the lease is over. If it was only slow, it finds its row taken over, and what it did is undone.
+A key holds for one user, method and path. The first request with a key commits a row before it does anything else. Its
+answer is stored in that row in the same transaction as its changes. A repeated request within KEPT gets this answer.
+While the first request runs, it holds a lease on the row. If its process dies, its transaction is rolled back, and the
+next attempt may take the row over when the lease has run out. An attempt that was only slow finds its row taken over,
+and rolls back.
 """
 
 import hashlib
@@ -12,27 +13,29 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from typing import Any
 
 from django.conf import settings
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import RequestDataTooBig
 from django.db import IntegrityError, models
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from rest_framework.exceptions import APIException, AuthenticationFailed
+from rest_framework.request import Request
 
 from core.idempotency.models import IdempotentRequest
 from core.rest.errors import Conflict, InvalidParameter, PayloadTooLarge
 from core.rest.operations import Parameter
 
 HEADER = "Idempotency-Key"
-REPLAYED = "Idempotency-Replayed"  # a header of an answer that was given before
+REPLAYED = "Idempotency-Replayed"  # the header that marks a stored answer
 LONGEST_KEY = 200  # characters
+KEY_PATTERN = "^[!-~]+$"
 LEASE = timedelta(seconds=30)  # longer than any POST takes that is not streamed
 KEPT = timedelta(hours=24)
-NOT_KEPT = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS)  # these may change
+NOT_KEPT = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS)  # a retry may succeed
 KEPT_HEADERS = ("Content-Type", "Location", "ETag")
-KEY_SCHEMA = {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[!-~]+$"}
+KEY_SCHEMA = {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": KEY_PATTERN}
 KEY = Parameter(
     HEADER,
     KEY_SCHEMA,
@@ -51,7 +54,7 @@ class KeyReused(APIException):
 
 
 class StillRunning(Conflict):
-    """`wait` becomes Retry-After."""
+    """Another attempt holds the lease. `wait` is in seconds and becomes Retry-After."""
 
     def __init__(self, lease_until: datetime) -> None:
         super().__init__("The first request with this Idempotency-Key is still being answered. Ask again in a moment.")
@@ -59,30 +62,30 @@ class StillRunning(Conflict):
 
 
 class TakenOver(Conflict):
-    """This attempt took longer than its lease, and another has begun."""
+    """This attempt took longer than its lease, and another one took its row over."""
 
     def __init__(self) -> None:
         super().__init__("This took so long that the same request, sent again, is being answered in its place.")
 
 
 class AnsweredBefore(Exception):
-    """There is an answer: `response`."""
+    """The stored answer is in `response`."""
 
     def __init__(self, response: HttpResponse) -> None:
         self.response = response
 
 
 class Failed(Exception):
-    """The answer, `response`, is an error: what was done before it is to be undone."""
+    """The answer in `response` is an error, so the transaction must be rolled back."""
 
     def __init__(self, response: HttpResponse) -> None:
         self.response = response
 
 
-def key_of(request: Any) -> str | None:
-    """The key of a request, if it has one; raises InvalidParameter for what is none."""
-    key: str | None = request.headers.get(HEADER)
-    if key is not None and not (len(key) <= LONGEST_KEY and re.fullmatch(KEY_SCHEMA["pattern"], key)):  # type: ignore
+def key_of(request: HttpRequest | Request) -> str | None:
+    """The request's Idempotency-Key; None without one. Raises InvalidParameter if it is malformed."""
+    key = request.headers.get(HEADER)
+    if key is not None and not (len(key) <= LONGEST_KEY and re.fullmatch(KEY_PATTERN, key)):
         detail = f"It must have 1 to {LONGEST_KEY} characters of printable ASCII, none of them a space."
         raise InvalidParameter(HEADER, detail)
     return key
@@ -90,52 +93,55 @@ def key_of(request: Any) -> str | None:
 
 @dataclass(frozen=True)
 class Attempt:
-    """The right to answer a request, until its lease is over."""
+    """The right to answer a request until the lease runs out. Obtain one from `begin`."""
 
     row: int
     holder: uuid.UUID
 
     @property
-    def own(self) -> models.QuerySet[Any]:
-        """The row, as long as nobody else took it over."""
+    def own_row(self) -> models.QuerySet[IdempotentRequest]:
+        """The row; empty if another attempt took it over."""
         return IdempotentRequest.objects.filter(pk=self.row, holder=self.holder)
 
     def settle(self, response: HttpResponse, *, is_secret: bool) -> None:
-        """Keep the answer for who asks again; raises Failed, and TakenOver where another has its place already."""
+        """Store the answer in the transaction of its changes.
+
+        Raises Failed if the answer is an error, TakenOver if another attempt took the row over; then roll back.
+        """
         if response.status_code >= HTTPStatus.BAD_REQUEST:
             raise Failed(response)
-        if not self.keep(response, is_secret=is_secret):
+        if not self.store_answer(response, is_secret=is_secret):
             raise TakenOver
 
     def settle_failure(self, response: HttpResponse) -> None:
-        """Keep an error, unless another attempt may fare better."""
+        """Store an error as the answer, unless another attempt may succeed. Call it after the rollback."""
         if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR or response.status_code in NOT_KEPT:
             self.give_up()
         else:
-            self.keep(response)
+            self.store_answer(response)
 
-    def keep(self, response: HttpResponse, *, is_secret: bool = False) -> bool:
-        answer: dict[str, Any] = {"status": response.status_code, "is_secret": is_secret}
-        if not is_secret:
-            answer["headers"] = {name: response[name] for name in KEPT_HEADERS if name in response}
-            answer["content"] = response.content.decode()
-        return bool(self.own.update(**answer))
+    def store_answer(self, response: HttpResponse, *, is_secret: bool = False) -> bool:
+        """Returns whether this attempt still had its row. Of a secret answer, only the status is stored."""
+        headers = {name: response[name] for name in KEPT_HEADERS if name in response}
+        answer = {"headers": headers, "content": response.content.decode()} if not is_secret else {}
+        return bool(self.own_row.update(status=response.status_code, is_secret=is_secret, **answer))
 
     def give_up(self) -> None:
-        """Let the next attempt run at once, unless there is an answer: what fails afterwards undoes nothing of it."""
-        self.own.filter(status=None).delete()
+        """Let the next attempt run at once. A stored answer stays, because its changes are committed."""
+        self.own_row.filter(status=None).delete()
 
 
-def begin(request: HttpRequest, *, user: Any, key: str) -> Attempt:
-    """The right to answer this request.
+def begin(request: HttpRequest, *, user: AbstractBaseUser, key: str) -> Attempt:
+    """Obtain the right to answer the request. Call it outside of a transaction.
 
-    Raises AnsweredBefore, KeyReused, StillRunning, Conflict where the answer is not kept, for it held a secret.
+    Raises AnsweredBefore, KeyReused, StillRunning, and Conflict if the answer held a secret and was not stored.
     """
-    now, mine = timezone.now(), uuid.uuid4()
+    now, holder = timezone.now(), uuid.uuid4()
+    digest = request_digest(request)
     scope = {"user": user, "method": request.method, "path": request.path, "key": key}
-    fresh: dict[str, Any] = {
-        "body_digest": digest_of(request),
-        "holder": mine,
+    fresh = {
+        "body_digest": digest,
+        "holder": holder,
         "lease_until": now + LEASE,
         "created_at": now,
         "status": None,
@@ -148,50 +154,49 @@ def begin(request: HttpRequest, *, user: Any, key: str) -> Attempt:
         rows.bulk_create([IdempotentRequest(**scope, **fresh)], ignore_conflicts=True)
     except IntegrityError:
         raise AuthenticationFailed("The user was deleted at this moment.") from None
-    found = rows.filter(**scope).first()
-    if found is None:  # its attempt gave up at this moment
+    row = rows.filter(**scope).first()
+    if row is None:  # its attempt gave up at this moment
         raise StillRunning(now)
-    if found.holder == mine:
-        return Attempt(found.pk, mine)
-    is_over = found.created_at < now - KEPT
-    if not is_over:
-        check_answer(found, fresh["body_digest"], now)
-    # of several that see a lease run out, one takes it over
-    if rows.filter(pk=found.pk, holder=found.holder).update(**fresh):
-        return Attempt(found.pk, mine)
+    if row.holder == holder:
+        return Attempt(row.pk, holder)
+    if row.created_at >= now - KEPT:
+        check_repetition(row, digest, now)
+    # Several requests may see that a lease has run out; only one of them finds the old holder and takes the row over.
+    if rows.filter(pk=row.pk, holder=row.holder).update(**fresh):
+        return Attempt(row.pk, holder)
     raise StillRunning(now + LEASE)
 
 
-def check_answer(found: Any, body_digest: str, now: datetime) -> None:
-    """Return where the request may be done: its first attempt is dead."""
-    if found.body_digest != body_digest:
+def check_repetition(row: IdempotentRequest, digest: str, now: datetime) -> None:
+    """Raise what `begin` raises; return if the earlier attempt died without an answer, so that this one may run."""
+    if row.body_digest != digest:
         raise KeyReused
-    if found.is_secret:
+    if row.is_secret:
         raise Conflict(
             "This was done with the first request of this Idempotency-Key. Its answer held a secret, which is not kept:"
             " look at what there is, and take a new Idempotency-Key to have another one made."
         )
-    if found.status is not None:
-        response = HttpResponse(found.content, status=found.status, headers={**found.headers, REPLAYED: "true"})
-        if not found.content:
+    if row.status is not None:
+        response = HttpResponse(row.content, status=row.status, headers={**row.headers, REPLAYED: "true"})
+        if not row.content:
             response.headers.pop("Content-Type", None)
         raise AnsweredBefore(response)
-    if found.lease_until > now:
-        raise StillRunning(found.lease_until)
+    if row.lease_until > now:
+        raise StillRunning(row.lease_until)
 
 
-def digest_of(request: HttpRequest) -> str:
-    """What must be the same for a request to be the same: query, media type and body."""
+def request_digest(request: HttpRequest) -> str:
+    """The SHA-256, in hex, of query, media type and body. A repeated request must have the same."""
     try:
         body = request.body
     except RequestDataTooBig:
         raise PayloadTooLarge(f"The body has more than {settings.MAX_BODY_SIZE:,} bytes.") from None
-    said = (request.META.get("QUERY_STRING", ""), request.content_type or "", hashlib.sha256(body).hexdigest())
-    return hashlib.sha256("\0".join(said).encode("utf-8", "surrogateescape")).hexdigest()
+    parts = (request.META.get("QUERY_STRING", ""), request.content_type or "", hashlib.sha256(body).hexdigest())
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def forget_old() -> None:
-    """Delete what is older than KEPT; nothing is written where nothing is."""
+    """Delete the rows that are older than KEPT. Writes nothing if there are none, so that SQLite is not locked."""
     old = IdempotentRequest.objects.filter(created_at__lt=timezone.now() - KEPT)
     if old.exists():
         old.delete()

@@ -1,4 +1,4 @@
-"""The table of requests with an `Idempotency-Key`."""
+"""The table of POSTs that came with an `Idempotency-Key`."""
 
 from django.conf import settings
 from django.db import models
@@ -6,7 +6,7 @@ from django.utils import timezone
 
 
 class IdempotentRequest(models.Model):
-    """A POST that came with an `Idempotency-Key`: that it is being answered, or how it was."""
+    """A POST with an `Idempotency-Key`: it is being answered while `status` is null, and has its answer after that."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     method = models.CharField(max_length=10)

@@ -102,6 +102,21 @@ def test_nobody_writes_to_the_source_meanwhile_and_what_was_changed_since_is_fou
         move(source, target, silent)
 
 
+def test_a_move_that_another_version_began_begins_again(filled: Config, postgres: str) -> None:
+    url = new_database(postgres)
+
+    def interrupt(words: str) -> None:
+        if words == "Comparing every row":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        move(filled, database(url), interrupt)
+    with psycopg.connect(url) as connection:
+        connection.execute("DELETE FROM django_migrations WHERE app = 'core'")
+    with pytest.raises(Unsuitable, match="Another version began this move"):
+        move(filled, database(url), silent)
+
+
 def test_only_an_empty_postgresql_is_moved_to(filled: Config, postgres: str, tmp_path: Path) -> None:
     source, target = copy(filled, tmp_path / "source.sqlite3"), new_database(postgres)
     with psycopg.connect(target, autocommit=True) as connection:
