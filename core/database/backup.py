@@ -2,7 +2,7 @@
 
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ from core.database.connections import (
     snapshot,
     tables_after,
 )
-from core.database.encryption import EncryptedField, EncryptedStr, fingerprint
+from core.database.encryption import EncryptedField, EncryptedStr, UnreadableSecret, fingerprint
 from core.database.table_dump import Row, Say, Table, batches, first_difference, tables
 from core.database.url import Config
 
@@ -50,8 +50,7 @@ def backup(config: Config, path: Path, say: Say) -> int:
                 rows = batches(table.rows(using), say, table.label, table.count(using))
                 count = writer.add(table.label, (table.encode(row) for batch in rows for row in batch))
                 summaries[table.label] = {"rows": count, "columns": table.columns}
-                if secrets := secret_columns(table):
-                    unreadable += sum(count_unreadable(row, secrets) for row in table.rows(using))
+                unreadable += count_unreadable(table, table.rows(using))
             if unreadable:
                 say(f"The present FIELD_KEYS cannot read {unreadable:,} of its secrets: keep the key that can, too.")
             writer.close(
@@ -104,12 +103,10 @@ class BackupContent:
         """Read all rows; returns how many secrets FIELD_KEYS cannot decrypt. Raises Damaged."""
         unreadable = 0
         for table in self.tables:
-            count, secrets = 0, secret_columns(table)
-            for row in self.rows(table):
-                count += 1
-                unreadable += count_unreadable(row, secrets)
+            count = sum(1 for _ in self.rows(table))
             if count != self.count(table):
                 raise Damaged(f"The backup has {count:,} rows of {table.label}, not {self.count(table):,}.")
+            unreadable += count_unreadable(table, self.rows(table))
         return unreadable
 
     def missing_keys(self) -> list[str]:
@@ -118,13 +115,17 @@ class BackupContent:
         return [key for key in self.archive.manifest["field_keys"] if key not in present]
 
 
-def secret_columns(table: Table) -> list[int]:
-    """The indexes of encrypted values in the table's rows."""
-    return [index for index, field in enumerate(table.fields) if isinstance(field, EncryptedField)]
-
-
-def count_unreadable(row: Row, secrets: list[int]) -> int:
-    return sum(not EncryptedStr(row[index] or "").is_readable() for index in secrets)
+def count_unreadable(table: Table, rows: Iterable[Row]) -> int:
+    """How many secrets in the rows FIELD_KEYS cannot decrypt. Does not read the rows if the table has no secrets."""
+    secrets = [index for index, field in enumerate(table.fields) if isinstance(field, EncryptedField)]
+    unreadable = 0
+    for row in rows if secrets else ():
+        for index in secrets:
+            try:
+                EncryptedStr(row[index] or "").reveal()
+            except UnreadableSecret:
+                unreadable += 1
+    return unreadable
 
 
 def restore(config: Config, content: BackupContent, say: Say) -> None:
@@ -132,18 +133,14 @@ def restore(config: Config, content: BackupContent, say: Say) -> None:
 
     Raises Unsuitable, Damaged, Unfit (this kind of database cannot hold one of the rows), Django's DatabaseError.
     """
-    if is_sqlite(config):
-        restore_sqlite(config, content, say)
+    if not is_sqlite(config):
+        with connect("restored", config) as using, transaction.atomic(using=using):
+            with connections[using].cursor() as cursor:
+                cursor.execute(LOCK_TIMEOUT)
+            drop_tables(using)
+            fill_database(using, content, say)
         return
-    with connect("restored", config) as using, transaction.atomic(using=using):
-        with connections[using].cursor() as cursor:
-            cursor.execute(LOCK_TIMEOUT)
-        drop_tables(using)
-        fill_database(using, content, say)
-
-
-def restore_sqlite(config: Config, content: BackupContent, say: Say) -> None:
-    """Restore into a new file, then copy that into place in one transaction, which a running server sees at once."""
+    # SQLite: fill a new file, then copy it into place in one transaction, which a running server sees at once.
     target = Path(config["NAME"])
     with tempfile.TemporaryDirectory(prefix=".restoring-", dir=target.parent) as folder:
         new_file = str(Path(folder) / "new.sqlite3")

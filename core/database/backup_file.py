@@ -12,8 +12,9 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Self, TypedDict
+from typing import IO, TypedDict
 
 MARK = b"AI Studio backup, sha256 "
 FORMAT = 1
@@ -64,44 +65,47 @@ class BackupWriter:
         self.zip.close()
 
 
+@dataclass(frozen=True)
 class BackupReader:
-    """Reads a backup whose digest is right; raises Damaged.
+    """A backup whose digest was checked. Obtain one from `open_backup`."""
 
-    The file stays open until the end of the `with` block, so that nobody can replace it after the check.
-    """
-
-    def __init__(self, path: Path) -> None:
-        try:
-            self.file = path.open("rb")
-        except OSError as error:
-            raise Damaged(f"{path} cannot be read: {error.strerror}.") from None
-        try:
-            check_digest(self.file, path)
-            self.zip = zipfile.ZipFile(self.file)
-            self.manifest: Manifest = json.loads(self.zip.read(MANIFEST))
-            if not isinstance(self.manifest, dict):
-                raise ValueError
-            if self.manifest["format"] != FORMAT:
-                raise Damaged(f"{path} has the format {self.manifest['format']}; this version reads {FORMAT}.")
-        except BaseException as error:
-            self.file.close()
-            if isinstance(error, zipfile.BadZipFile | KeyError | ValueError):
-                raise Damaged(f"{path} is no backup of AI Studio.") from None
-            raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.file.close()
+    zip: zipfile.ZipFile
+    manifest: Manifest
 
     def lines(self, name: str) -> Iterator[bytes]:
-        """The lines that BackupWriter.add wrote under this name."""
+        """The lines that BackupWriter.add wrote under this name. Raises Damaged."""
         try:
             with self.zip.open(f"{name}.jsonl") as member:
                 yield from member
         except (zipfile.BadZipFile, zlib.error, KeyError, EOFError):
             raise Damaged(f"The backup's rows of {name} cannot be read.") from None
+
+
+@contextmanager
+def open_backup(path: Path) -> Iterator[BackupReader]:
+    """Check the digest and yield a reader of the same open file, so that nobody can replace it after the check.
+
+    Raises Damaged.
+    """
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise Damaged(f"{path} cannot be read: {error.strerror}.") from None
+    with file:
+        trailer = read_trailer(file)
+        if not trailer.startswith(MARK):
+            raise Damaged(f"{path} is no backup of AI Studio, or its end is missing.")
+        if trailer.removeprefix(MARK) != compute_digest(file):
+            raise Damaged(f"{path} is not as it was written: its SHA-256 is another.")
+        try:
+            archive = zipfile.ZipFile(file)
+            manifest: Manifest = json.loads(archive.read(MANIFEST))
+            version = manifest["format"]
+        except (zipfile.BadZipFile, KeyError, TypeError, ValueError):
+            raise Damaged(f"{path} is no backup of AI Studio.") from None
+        if version != FORMAT:
+            raise Damaged(f"{path} has the format {version}; this version reads {FORMAT}.")
+        yield BackupReader(archive, manifest)
 
 
 @contextmanager
@@ -136,14 +140,6 @@ def is_backup(path: Path) -> bool:
     """Whether the file ends like a backup; its content may be damaged."""
     with path.open("rb") as file:
         return read_trailer(file).startswith(MARK)
-
-
-def check_digest(file: IO[bytes], path: Path) -> None:
-    trailer = read_trailer(file)
-    if not trailer.startswith(MARK):
-        raise Damaged(f"{path} is no backup of AI Studio, or its end is missing.")
-    if trailer.removeprefix(MARK) != compute_digest(file):
-        raise Damaged(f"{path} is not as it was written: its SHA-256 is another.")
 
 
 def read_trailer(file: IO[bytes]) -> bytes:

@@ -1,7 +1,6 @@
 """Secrets that are encrypted in the database."""
 
 import hashlib
-from functools import cache
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
@@ -14,12 +13,7 @@ class UnreadableSecret(Exception):
 
 def fernet() -> MultiFernet:
     """The keys of FIELD_KEYS: the first encrypts, any of them decrypts."""
-    return build_fernet(tuple(settings.FIELD_KEYS))
-
-
-@cache
-def build_fernet(keys: tuple[str, ...]) -> MultiFernet:
-    return MultiFernet([Fernet(key) for key in keys])
+    return MultiFernet([Fernet(key) for key in settings.FIELD_KEYS])
 
 
 class EncryptedStr(str):
@@ -33,13 +27,6 @@ class EncryptedStr(str):
             return fernet().decrypt(str.__str__(self)).decode()
         except InvalidToken:
             raise UnreadableSecret("This secret was encrypted with a key that is not in FIELD_KEYS.") from None
-
-    def is_readable(self) -> bool:
-        try:
-            self.reveal()
-        except UnreadableSecret:
-            return False
-        return True
 
     def __repr__(self) -> str:
         return "<secret>" if self else "<no secret>"

@@ -104,7 +104,8 @@ def source_path(source: str) -> str:
 def copy_rows(table: Table, source: str, target: str, say: Say) -> int:
     """Copy the rows after the last one in the target; returns how many rows the table has in all."""
     total, present = table.count(source), table.count(target)
-    rows = table.rows(source, after=table.last_key(target))
+    last = table.model._base_manager.using(target).order_by("pk").last()
+    rows = table.rows(source, after=last and last.pk)
     for batch in batches(rows, say, table.label, total - present, ROWS_PER_TRANSACTION):
         with transaction.atomic(using=target):
             table.insert(target, batch)

@@ -94,9 +94,6 @@ class Table:
         names = [f"text_of_{field.attname}" if field in self.json_fields else field.attname for field in self.fields]
         return queryset.annotate(**texts).values_list(*names).iterator(BATCH_SIZE)
 
-    def last_key(self, using: str) -> object:
-        return self.model._base_manager.using(using).order_by("-pk").values_list("pk", flat=True).first()
-
     def key(self, row: Row) -> object:
         return row[self.fields.index(self.model._meta.pk)]
 
@@ -147,13 +144,14 @@ class Table:
 
     def are_equal(self, one: Row, other: Row) -> bool:
         """Compares values. PostgreSQL reorders the members of JSON objects and rewrites numbers."""
-        return one == other or self._normalize(one) == self._normalize(other)
-
-    def _normalize(self, row: Row) -> list[object]:
-        return [
-            normalize_json(json.loads(value)) if field in self.json_fields and isinstance(value, str) else value
-            for field, value in zip(self.fields, row, strict=True)
-        ]
+        if one == other:
+            return True
+        for field, *pair in zip(self.fields, one, other, strict=True):
+            if field in self.json_fields:
+                pair = [normalize_json(json.loads(value)) if isinstance(value, str) else value for value in pair]
+            if pair[0] != pair[1]:
+                return False
+        return True
 
 
 def batches(rows: Iterable[Row], say: Say, what: str, total: int, size: int = BATCH_SIZE) -> Iterator[list[Row]]:

@@ -61,25 +61,18 @@ class StillRunning(Conflict):
         self.wait = min(max(1, (lease_until - timezone.now()).total_seconds()), LEASE.total_seconds())
 
 
-class TakenOver(Conflict):
-    """This attempt took longer than its lease, and another one took its row over."""
-
-    def __init__(self) -> None:
-        super().__init__("This took so long that the same request, sent again, is being answered in its place.")
-
-
+@dataclass(eq=False)
 class AnsweredBefore(Exception):
-    """The stored answer is in `response`."""
+    """There is a stored answer."""
 
-    def __init__(self, response: HttpResponse) -> None:
-        self.response = response
+    response: HttpResponse
 
 
+@dataclass(eq=False)
 class Failed(Exception):
-    """The answer in `response` is an error, so the transaction must be rolled back."""
+    """The answer is an error, so the transaction must be rolled back."""
 
-    def __init__(self, response: HttpResponse) -> None:
-        self.response = response
+    response: HttpResponse
 
 
 def key_of(request: HttpRequest | Request) -> str | None:
@@ -106,12 +99,12 @@ class Attempt:
     def settle(self, response: HttpResponse, *, is_secret: bool) -> None:
         """Store the answer in the transaction of its changes.
 
-        Raises Failed if the answer is an error, TakenOver if another attempt took the row over; then roll back.
+        Raises Failed if the answer is an error, Conflict if another attempt took the row over; then roll back.
         """
         if response.status_code >= HTTPStatus.BAD_REQUEST:
             raise Failed(response)
         if not self.store_answer(response, is_secret=is_secret):
-            raise TakenOver
+            raise Conflict("This took so long that the same request, sent again, is being answered in its place.")
 
     def settle_failure(self, response: HttpResponse) -> None:
         """Store an error as the answer, unless another attempt may succeed. Call it after the rollback."""

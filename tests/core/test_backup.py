@@ -25,7 +25,7 @@ from django.test.utils import isolate_apps
 from aistudio.settings import database
 from chats.models import Chat
 from core.database.backup import BackupContent, backup, restore
-from core.database.backup_file import BackupReader, Damaged, create_backup_file
+from core.database.backup_file import Damaged, create_backup_file, open_backup
 from core.database.connections import Unsuitable, connect, create_tables, tables_after
 from core.database.table_dump import LEFT_OUT, Table, Unfit, tables
 from groups.models import Group, User
@@ -67,7 +67,7 @@ def saved(filled: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def put(path: Path, config: Config) -> Config:
     """The database, with what is in the file."""
-    with BackupReader(path) as archive:
+    with open_backup(path) as archive:
         found = BackupContent.of(archive)
         assert found.check() == 0
         restore(config, found, silent)
@@ -124,7 +124,7 @@ def test_what_was_altered_or_is_something_else_is_refused(saved: Path, tmp_path:
     ]
     for octets in (*cuts, *flips, whole + b"\n", b"SQLite format 3\0" * 99):
         broken.write_bytes(octets)
-        with pytest.raises(Damaged, match=r"broken\.zip"), BackupReader(broken):
+        with pytest.raises(Damaged, match=r"broken\.zip"), open_backup(broken):
             pass
 
 
@@ -140,7 +140,7 @@ def test_what_contradicts_itself_or_is_newer_is_refused(saved: Path, tmp_path: P
         (Damaged, r"else than rows of groups\.group", {"add": {"groups.group": b"[1]"}}),
     ]
     for error, words, changes in cases:
-        with pytest.raises(error, match=words), BackupReader(changed(saved, made, **changes)) as archive:
+        with pytest.raises(error, match=words), open_backup(changed(saved, made, **changes)) as archive:
             BackupContent.of(archive).check()
 
 
@@ -245,7 +245,7 @@ def test_a_backup_while_the_server_writes_is_of_one_moment(studio: Studio, tmp_p
 
 def pairs(path: Path) -> int:
     """How many answers there are; each has its question, and each question an answer: they are stored together."""
-    with BackupReader(path) as archive:
+    with open_backup(path) as archive:
         found = BackupContent.of(archive)
         rows = {
             table.label: [dict(zip(table.columns, row, strict=True)) for row in found.rows(table)]

@@ -22,7 +22,7 @@ from pytest_django import DjangoDbBlocker
 
 from aistudio.settings import database
 from core.database.backup import BackupContent, restore
-from core.database.backup_file import BackupReader
+from core.database.backup_file import open_backup
 from core.database.connections import connect
 from core.database.table_dump import LEFT_OUT, Table, normalize_json, tables
 from core.database.url import Config
@@ -86,7 +86,7 @@ def migrate(config: Config) -> None:
 
 
 def restore_backup(config: Config) -> None:
-    with BackupReader(FILES / "60d45d9.backup.zip") as archive:
+    with open_backup(FILES / "60d45d9.backup.zip") as archive:
         content = BackupContent.of(archive)
         assert content.check() == 0
         restore(config, content, lambda _: None)

@@ -7,7 +7,7 @@ from django.db import DatabaseError
 
 from core.audit import recording
 from core.database.backup import BackupContent, restore
-from core.database.backup_file import BackupReader, Damaged
+from core.database.backup_file import Damaged, open_backup
 from core.database.connections import Unsuitable, describe_database
 from core.database.table_dump import Unfit, first_line
 
@@ -22,7 +22,7 @@ class Command(BaseCommand):
     def handle(self, *args: object, file: Path, interactive: bool, **options: object) -> None:
         config = settings.DATABASES["default"]
         try:
-            with BackupReader(file) as archive:
+            with open_backup(file) as archive:
                 content = BackupContent.of(archive)
                 self.describe(content)
                 if interactive and not confirm(describe_database(config)):
