@@ -30,7 +30,7 @@ from core.database.encryption import EncryptedField, EncryptedStr, UnreadableSec
 from core.database.table_dump import Row, Say, Table, batches, first_difference, tables
 from core.database.url import Config
 
-NOTE = "FIELD_KEYS and SECRET_KEY are not in this file. Without those FIELD_KEYS no stored secret of it can be read."
+NOTE = "FIELD_KEYS and SECRET_KEY are not in this file. Without these FIELD_KEYS its secrets cannot be read."
 # Safe only for a file that is deleted when anything fails.
 FAST_AND_UNSAFE = "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;"
 LOCK_TIMEOUT = "SET LOCAL lock_timeout = '20s'"
@@ -52,7 +52,7 @@ def backup(config: Config, path: Path, say: Say) -> int:
                 summaries[table.label] = {"rows": count, "columns": table.columns}
                 unreadable += count_unreadable(table, table.rows(using))
             if unreadable:
-                say(f"The present FIELD_KEYS cannot read {unreadable:,} of its secrets: keep the key that can, too.")
+                say(f"FIELD_KEYS cannot read {unreadable:,} of the secrets: keep the key that can, too.")
             writer.close(
                 {
                     "version": settings.VERSION,
@@ -82,7 +82,7 @@ class BackupContent:
             migrations = {(label, name) for label, name in archive.manifest["migrations"]}
             columns = {label: summary["columns"] for label, summary in archive.manifest["tables"].items()}
         except (AttributeError, KeyError, TypeError, ValueError):
-            raise Damaged("The backup's manifest is not as this program writes one.") from None
+            raise Damaged("The backup's manifest is malformed.") from None
         content = cls(archive, migrations, tables_after(migrations))
         if {table.label: table.columns for table in content.tables} != columns:
             raise Damaged("The backup's tables are not those that its migrations make.")
@@ -97,7 +97,7 @@ class BackupContent:
         try:
             yield from map(table.decode, self.archive.lines(table.label))
         except (ValueError, ValidationError):
-            raise Damaged(f"The backup has something else than rows of {table.label}.") from None
+            raise Damaged(f"The backup has a line that is no row of {table.label}.") from None
 
     def check(self) -> int:
         """Read all rows; returns how many secrets FIELD_KEYS cannot decrypt. Raises Damaged."""
@@ -163,6 +163,6 @@ def fill_database(using: str, content: BackupContent, say: Say) -> None:
         for table in content.tables:
             key = first_difference(table, content.rows(table), table.rows(using))
             if key is not None:
-                raise Damaged(f"The row {key} of {table.label} came back as another than it was; nothing was changed.")
+                raise Damaged(f"The row {key} of {table.label} was read back with other values.")
         reset_sequences(using, content.tables)
     call_command("migrate", database=using, verbosity=0, interactive=False)

@@ -96,7 +96,7 @@ def open_backup(path: Path) -> Iterator[BackupReader]:
         if not trailer.startswith(MARK):
             raise Damaged(f"{path} is no backup of AI Studio, or its end is missing.")
         if trailer.removeprefix(MARK) != compute_digest(file):
-            raise Damaged(f"{path} is not as it was written: its SHA-256 is another.")
+            raise Damaged(f"{path} is damaged: its SHA-256 does not match.")
         try:
             archive = zipfile.ZipFile(file)
             manifest: Manifest = json.loads(archive.read(MANIFEST))
@@ -115,7 +115,7 @@ def create_backup_file(path: Path) -> Iterator[BackupWriter]:
     It replaces an older backup. Raises Damaged if `path` is anything else, OSError if it cannot be written.
     """
     if path.exists() and not (path.is_file() and is_backup(path)):
-        raise Damaged(f"{path} is there and is no backup: it is left alone.")
+        raise Damaged(f"{path} exists and is no backup, so it is left alone.")
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
     try:
         with open(descriptor, "w+b") as file:

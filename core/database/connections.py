@@ -82,7 +82,7 @@ def current_migrations(using: str) -> Migrations:
         raise Unsuitable(f"{database} lacks {join_names(missing)}. Run manage.py migrate on it first.")
     labels = {label for label, _ in known}
     if newer := {node for node in applied - known if node[0] in labels}:
-        raise Unsuitable(f"{database} is of a newer version: {join_names(newer)} is not known here.")
+        raise Unsuitable(f"{database} is of a newer version: this version has no {join_names(newer)}.")
     return known
 
 
@@ -108,7 +108,7 @@ def tables_after(migrations: Migrations) -> list[Table]:
     """The tables as these migrations define them. Raises Unsuitable if this version lacks one of the migrations."""
     loader = MigrationLoader(None)
     if newer := migrations - set(loader.graph.nodes):
-        raise Unsuitable(f"It is of a newer version: {join_names(newer)} is not known here.")
+        raise Unsuitable(f"The backup is of a newer version: this version has no {join_names(newer)}.")
     return tables(loader.project_state(sorted(migrations)).apps)
 
 

@@ -16,7 +16,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        # the tables are there: the migration named above gave them these names
+        # The state alone: the migration named above has given the tables their new names.
         migrations.SeparateDatabaseAndState(
             state_operations=[
                 migrations.CreateModel(

@@ -137,7 +137,7 @@ def test_what_contradicts_itself_or_is_newer_is_refused(saved: Path, tmp_path: P
         (Unsuitable, r"chats\.0999_newer", {"migrations": [*migrations, ["chats", "0999_newer"]]}),
         (Damaged, "tables are not those", {"tables": {}}),
         (Damaged, r"1 rows of groups\.group, not 2", {"tables": {**there, "groups.group": two}}),
-        (Damaged, r"else than rows of groups\.group", {"add": {"groups.group": b"[1]"}}),
+        (Damaged, r"no row of groups\.group", {"add": {"groups.group": b"[1]"}}),
     ]
     for error, words, changes in cases:
         with pytest.raises(error, match=words), open_backup(changed(saved, made, **changes)) as archive:

@@ -25,5 +25,5 @@ class Command(BaseCommand):
         except OSError as error:
             raise CommandError(f"{file} cannot be written: {error.strerror}.") from None
         except DatabaseError as error:
-            raise CommandError(f"The database does not let it: {first_line(error)}.") from None
+            raise CommandError(f"The database refused it: {first_line(error)}.") from None
         self.stdout.write(f"{rows:,} rows are in {file}.\n{NOTE} Keep them elsewhere.")

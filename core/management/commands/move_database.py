@@ -9,7 +9,7 @@ from core.database.move_to_postgres import move
 from core.database.table_dump import Unfit, first_line
 from core.database.url import Config, database
 
-NEXT = """It is moved: {rows:,} rows, each compared.
+NEXT = """The database is moved: {rows:,} rows, and each was compared.
 Set DATABASE_URL to the target and start the server. Keep {source} until you have seen that all is well."""
 
 

@@ -13,7 +13,7 @@ from core.database.table_dump import Unfit, first_line
 
 
 class Command(BaseCommand):
-    help = "Puts a backup in the place of all that the database has: all of it or nothing. See docs/backup.md."
+    help = "Replaces all that is in the database by a backup; all of it or nothing. See docs/backup.md."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", type=Path)
@@ -33,24 +33,26 @@ class Command(BaseCommand):
         except KeyboardInterrupt:
             raise CommandError("Interrupted. Nothing was changed.") from None
         except OSError as error:
-            raise CommandError(f"It cannot be restored: {error.strerror}. Nothing was changed.") from None
+            raise CommandError(f"The backup cannot be restored: {error.strerror}. Nothing was changed.") from None
         except DatabaseError as error:
-            raise CommandError(f"The database does not let it: {first_line(error)}. Nothing was changed.") from None
+            raise CommandError(f"The database refused it: {first_line(error)}. Nothing was changed.") from None
         made_at, version = content.archive.manifest["made_at"], content.archive.manifest["version"]
         recording.record(recording.RESTORED, recording.DATABASE, detail=f"the backup of {made_at}, version {version}")
-        self.stdout.write("It is restored. Everyone signs in anew; tokens are those of the backup.")
+        self.stdout.write("The backup is restored. Everyone must sign in again; tokens are those of the backup.")
 
     def describe(self, content: BackupContent) -> None:
-        """Say what is in it, once all of it has been read."""
+        """Check the whole backup, then print what is in it. Raises Damaged."""
         unreadable, manifest = content.check(), content.archive.manifest
         rows = sum(map(content.count, content.tables))
-        self.stdout.write(f"It is whole: {rows:,} rows of {manifest['made_at']}, version {manifest['version']}.")
+        self.stdout.write(
+            f"The backup is whole: {rows:,} rows of {manifest['made_at']}, version {manifest['version']}."
+        )
         if missing := content.missing_keys():
-            self.stdout.write(f"It was made with FIELD_KEYS that are not here: {', '.join(missing)} (fingerprints).")
+            self.stdout.write(f"It was made with keys that FIELD_KEYS lacks: {', '.join(missing)} (fingerprints).")
         if unreadable:
             self.stdout.write(
-                f"The present FIELD_KEYS cannot read {unreadable:,} of its secrets. They are restored as they are: "
-                "add the missing key, or set them anew."
+                f"FIELD_KEYS cannot read {unreadable:,} of its secrets. They are restored as they are: "
+                "add the missing key, or enter these secrets again."
             )
 
 
@@ -58,4 +60,4 @@ def confirm(database: str) -> bool:
     try:
         return input(f"This replaces all that is in {database}. Stop the server first. Go on? (yes/no) ") == "yes"
     except EOFError:
-        raise CommandError("Nobody can be asked. --noinput does not ask. Nothing was changed.") from None
+        raise CommandError("There is nobody to ask, so nothing was changed. --noinput does not ask.") from None

@@ -4,7 +4,7 @@ from core.database.key_rotation import rotate_keys
 
 
 class Command(BaseCommand):
-    help = "Encrypts every stored secret under the first of FIELD_KEYS, so that the others can be taken out."
+    help = "Encrypts every stored secret with the first key of FIELD_KEYS, so that the other keys can be removed."
 
     def handle(self, *args: object, **options: object) -> None:
         tally = rotate_keys(self.stdout.write)
