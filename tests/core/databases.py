@@ -1,4 +1,4 @@
-"""Databases that a test opens itself, beside that of Django's tests, and what is in them."""
+"""Databases that tests open besides Django's test database, and their rows."""
 
 import shutil
 import sqlite3
@@ -51,7 +51,7 @@ def sqlite(path: Path) -> Config:
 
 
 def fill(config: Config) -> Config:
-    """Make an empty database one with all kinds of rows."""
+    """Migrate an empty database and add all kinds of rows; returns the database."""
     with connect("filled", config) as using:
         call_command("migrate", database=using, verbosity=0)
         with transaction.atomic(using=using):
@@ -62,13 +62,13 @@ def fill(config: Config) -> Config:
 
 @pytest.fixture(scope="session")
 def filled(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: Any) -> Config:
-    """A SQLite that is filled, which no test changes."""
+    """A SQLite database with all kinds of rows. No test changes it."""
     with django_db_blocker.unblock():
         return fill(sqlite(tmp_path_factory.mktemp("filled") / "filled.sqlite3"))
 
 
 def copy(config: Config, path: Path, *, many: bool = False) -> Config:
-    """Another SQLite just like it; with many messages more, if asked."""
+    """A copy of a SQLite database, with many more messages if `many`."""
     shutil.copy(config["NAME"], path)
     if many:
         with closing(sqlite3.connect(path)) as database, database:
@@ -78,7 +78,7 @@ def copy(config: Config, path: Path, *, many: bool = False) -> Config:
 
 @pytest.fixture(scope="session")
 def filled_postgres(postgres: str, django_db_blocker: Any) -> str:
-    """The URL of one that is filled, for `copied`."""
+    """The URL of a PostgreSQL database with all kinds of rows, for `copied`."""
     url = new_database(postgres)
     with django_db_blocker.unblock():
         fill(database(url))
@@ -86,7 +86,7 @@ def filled_postgres(postgres: str, django_db_blocker: Any) -> str:
 
 
 def copied(url: str) -> str:
-    """The URL of another one just like it."""
+    """The URL of a copy of a PostgreSQL database."""
     name = f"copy_{next(NUMBER)}"
     with psycopg.connect(f"{url.rpartition('/')[0]}/postgres", autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {url.rpartition('/')[2]}".encode())
@@ -127,7 +127,7 @@ def content(config: Config) -> dict[str, list[Row]]:
 
 
 def differences(one: dict[str, list[Row]], other: dict[str, list[Row]]) -> list[str]:
-    """The tables that do not say the same, be one of SQLite and one of PostgreSQL."""
+    """The tables whose rows differ, where one side may be SQLite and the other PostgreSQL."""
     assert one.keys() == other.keys()
     return [
         table.label

@@ -47,26 +47,26 @@ from tests.talking import Studio, new_database, until
 
 
 def silent(_: str) -> None:
-    """How far it is interests people."""
+    """Print no progress."""
 
 
 @pytest.fixture(autouse=True, scope="module")
 def databases(django_db_blocker: Any) -> Iterator[None]:
-    """Those that a test opens itself."""
+    """Tests of this module open databases of their own."""
     with django_db_blocker.unblock():
         yield
 
 
 @pytest.fixture(scope="module")
 def saved(filled: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A backup of it."""
+    """A backup of `filled`."""
     path = tmp_path_factory.mktemp("saved") / "saved.zip"
     backup(filled, path, silent)
     return path
 
 
 def put(path: Path, config: Config) -> Config:
-    """The database, with what is in the file."""
+    """Restore the file into the database; returns the database."""
     with open_backup(path) as archive:
         found = BackupContent.of(archive)
         assert found.check() == 0
@@ -75,7 +75,7 @@ def put(path: Path, config: Config) -> Config:
 
 
 def changed(saved: Path, path: Path, *, add: dict[str, bytes] | None = None, **manifest: Any) -> Path:
-    """A backup that is whole and says something else."""
+    """A copy of a backup with another manifest, or other rows, and a correct digest."""
     with zipfile.ZipFile(saved) as old, create_backup_file(path) as archive:
         for name in (add or {}).keys() | {name.removesuffix(".jsonl") for name in old.namelist()} - {"manifest.json"}:
             archive.add(name, [add[name]] if add and name in add else old.read(f"{name}.jsonl").splitlines())
@@ -210,7 +210,7 @@ def test_a_restore_that_is_killed_changes_nothing(
 
 
 def stores_messages(url: str, folder: Path) -> bool:
-    """Whether a restore is in the midst of it."""
+    """Whether a restore is storing messages at this moment."""
     if url.startswith("sqlite"):
         with suppress(FileNotFoundError):  # a journal comes and goes
             return any(part.stat().st_size > 2**20 for part in folder.glob(".restoring-*/*"))
@@ -244,7 +244,7 @@ def test_a_backup_while_the_server_writes_is_of_one_moment(studio: Studio, tmp_p
 
 
 def pairs(path: Path) -> int:
-    """How many answers there are; each has its question, and each question an answer: they are stored together."""
+    """How many answers there are. Each must have its question, and each question its answer."""
     with open_backup(path) as archive:
         found = BackupContent.of(archive)
         rows = {

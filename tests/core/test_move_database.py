@@ -25,13 +25,13 @@ FOREIGN_KEYS = "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHE
 
 @pytest.fixture(autouse=True)
 def databases(django_db_blocker: Any) -> Iterator[None]:
-    """Those that a test opens itself."""
+    """Tests of this module open databases of their own."""
     with django_db_blocker.unblock():
         yield
 
 
 def silent(_: str) -> None:
-    """How far it is interests people."""
+    """Print no progress."""
 
 
 def test_a_move_that_is_killed_goes_on(
@@ -135,7 +135,7 @@ def test_only_an_empty_postgresql_is_moved_to(filled: Config, postgres: str, tmp
 
 
 def test_keys_sort_the_same_in_both() -> None:
-    """A move goes on after the last key that is there; that of a text would depend on the language of the database."""
+    """A move goes on after the last key in the target. The order of texts would depend on the database's locale."""
     kinds = {
         table.model._meta.pk.target_field.get_internal_type()
         if table.model._meta.pk.is_relation

@@ -1,4 +1,4 @@
-"""`rotate_keys`: every secret under the first of FIELD_KEYS, and what nobody can read is named and kept."""
+"""`rotate_keys` encrypts every secret with the first of FIELD_KEYS; it names and keeps those that no key can read."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ OLD, NEW, LOST = (Fernet.generate_key().decode() for _ in range(3))
 
 @pytest.fixture
 def llms(db: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> list[LLM]:
-    """Three under the old key, one that has none; the new key comes first from now on, and batches are of two."""
+    """Three LLMs with secrets under the old key, one without a secret. The new key comes first; batches are of two."""
     monkeypatch.setattr(key_rotation, "ROWS_PER_LOCK", 2)
     settings.FIELD_KEYS = [OLD]
     made = [LLM.objects.create(name=f"LLM {n}", vendor="demo", api_key=encrypt(f"canary {n}")) for n in range(3)]
