@@ -16,7 +16,6 @@ from django.conf import settings
 from django.db import DatabaseError, connections
 
 from chats.answering import runner
-from chats.short_way import short_way
 from core.idempotency import attempts
 from core.server.asgi_handler import ThreadPoolASGIHandler
 from core.server.cpu_affinity import keep_together
@@ -40,7 +39,7 @@ LENGTH = b"content-length"
 PRINTABLE = "/:@!$&'()*+,;=~"  # in a path, beside letters and digits
 OTEL = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 
-django_application = ThreadPoolASGIHandler(on_stop=runner.let_readers_go, around=short_way)
+django_application = ThreadPoolASGIHandler(on_stop=runner.release_readers)
 probes = Probes(streams=lambda: django_application.streams, work_obstacle=runner.obstacle, work_state=runner.state)
 
 

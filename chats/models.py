@@ -13,7 +13,7 @@ from core.audit.recording import Audited, AuditedManyToManyField
 from core.database.casefold import CasefoldedCharField
 from groups.models import Group, User
 from llms.models import LLM, LLMSettings
-from llms.vendors.types import Usage
+from usage.metering import CallResult
 
 
 class ChatQuerySet(models.QuerySet["Chat"]):
@@ -176,12 +176,10 @@ class Metered(models.Model):
     class Meta:
         abstract = True
 
-    def count(self, usage: Usage) -> None:
-        """What the vendor counted is what is stored."""
-        if usage.input_tokens is not None:
-            self.input_tokens = usage.input_tokens
-        self.output_tokens, self.cached_tokens = usage.output_tokens, usage.cached_tokens
-        self.estimated = usage.input_tokens is None or usage.output_tokens is None
+    def record_usage(self, result: CallResult) -> None:
+        """Take over what the call took, as its vendor counted it or as it was estimated."""
+        for name in USAGE:
+            setattr(self, name, getattr(result, name))
 
 
 USAGE = ("input_tokens", "output_tokens", "cached_tokens", "estimated", "latency_ms", "time_to_first_token_ms")

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from llms.errors import LLMNotUsable
 from llms.models import LLM, LLMSettings
 from llms.vendors.types import Call, ChatMessage
 
@@ -17,12 +18,8 @@ OPTIONS = (
 )
 
 
-class LLMNotUsable(Exception):
-    """Why an LLM cannot be called, in words for an administrator."""
-
-
 def model_of(llm: LLM, settings: LLMSettings) -> str:
-    """The model that the settings name, else the LLM's own; Uncallable where it may not be called."""
+    """The model that the settings name, else the LLM's own; raises LLMNotUsable if it must not be called."""
     if not llm.active:
         raise LLMNotUsable("The LLM of this chat is not active.")
     model = settings.model_name or llm.default_model

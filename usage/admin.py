@@ -13,13 +13,13 @@ from unfold.decorators import action
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from core.rest.errors import Unavailable
 from core.web.admin import Admin
 from llms.admin import LLMAdmin, LLMSettingsAdmin
 from llms.models import LLM, LLMSettings
 from llms.vendors.errors import VendorError
 from usage.check_result import Check
 from usage.checks import MOST_TOKENS, SECONDS, check
+from usage.errors import VendorsBusy
 from usage.model_list import models_of_each
 
 MARKS = {True: "✓", False: "✗", None: "–"}  # noqa: RUF001
@@ -67,7 +67,7 @@ class ModelNamesAdmin(Admin):
         llms = self.llms_to_ask(object_id)
         try:
             lists = models_of_each(llms)
-        except Unavailable:
+        except VendorsBusy:
             lists = {}
         options = [
             (name, llm.name if len(llms) > 1 else "")
@@ -125,8 +125,8 @@ class CheckableLLMAdmin(ModelNamesAdmin, LLMAdmin):
             raise Http404
         try:
             self.report(request, check(llm=llm, model=form.cleaned_data["model"].strip()))
-        except Unavailable as error:
-            self.message_user(request, str(error.detail), messages.WARNING)
+        except VendorsBusy as error:
+            self.message_user(request, str(error), messages.WARNING)
         return HttpResponse(headers={"HX-Redirect": reverse("admin:llms_llm_change", args=[llm.pk])})
 
     def report(self, request: HttpRequest, result: Check) -> None:

@@ -1,8 +1,6 @@
 """Checks whether an LLM answers, by asking it one short question. If not, says what is wrong and what to do."""
 
-import asyncio
 import re
-from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -10,18 +8,17 @@ from typing import TYPE_CHECKING
 from core.database.encryption import UnreadableSecret
 from llms.call_builder import options_of
 from llms.models import LLM, LLMSettings
-from llms.vendors.errors import VendorError
-from llms.vendors.registry import adapter
-from llms.vendors.types import Call, ChatMessage, Finish, Reasoning, Text, Usage
+from llms.vendors.types import Call, ChatMessage, Finish, Reasoning, StreamEvent, Text, Usage
 from usage.check_result import Check
 from usage.diagnosis import diagnose, join_names, suggest_model
+from usage.metering import TIMEOUTS, MeteredCall, StopListening
 from usage.model_list import UNREADABLE_KEY
 from usage.sync_client import run_with_client
 
 if TYPE_CHECKING:
     from llms.vendors.http import Client
 
-SECONDS = 20  # for the whole check
+SECONDS = TIMEOUTS["check"]  # for the whole check
 MOST_TOKENS = 32
 QUESTION = "Say hello."
 COMPLETE = ("stop", "length")  # the finish reasons of an answer as it should be
@@ -36,14 +33,29 @@ class ProbeResult:
     first_token_ms: int | None = None
     usage: Usage = field(default_factory=lambda: Usage(None, None, None))
     has_text: bool = False
+    pieces: int = 0
     finish_reason: str = ""  # set at the end of the answer
+
+    async def listen(self, event: StreamEvent) -> None:
+        if isinstance(event, Text | Reasoning):
+            if self.first_token_ms is None:
+                self.first_token_ms = round((monotonic() - self.started_at) * 1000)
+            self.has_text = self.has_text or isinstance(event, Text)
+            self.pieces += 1
+        elif isinstance(event, Usage):
+            self.usage = event
+        elif isinstance(event, Finish):
+            self.finish_reason = event.reason
+        if self.pieces > MOST_TOKENS:  # the vendor ignores max_tokens
+            self.finish_reason = "length"
+            raise StopListening
 
 
 def check(*, llm: LLM, settings: LLMSettings | None = None, model: str = "") -> Check:
     """Ask the LLM, for at most SECONDS and MOST_TOKENS, with these settings if any.
 
     The model is the given one, else that of the settings, else the LLM's default, else the first that the LLM allows.
-    Raises Unavailable if too many vendors are being asked at this moment.
+    Raises VendorsBusy if too many vendors are being asked at this moment.
     """
     settings = settings or LLMSettings()
     model = model or settings.model_name or llm.default_model or next(iter(llm.allowed_models), "")
@@ -67,44 +79,22 @@ def check(*, llm: LLM, settings: LLMSettings | None = None, model: str = "") -> 
 
 async def run_probe(check: Check, call: Call, http: "Client") -> Check:
     """Ask the question; returns the check with what came of it."""
-    deadline = asyncio.get_running_loop().time() + SECONDS
+    deadline = monotonic() + SECONDS
+    if not call.model:
+        return await suggest_model(check, call, http, deadline)
     probe = ProbeResult()
-    try:
-        async with asyncio.timeout_at(deadline):
-            if not call.model:
-                return await suggest_model(check, call, http)
-            await listen(check.llm.vendor, call, http, probe)
-    except VendorError as error:
-        if not OUT_OF_TOKENS.search(error.detail):
-            return await diagnose(replace(check, first_token_ms=probe.first_token_ms), call, http, error, deadline)
+    result = await MeteredCall("check", check.llm.vendor, call, deadline=deadline).run(http, probe.listen)
+    answered = replace(check, first_token_ms=probe.first_token_ms)
+    if result.error and result.is_late:
+        sent = "sent nothing" if probe.first_token_ms is None else "began to answer, but did not finish"
+        return answered.failure("slow", f"The vendor took the question and {sent} within {SECONDS} s.")
+    if result.error and OUT_OF_TOKENS.search(result.error.detail):
         probe.finish_reason = "length"
-    except TimeoutError:
-        if not probe.finish_reason:  # after the finish only usage can be missing, which is no failure
-            sent = "sent nothing" if probe.first_token_ms is None else "began to answer, but did not finish"
-            late = replace(check, first_token_ms=probe.first_token_ms)
-            return late.failure("slow", f"The vendor took the question and {sent} within {SECONDS} s.")
+    elif result.error:
+        return await diagnose(answered, call, http, result.error, deadline)
     if probe.finish_reason not in COMPLETE:
-        partial = replace(check, first_token_ms=probe.first_token_ms)
-        return partial.failure("incomplete", f"The vendor ended the answer early: {probe.finish_reason}.")
+        return answered.failure("incomplete", f"The vendor ended the answer early: {probe.finish_reason}.")
     return success(check, probe)
-
-
-async def listen(vendor: str, call: Call, http: "Client", probe: ProbeResult) -> None:
-    pieces = 0
-    async with aclosing(adapter(vendor).stream(call, http)) as events:
-        async for event in events:
-            if isinstance(event, Text | Reasoning):
-                if probe.first_token_ms is None:
-                    probe.first_token_ms = round((monotonic() - probe.started_at) * 1000)
-                probe.has_text = probe.has_text or isinstance(event, Text)
-                pieces += 1
-            elif isinstance(event, Usage):
-                probe.usage = event
-            elif isinstance(event, Finish):
-                probe.finish_reason = event.reason
-            if pieces > MOST_TOKENS:  # the vendor ignores max_tokens
-                probe.finish_reason = "length"
-                return
 
 
 def success(check: Check, probe: ProbeResult) -> Check:

@@ -1,6 +1,5 @@
 """Finds out why a vendor refused the question of a check, by asking the vendor for its list of models."""
 
-import asyncio
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -11,6 +10,7 @@ from llms.vendors.errors import VendorError
 from llms.vendors.registry import adapter
 from llms.vendors.types import Call
 from usage.check_result import ADVICE, Check
+from usage.metering import list_models
 
 if TYPE_CHECKING:
     from llms.vendors.http import Client
@@ -27,7 +27,7 @@ UNKNOWN_MODEL = re.compile(  # some vendors answer 400, not 404, for an unknown 
 async def diagnose(check: Check, call: Call, http: "Client", error: VendorError, deadline: float) -> Check:
     """The failed check with the most exact reason. A wrong path and an unknown model can both be a 404.
 
-    `deadline` is in the event loop's time; questions to the vendor end then.
+    `deadline` is in `monotonic()` time; questions to the vendor end then.
     """
     unexplained = check.failure(error.code, error.detail)
     if error.code == "unauthorized" and not call.api_key:
@@ -38,15 +38,10 @@ async def diagnose(check: Check, call: Call, http: "Client", error: VendorError,
     is_model = error.code == "bad_request" and bool(error.status == 404 or UNKNOWN_MODEL.search(error.detail))
     if check.first_token_ms is not None or not (is_wrong_path or is_model):
         return unexplained
-    try:
-        async with asyncio.timeout_at(deadline):
-            try:
-                models = await adapter(check.llm.vendor).models(call.endpoint, call.api_key, http)
-            except VendorError:
-                return await find_endpoint(check, call, http, error) if is_wrong_path else unexplained
-    except TimeoutError:
-        return unexplained
-    if not is_model:
+    models = await list_models(check.llm.vendor, call.endpoint, call.api_key, http, deadline=deadline)
+    if isinstance(models, VendorError) and models.code != "timeout" and is_wrong_path:
+        return await find_endpoint(check, call, http, error, deadline)
+    if isinstance(models, VendorError) or not is_model:
         return unexplained
     if {call.model, adapter(check.llm.vendor).listed_as(call.model)} & {*models}:
         advice = (
@@ -65,13 +60,14 @@ async def diagnose(check: Check, call: Call, http: "Client", error: VendorError,
     return check.failure("model_not_found", detail, advice, similar)
 
 
-async def find_endpoint(check: Check, call: Call, http: "Client", error: VendorError) -> Check:
+async def find_endpoint(check: Check, call: Call, http: "Client", error: VendorError, deadline: float) -> Check:
     """The failed check, with the endpoint at which the vendor does answer, if one of the usual paths leads to it."""
     for endpoint in similar_endpoints(call.endpoint):
-        try:
-            await adapter(check.llm.vendor).models(endpoint, call.api_key, http)
-        except VendorError as other:
-            if other.code != "unauthorized":
+        models = await list_models(check.llm.vendor, endpoint, call.api_key, http, deadline=deadline)
+        if isinstance(models, VendorError):
+            if models.code == "timeout":
+                return check.failure(error.code, error.detail)
+            if models.code != "unauthorized":
                 continue
         detail = f"{error.detail} The path of the endpoint is wrong."
         return check.failure("wrong_path", detail, f"The vendor answers at {endpoint}: make that the endpoint.")
@@ -92,13 +88,10 @@ def similar_endpoints(endpoint: str) -> list[str]:
     return [candidate for candidate in candidates if candidate != endpoint.rstrip("/") and urlsplit(candidate).hostname]
 
 
-async def suggest_model(check: Check, call: Call, http: "Client") -> Check:
+async def suggest_model(check: Check, call: Call, http: "Client", deadline: float) -> Check:
     """The failed check of an LLM for which no model is set, with the models that the vendor lists."""
-    try:
-        models = await adapter(check.llm.vendor).models(call.endpoint, call.api_key, http)
-    except VendorError:
-        models = ()
-    similar = similar_models("", models)
+    models = await list_models(check.llm.vendor, call.endpoint, call.api_key, http, deadline=deadline)
+    similar = [] if isinstance(models, VendorError) else similar_models("", models)
     choice = f": the vendor lists {join_names(similar)}" if similar else ""
     return check.failure("no_model", "No model is named.", f"Give the LLM a default model{choice}.", similar)
 

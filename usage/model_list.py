@@ -9,13 +9,12 @@ from django.core.cache import cache
 from core.database.encryption import UnreadableSecret
 from llms.models import LLM
 from llms.vendors.errors import VendorError
-from llms.vendors.registry import adapter
+from usage.metering import list_models
 from usage.sync_client import run_with_client
 
 if TYPE_CHECKING:
     from llms.vendors.http import Client
 
-TIMEOUT = 10  # seconds for a whole list
 CACHE_SECONDS = 60
 MOST_LLMS = 20  # whose vendors are asked at once
 UNREADABLE_KEY = "Its key cannot be read: it was encrypted with a key that FIELD_KEYS no longer has."
@@ -26,7 +25,7 @@ ModelList = tuple[str, ...] | VendorError
 def models_of(llm: LLM) -> tuple[str, ...]:
     """The names of the models that the LLM's vendor lists.
 
-    Raises VendorError, or Unavailable if too many vendors are being asked at this moment.
+    Raises VendorError, or VendorsBusy if too many vendors are being asked at this moment.
     """
     models = models_of_each([llm])[llm.pk]
     if isinstance(models, VendorError):
@@ -59,11 +58,7 @@ async def fetch_each(llms: Sequence[LLM], http: "Client") -> list[ModelList]:
 async def fetch_models(llm: LLM, http: "Client") -> ModelList:
     """The models of one LLM's vendor, or why there are none."""
     try:
-        async with asyncio.timeout(TIMEOUT):
-            return await adapter(llm.vendor).models(llm.api_endpoint, llm.get_api_key(), http)
-    except TimeoutError:
-        return VendorError("timeout", f"The vendor sent no list of models within {TIMEOUT} s.")
+        key = llm.get_api_key()
     except UnreadableSecret:
         return VendorError("unauthorized", UNREADABLE_KEY)
-    except VendorError as error:
-        return error
+    return await list_models(llm.vendor, llm.api_endpoint, key, http)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, TypeVar
 from django.conf import settings
 from django.db import connection
 
-from core.rest.errors import Unavailable
 from llms.endpoints import refusal
 from llms.vendors.registry import client
+from usage.errors import VendorsBusy
 
 if TYPE_CHECKING:
     from llms.vendors.http import Client
@@ -25,7 +25,7 @@ BUSY = "Other vendors are being asked. Try again in a moment."
 def run_with_client(work: "Callable[[Client], Coroutine[None, None, T]]") -> T:
     """The result of `work`, which gets an HTTP client that does not retry, and which must end by itself.
 
-    Raises Unavailable if AT_ONCE others run. Outside a transaction, no database connection is held meanwhile.
+    Raises VendorsBusy if AT_ONCE others run. Outside a transaction, no database connection is held meanwhile.
     """
 
     async def run() -> T:
@@ -37,7 +37,7 @@ def run_with_client(work: "Callable[[Client], Coroutine[None, None, T]]") -> T:
             await http.close()
 
     if not AT_ONCE.acquire(blocking=False):
-        raise Unavailable(BUSY)
+        raise VendorsBusy(BUSY)
     try:
         if not connection.in_atomic_block:
             connection.close()

@@ -5,7 +5,8 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
-from chats.conversation import arrived, refuse_switch
+from chats.answering.journal import partial_text
+from chats.conversation import ensure_idle
 from chats.models import USAGE, Chat, Message, Session
 from core.rest.serializers import CharField, IntegerField, PlainSerializer, ResourceSerializer
 from groups.serializers import GroupSummarySerializer
@@ -91,7 +92,7 @@ class SessionSerializer(ResourceSerializer):
         if self.instance and chat != own:
             raise ValidationError({"chat": [ErrorDetail("A session stays in its chat.", "read_only")]})
         if self.instance and attrs.get("leaf_id", self.instance.leaf_id) != self.instance.leaf_id:
-            refuse_switch(self.instance)
+            ensure_idle(self.instance)
         return attrs
 
 
@@ -198,7 +199,7 @@ class MessageSerializer(ResourceSerializer):
         row = super().to_representation(instance)
         is_growing = instance.status == Message.Status.STREAMING and "as_it_is" not in self.context
         if is_growing and "text" in row:  # at most one of a session
-            row["text"] = arrived(instance.pk)
+            row["text"] = partial_text(instance.pk)
         return row
 
     def path(self, instance: Message) -> str:

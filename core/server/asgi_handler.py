@@ -23,8 +23,6 @@ from django.urls import set_script_prefix
 from core.server.threads import run_in_pool
 from core.telemetry.hooks import current_request
 
-Respond = Callable[[Any, bytes], Any]
-
 LAST_WORDS_TIMEOUT = 5  # seconds
 THREADS = 8  # PostgreSQL's pool has a connection for each, and some for the worker: see CONNECTIONS of the settings
 
@@ -38,11 +36,10 @@ class StreamedResponse(NamedTuple):
 
 
 class ThreadPoolASGIHandler(ASGIHandler):
-    """`on_stop` lets what streams come to its end. `around` may answer by itself what Django need not see."""
+    """`on_stop` is called when the time for open streams is up: it lets them end."""
 
-    def __init__(self, *, on_stop: Callable[[], None], around: Callable[[Respond], Respond]) -> None:
+    def __init__(self, *, on_stop: Callable[[], None]) -> None:
         self.on_stop = on_stop
-        self.respond = around(self.django_responds)
         self.idle = [ThreadPoolExecutor(1, f"request-{number}") for number in range(THREADS)]
         self.free = asyncio.Semaphore(THREADS)
         self.streams = 0  # that are open
@@ -74,7 +71,7 @@ class ThreadPoolASGIHandler(ASGIHandler):
         finally:
             self.streams -= 1
 
-    def django_responds(self, scope: Any, body: bytes) -> Any:
+    def respond(self, scope: Any, body: bytes) -> Any:
         """All that is synchronous, in one thread: signals, middleware and view."""
         set_script_prefix(get_script_prefix(scope))
         signals.request_started.send(sender=self.__class__, scope=scope)

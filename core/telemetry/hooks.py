@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal, Protocol
 
 VALID_ID = re.compile(r"[A-Za-z0-9._:=+/-]{1,128}")  # a UUID, base64, and what proxies make; nothing that forges a line
 
@@ -32,10 +32,14 @@ class RequestRecord:
     span: Any = None  # its trace, where there is one
 
 
+CallKind = Literal["answer", "title", "check", "models"]
+
+
 @dataclass(slots=True, eq=False)
 class VendorCallRecord:
-    """A question to a vendor, asked in a request. `headers` go to the vendor with it."""
+    """A call of a vendor, and the request that caused it. `headers` are sent to the vendor."""
 
+    kind: CallKind
     vendor: str
     model: str
     endpoint: str
@@ -44,6 +48,38 @@ class VendorCallRecord:
     request: RequestRecord | None
     headers: dict[str, str] = field(default_factory=dict)
     span: Any = None
+
+
+class CallCounts(Protocol):
+    """What a call of a vendor took. `error_code` is empty if it succeeded."""
+
+    @property
+    def error_code(self) -> str: ...
+    @property
+    def finish_reason(self) -> str | None: ...
+    @property
+    def input_tokens(self) -> int | None: ...
+    @property
+    def output_tokens(self) -> int | None: ...
+    @property
+    def cached_tokens(self) -> int | None: ...
+    @property
+    def estimated(self) -> bool: ...
+    @property
+    def time_to_first_token_ms(self) -> int | None: ...
+
+
+class AnswerCounts(Protocol):
+    """How an answer ended, and after how many milliseconds."""
+
+    @property
+    def status(self) -> str: ...
+    @property
+    def error_code(self) -> str: ...
+    @property
+    def latency_ms(self) -> int | None: ...
+    @property
+    def time_to_first_token_ms(self) -> int | None: ...
 
 
 class Instrumentation:
@@ -55,11 +91,13 @@ class Instrumentation:
 
     def call_begins(self, call: VendorCallRecord) -> None: ...
 
-    def call_ended(self, call: VendorCallRecord, answer: Any) -> None:
-        """`answer` is the message as it is stored: its status, error_code, tokens and times."""
+    def call_ended(self, call: VendorCallRecord, result: CallCounts) -> None: ...
 
-    def title_ended(self, vendor: str, title: Any) -> None:
-        """A call for a title; `title` has its error_code, tokens and times."""
+    def answer_ended(self, vendor: str, answer: AnswerCounts) -> None:
+        """An answer is whole, or has failed, or was stopped."""
+
+    def title_ended(self, vendor: str, error_code: str) -> None:
+        """A conversation has its title, or an error says why not."""
 
     def stored(self, seconds: float) -> None:
         """So long it took to store what had arrived of answers."""

@@ -18,7 +18,14 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from core.telemetry.hooks import Instrumentation, RequestRecord, VendorCallRecord, current_request
+from core.telemetry.hooks import (
+    AnswerCounts,
+    CallCounts,
+    Instrumentation,
+    RequestRecord,
+    VendorCallRecord,
+    current_request,
+)
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -113,24 +120,21 @@ class Metrics(Instrumentation):
         self.waits.observe(request.waited)
         self.database.observe(request.database)
 
-    def call_ended(self, call: VendorCallRecord, answer: Any) -> None:
-        vendor = call.vendor
-        self.answers.labels(vendor, answer.status, answer.error_code).inc()
-        self.answer_seconds.labels(vendor).observe(answer.latency_ms / 1000)
-        if answer.time_to_first_token_ms is not None:
-            self.first_tokens.labels(vendor).observe(answer.time_to_first_token_ms / 1000)
-        self.count_tokens(vendor, answer)
-
-    def title_ended(self, vendor: str, title: Any) -> None:
-        self.titles.labels(vendor, title.error_code).inc()
-        self.count_tokens(vendor, title)
-
-    def count_tokens(self, vendor: str, call: Any) -> None:
-        estimated = "yes" if call.estimated else "no"
-        counts = {"input": call.input_tokens, "output": call.output_tokens, "cached": call.cached_tokens}
+    def call_ended(self, call: VendorCallRecord, result: CallCounts) -> None:
+        estimated = "yes" if result.estimated else "no"
+        counts = {"input": result.input_tokens, "output": result.output_tokens, "cached": result.cached_tokens}
         for kind, count in counts.items():
             if count is not None:
-                self.tokens.labels(vendor, kind, estimated).inc(count)
+                self.tokens.labels(call.vendor, kind, estimated).inc(count)
+
+    def answer_ended(self, vendor: str, answer: AnswerCounts) -> None:
+        self.answers.labels(vendor, answer.status, answer.error_code).inc()
+        self.answer_seconds.labels(vendor).observe((answer.latency_ms or 0) / 1000)
+        if answer.time_to_first_token_ms is not None:
+            self.first_tokens.labels(vendor).observe(answer.time_to_first_token_ms / 1000)
+
+    def title_ended(self, vendor: str, error_code: str) -> None:
+        self.titles.labels(vendor, error_code).inc()
 
     def stored(self, seconds: float) -> None:
         self.writes.observe(seconds)

@@ -6,16 +6,17 @@ from uuid import uuid4
 import pytest
 
 from chats import conversation
-from chats.answering.prompts import TOKENS_PER_TURN, build, estimate, tokens_of
+from chats.answering.prompts import build
+from chats.errors import ChatError
 from chats.models import ActiveAnswer, Chat, Message, Session
 from core.database.encryption import EncryptedStr
-from core.rest.errors import Conflict
 from llms.call_builder import OPTIONS, options_of
 from llms.context_windows import input_budget
 from llms.models import LLM, LLMSettings
 from llms.vendors.types import Call, ChatMessage
 from tests.chats.test_sessions import said
 from tests.people import Person
+from usage.tokens import TOKENS_PER_MESSAGE, prompt_tokens, text_tokens
 
 
 def turns(text: str) -> list[ChatMessage]:
@@ -29,7 +30,7 @@ def built(history: str, window: int | None, system: str = "", question: str = "u
     return " ".join(turn.text for turn in sent)
 
 
-ONE = TOKENS_PER_TURN + 1  # token of a turn of `turns`
+ONE = TOKENS_PER_MESSAGE + 1  # token of a turn of `turns`
 
 
 @pytest.mark.parametrize(
@@ -73,8 +74,8 @@ def test_the_system_prompt_counts_and_stays() -> None:
 
 
 def test_tokens_are_estimated_by_bytes() -> None:
-    assert [estimate(text) for text in ("", "a", "abcd", "abcde", "ж" * 4)] == [0, 1, 1, 2, 2]
-    assert tokens_of(turns("u1 a1")) == 2 * ONE
+    assert [text_tokens(text) for text in ("", "a", "abcd", "abcde", "ж" * 4)] == [0, 1, 1, 2, 2]
+    assert prompt_tokens(turns("u1 a1")) == 2 * ONE
 
 
 @pytest.mark.parametrize(
@@ -209,13 +210,13 @@ def test_the_model_of_the_settings_else_that_of_the_llm(
     if expected:
         assert asked(session).model == expected
     else:
-        with pytest.raises(Conflict):
+        with pytest.raises(ChatError):
             asked(session)
         assert Message.objects.count() == 4
 
 
 def test_a_key_that_cannot_be_read_is_a_conflict(session: Session) -> None:
     LLM.objects.update(api_key=EncryptedStr("not what was encrypted"))
-    with pytest.raises(Conflict, match="cannot be read"):
+    with pytest.raises(ChatError, match="cannot be read"):
         asked(session)
     assert not ActiveAnswer.objects.exists()
