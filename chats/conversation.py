@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import islice, starmap
 from uuid import UUID
 
 from django.db import IntegrityError
@@ -28,7 +28,7 @@ from chats.errors import (
     SessionNotFound,
 )
 from chats.models import ActiveAnswer, Message, Session
-from core.database.compiled import CompiledQuery, Row, column_names, to_instance, write_transaction
+from core.database.compiled import CompiledQuery, Row, column_names, python_values, to_instance, write_transaction
 from core.database.encryption import UnreadableSecret
 from groups.models import User
 from llms.call_builder import build_call, model_of
@@ -182,8 +182,10 @@ def read_conversation(user: User, session: UUID) -> Conversation:
     values = iter(row)
     found = to_instance(Session, SESSION_COLUMNS, list(islice(values, len(SESSION_COLUMNS))))
     system_prompt, llm_titles = islice(values, len(CHAT_COLUMNS))
-    llm = to_instance(LLM, LLM_COLUMNS, list(islice(values, len(LLM_COLUMNS))))
-    settings = to_instance(LLMSettings, SETTINGS_COLUMNS, list(values))
+    llm_values = python_values(LLM, LLM_COLUMNS, list(islice(values, len(LLM_COLUMNS))))
+    llm = LLM(**dict(zip(LLM_COLUMNS, llm_values, strict=True)))  # not `from_db`: nobody changes it, to be audited
+    settings_values = python_values(LLMSettings, SETTINGS_COLUMNS, list(values))
+    settings = LLMSettings(**dict(zip(SETTINGS_COLUMNS, settings_values, strict=True)))
     return Conversation(user, found, llm, settings, system_prompt or settings.system_prompt or "", bool(llm_titles))
 
 
@@ -213,19 +215,19 @@ def begin_answer(
     session = talk.session
     if exchange := find_exchange(session, question, key):
         return exchange
-    call = prepare_call(talk, question)
+    call, input_tokens = prepare_call(talk, question)
     try:
         with write_transaction():
             row = LOCKED_SESSIONS[talk.user.is_admin].get(talk.user.pk, session.uuid)
             if row is None:
                 raise SessionNotFound
             session.leaf_id, session.last_sequence, session.name = row
-            if exchange := find_exchange(session, question, key):
+            if key and (exchange := find_exchange(session, question, key)):
                 return exchange
             if follows_leaf and question.parent_id != session.leaf_id:
                 question.parent_id = session.leaf_id
-                call = prepare_call(talk, question)
-            answer = store_exchange(session, question, call, worker(), key)
+                call, input_tokens = prepare_call(talk, question)
+            answer = store_exchange(session, question, call.model, input_tokens, worker(), key)
     except IntegrityError:  # the key of ActiveAnswer is the session
         raise AnswerInProgress(UNDER_WAY) from None
     return Exchange(question, answer, talk.llm.vendor, call, talk.wants_title)
@@ -248,8 +250,11 @@ def find_exchange(session: Session, question: Message, key: str | None) -> Excha
     raise QuestionKeyReused
 
 
-def prepare_call(talk: Conversation, question: Message) -> Call:
-    """The call that asks the question, with the newest history that fits. Raises ChatClosed, ChatNotAnswerable."""
+def prepare_call(talk: Conversation, question: Message) -> tuple[Call, int]:
+    """The call that asks the question, with the newest history that fits, and an estimate of its tokens.
+
+    Raises ChatClosed and ChatNotAnswerable.
+    """
     if talk.session.chat_id is None:
         raise ChatClosed("The chat of this session was deleted. It can be read, and takes no more questions.")
     llm, settings = talk.llm, talk.settings
@@ -261,11 +266,11 @@ def prepare_call(talk: Conversation, question: Message) -> Call:
             window = input_budget(model, max_tokens=settings.max_tokens)
         messages = prompts.build(
             system=talk.system_prompt,
-            history=[ChatMessage(role, text) for role, text in history],
+            history=list(starmap(ChatMessage, history)),
             question=question.text,
             window=window,
         )
-        return build_call(llm, settings, messages)
+        return build_call(llm, settings, messages), prompt_tokens(messages)
     except LLMNotUsable as reason:
         raise ChatNotAnswerable(f"{reason} An administrator can change that.") from None
     except UnreadableSecret:
@@ -274,7 +279,9 @@ def prepare_call(talk: Conversation, question: Message) -> Call:
         ) from None
 
 
-def store_exchange(session: Session, question: Message, call: Call, worker: UUID, key: str | None) -> Message:
+def store_exchange(
+    session: Session, question: Message, model: str, input_tokens: int, worker: UUID, key: str | None
+) -> Message:
     """Within a transaction that has locked the session. Returns the answer."""
     if question.pk is None:
         session.last_sequence += 1
@@ -287,8 +294,8 @@ def store_exchange(session: Session, question: Message, call: Call, worker: UUID
         sequence=session.last_sequence,
         role=Message.Role.ASSISTANT,
         status=Message.Status.STREAMING,
-        model=call.model,
-        input_tokens=prompt_tokens(call.turns),
+        model=model,
+        input_tokens=input_tokens,
         estimated=True,
         idempotency_key=key,
     )

@@ -1,10 +1,8 @@
-"""Streams of events: where a client reads on, and the response that carries the events from there."""
+"""Where a client that lost its connection reads on."""
 
-from chats.answering import runner
-from chats.answering.events import DONE, Position, follow, is_valid_position
+from chats.answering.events import DONE, Position, is_valid_position
 from chats.errors import InvalidPosition
 from chats.models import Message, Session
-from core.rest.sse import EventStream
 
 
 def resume_point(session: Session, *, after: str | None, last_event_id: str | None) -> tuple[Message | None, int]:
@@ -31,8 +29,3 @@ def resume_point(session: Session, *, after: str | None, last_event_id: str | No
     if position.place == DONE:
         return answers.filter(sequence__gt=answer.sequence).order_by("sequence").first(), -1
     return answer, position.place
-
-
-def stream_events(answer: Message, question: Message | None, place: int = -1) -> EventStream:
-    """The response with the events of the answer after this place."""
-    return EventStream(follow(lambda: runner.current().live_answer(answer), question, place))

@@ -18,8 +18,9 @@ from rest_framework.response import Response
 
 from chats import conversation
 from chats.answering import runner
+from chats.answering.events import follow
 from chats.answering.live_answer import Subscriber
-from chats.answering.streams import resume_point, stream_events
+from chats.answering.streams import resume_point
 from chats.api.serializers import (
     MessageSerializer,
     QuestionSerializer,
@@ -36,7 +37,7 @@ from core.rest.filters import BooleanFilter, IdFilter
 from core.rest.operations import Parameter, documents, extra_action
 from core.rest.permissions import SignedIn
 from core.rest.renderers import API_ROOT
-from core.rest.sse import MEDIA_TYPE
+from core.rest.sse import MEDIA_TYPE, EventStream
 from core.rest.views import ResourceViewSet
 from groups.models import User
 
@@ -140,7 +141,7 @@ class SessionViewSet(StreamingView, ResourceViewSet):
         )
         if answer is None:
             return Response(status=HTTPStatus.NO_CONTENT)
-        return stream_events(answer, answer.parent, place)
+        return EventStream(follow(lambda: runner.current().live_answer(answer), answer.parent, place))
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
         if self.action == "events":
@@ -223,8 +224,10 @@ class MessageViewSet(StreamingView):
     @property
     def asked(self) -> Asked:
         """Who asks where, which is the same for each way to ask."""
+        user = self.request.user
+        assert isinstance(user, User)  # as permissions have checked
         return {
-            "user": self.user,
+            "user": user,
             "session": self.kwargs["session"],
             "worker": runner.current_id,
             "idempotency_key": attempts.key_of(self.request),
@@ -239,9 +242,9 @@ class MessageViewSet(StreamingView):
     def answer(self, exchange: Exchange) -> HttpResponseBase:
         """Produce the answer in this process. The response shows it as it grows, or once it is whole."""
         runner.begin(exchange)
-        if self.wants_events:
-            return stream_events(exchange.answer, exchange.question)
         media_type = self.request.accepted_renderer.media_type
+        if media_type == MEDIA_TYPE:
+            return EventStream(follow(lambda: runner.current().live_answer(exchange.answer), exchange.question))
         response = StreamingHttpResponse(
             self.whole(exchange.answer), status=HTTPStatus.CREATED, content_type=media_type
         )

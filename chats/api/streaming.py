@@ -25,10 +25,6 @@ class StreamingView(ResourceView):
         events = [EventStreamRenderer()] if self.has_operation and self.operation.streams else []
         return [*super().get_renderers(), *events]
 
-    @property
-    def wants_events(self) -> bool:
-        return bool(self.request.accepted_renderer.format == EventStreamRenderer.format)
-
     def refuse_content(self) -> None:
         """Refuse a body with members, because the action would ignore them."""
         if self.request._request.body.strip() in (b"", b"{}"):

@@ -87,10 +87,14 @@ def column_names(model: type[models.Model], *without: str) -> tuple[str, ...]:
 
 
 def to_instance(model: type[Model], names: tuple[str, ...], values: Sequence[object]) -> Model:
-    """The instance of a row that has these columns of the model; other columns are deferred."""
+    """The stored instance whose row has these columns; other columns are deferred."""
+    return model.from_db(DEFAULT_DB_ALIAS, names, python_values(model, names, values))
+
+
+def python_values(model: type[models.Model], names: tuple[str, ...], values: Sequence[object]) -> list[object]:
+    """The values of these columns as the fields have them in Python."""
     fields = zip(converters(model, names), values, strict=True)
-    converted = [convert(value) if convert and value is not None else value for convert, value in fields]
-    return model.from_db(DEFAULT_DB_ALIAS, names, converted)
+    return [convert(value) if convert and value is not None else value for convert, value in fields]
 
 
 @cache
