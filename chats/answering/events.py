@@ -5,7 +5,7 @@ session, a client can resume from each of them, and none is stored.
 """
 
 from collections.abc import AsyncGenerator, Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from chats.answering.live_answer import LiveAnswer, Subscriber
 from chats.models import Message
@@ -57,7 +57,7 @@ async def follow(find: Callable[[], LiveAnswer], question: Message | None, place
     yield b"".join(encode_event(base + at, name, data) for at, name, data in closing_events(feed.message) if at > place)
 
 
-def message_payload(message: Message) -> dict[str, Any]:
+def message_payload(message: Message) -> dict[str, str | None]:
     parent = message.parent_id
     return {
         "id": str(message.pk),
@@ -67,7 +67,7 @@ def message_payload(message: Message) -> dict[str, Any]:
     }
 
 
-def closing_events(answer: Message) -> Iterator[tuple[int, str, Any]]:
+def closing_events(answer: Message) -> Iterator[tuple[int, str, object]]:
     """The events after the text of an answer that has ended: place, name and data of each."""
     yield USAGE, "usage", answer.usage
     if answer.error:

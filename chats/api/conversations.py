@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from functools import cached_property
 from http import HTTPStatus
 from types import SimpleNamespace
-from typing import Any, ClassVar, TypedDict
+from typing import ClassVar, TypedDict, cast
 from uuid import UUID
 
 from django.db.models import Count, Q, QuerySet, Sum
@@ -13,8 +13,10 @@ from django.http.response import HttpResponseBase
 from django.utils.encoding import force_bytes
 from django_filters import rest_framework as filters
 from rest_framework.generics import get_object_or_404
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
 
 from chats import conversation
 from chats.answering import runner
@@ -88,7 +90,7 @@ class SessionViewSet(StreamingView, ResourceViewSet):
     def search_elsewhere(self, word: str) -> Q:
         return text_contains(word)
 
-    def save(self, serializer: Any) -> None:
+    def save(self, serializer: BaseSerializer[Session]) -> None:
         serializer.save(**({} if serializer.instance else {"user": self.user}))
 
     @extra_action(
@@ -143,7 +145,7 @@ class SessionViewSet(StreamingView, ResourceViewSet):
             return Response(status=HTTPStatus.NO_CONTENT)
         return EventStream(follow(lambda: runner.current().live_answer(answer), answer.parent, place))
 
-    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple[BaseRenderer, str]:
         if self.action == "events":
             return EventStreamRenderer(), MEDIA_TYPE
         return super().perform_content_negotiation(request, force)
@@ -155,7 +157,7 @@ class MessageViewSet(StreamingView):
     permission_classes = [SignedIn]
     lookup_value_converter = "int"
 
-    def get_serializer_class(self) -> Any:
+    def get_serializer_class(self) -> type[BaseSerializer[Message]]:
         return QuestionSerializer if self.request and self.request.method == "POST" else MessageSerializer
 
     def get_queryset(self) -> MessageQuerySet:
@@ -264,8 +266,22 @@ class MessageViewSet(StreamingView):
         yield force_bytes(renderer.render(serializer.data, renderer_context=context))
 
 
-def usage_totals(calls: QuerySet[Message] | QuerySet[Title]) -> dict[str, Any]:
-    """What these calls of vendors took together: `calls`, tokens, and how many counts are `estimates`."""
-    sums = {name: Sum(name, default=0) for name in ("input_tokens", "output_tokens")}
-    estimates = Count("pk", filter=Q(estimated=True))
-    return calls.aggregate(calls=Count("pk"), estimates=estimates, cached_tokens=Sum("cached_tokens"), **sums)
+class UsageTotals(TypedDict):
+    """What some calls of vendors took together, and how many of them were estimated."""
+
+    calls: int
+    estimates: int
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int | None
+
+
+def usage_totals(calls: QuerySet[Message] | QuerySet[Title]) -> UsageTotals:
+    sums = calls.aggregate(
+        calls=Count("pk"),
+        estimates=Count("pk", filter=Q(estimated=True)),
+        input_tokens=Sum("input_tokens", default=0),
+        output_tokens=Sum("output_tokens", default=0),
+        cached_tokens=Sum("cached_tokens"),
+    )
+    return cast(UsageTotals, sums)

@@ -1,11 +1,11 @@
 """What views have in common that can answer with server-sent events."""
 
-from typing import Any
-
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
 from rest_framework.response import Response
 
+from core.rest.parsers import Document
 from core.rest.renderers import FlatRenderer
 from core.rest.sse import MEDIA_TYPE
 from core.rest.views import ResourceView
@@ -29,13 +29,14 @@ class StreamingView(ResourceView):
         """Refuse a body with members, because the action would ignore them."""
         if self.request._request.body.strip() in (b"", b"{}"):
             return
-        document: Any = self.request.data
+        document = self.request.data
+        assert isinstance(document, Document)
         errors = dict(document.problems)
         errors |= {name: ErrorDetail(f"{self.action} takes no {name}.", "unknown_attribute") for name in document}
         if errors:
             raise ValidationError(errors)
 
-    def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
+    def finalize_response(self, request: Request, response: Response, *args: object, **kwargs: object) -> Response:
         chosen = getattr(request, "accepted_renderer", None)  # there is none if no media type fits
         if isinstance(response, Response) and isinstance(chosen, EventStreamRenderer):
             request.accepted_renderer, request.accepted_media_type = FlatRenderer(), FlatRenderer.media_type
