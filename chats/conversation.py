@@ -107,7 +107,7 @@ def regenerate(
     return begin_answer(talk, question, worker, idempotency_key)
 
 
-def switch(*, user: User, session: UUID, message: int) -> None:
+def switch_branch(*, user: User, session: UUID, message: int) -> None:
     """Go on in the branch of this message: from the newest answer below it.
 
     Raises SessionNotFound, MessageNotFound; and AnswerInProgress, because the answer would go on out of sight.

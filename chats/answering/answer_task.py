@@ -85,8 +85,13 @@ class AnswerTask(LiveAnswer):
                 raise StopListening
 
     @property
+    def has_ended(self) -> bool:
+        """Whether it has ended, stored or not."""
+        return self.message.status != Message.Status.STREAMING
+
+    @property
     def is_growing(self) -> bool:
-        return bool(self.fresh) and self.message.status == Message.Status.STREAMING
+        return bool(self.fresh) and not self.has_ended
 
     def stop(self, outcome: Outcome) -> None:
         if self.outcome is None:

@@ -8,11 +8,11 @@ import asyncio
 import contextvars
 import logging
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import suppress
 from functools import partial
-from time import monotonic, perf_counter
-from typing import TYPE_CHECKING, TypeVar
+from time import monotonic
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import DatabaseError
@@ -21,6 +21,7 @@ from chats.answering import journal
 from chats.answering.answer_task import BROKEN, INTERRUPTED, STOPPED, AnswerTask, Outcome
 from chats.answering.backpressure import LONGEST, Backpressure
 from chats.answering.database_threads import DatabaseThreads
+from chats.answering.journal_writer import JournalWriter
 from chats.answering.live_answer import LiveAnswer
 from chats.answering.orphans import interrupt_orphans
 from chats.answering.ownership import OwnershipGuard
@@ -29,7 +30,7 @@ from chats.answering.titles import make_title
 from chats.conversation import Exchange
 from chats.errors import RunnerUnavailable
 from chats.models import Message
-from core.telemetry.hooks import RequestRecord, current_request, instrumentations
+from core.telemetry.hooks import RequestRecord, current_request
 from llms.endpoints import refusal
 from llms.vendors.registry import client, load
 
@@ -38,12 +39,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
-BEAT = 0.25  # seconds: how often new text is stored
-GATHERING = 0.01  # seconds: answers that end within it are stored together, so that the disk is waited for once
-LEASE_RENEWAL = 4  # seconds
-SIGN_OF_LIFE = 15  # seconds
+SIGN_OF_LIFE = 15  # seconds after which a reader for whom nothing comes is sent something
+SIGNS_INTERVAL = 1  # seconds
 STORING_TIMEOUT = 10  # seconds to store the last text at shutdown
 STALLED = 30  # seconds without a beat, which is longer than a database makes one wait
 LAST_WORDS = 0.1  # seconds to tell the readers at shutdown
@@ -63,20 +60,19 @@ class AnswerRunner:
         self.pacing: asyncio.Task[None] | None = None
         self.guard = OwnershipGuard()
         self.answers: dict[int, AnswerTask] = {}  # by the ids of their messages
-        self.ended: list[AnswerTask] = []  # that are not stored yet
         self.threads = DatabaseThreads()
+        self.writer = JournalWriter(self.id, self.answers, self.guard, self.threads, self.complete)
         self.remote = RemoteAnswers(self.threads)
-        self.wakened, self.emptied = asyncio.Event(), asyncio.Event()
+        self.emptied = asyncio.Event()
         self.tasks: set[asyncio.Task[None]] = set()
         self.titling: set[asyncio.Task[None]] = set()
         self.closing = False
-        self.done_at: dict[str, float] = {}
-        self.beaten_at = self.stored_at = monotonic()
 
     async def __aenter__(self) -> "AnswerRunner":
         global _current
         _current = self
-        self.spawn(self.beat())
+        self.spawn(self.writer.run())
+        self.spawn(self.show_signs_of_life())
         self.spawn(interrupt_orphans(self.threads, self.answers))
         self.spawn(self.watch_access())
         return self
@@ -134,9 +130,20 @@ class AnswerRunner:
         """However its task ended, even before its first step, the answer has an end."""
         if answer.message.status == Message.Status.STREAMING:
             answer.finalize((answer.outcome or INTERRUPTED) if task.cancelled() else BROKEN)
-        self.ended.append(answer)
-        self.wakened.set()
+        self.writer.add_ended(answer)
         answer.report()
+
+    def complete(self, answer: AnswerTask, message: Message | None) -> None:
+        """The answer has ended and is stored, as this message. Asks for a title, if the session is to get one."""
+        del self.answers[answer.message.pk]
+        answer.complete(message)
+        is_complete = answer.message.status == Message.Status.COMPLETE
+        if answer.exchange.wants_title and is_complete and self.http and not self.closing:
+            title = self.spawn(make_title(answer.exchange, self.http, self.threads.run, answer.request))
+            self.titling.add(title)
+            title.add_done_callback(self.titling.discard)
+        if not self.answers:
+            self.emptied.set()
 
     def is_busy(self) -> bool:
         """Called every few milliseconds while there are answers; so the guard notices a suspension."""
@@ -199,83 +206,6 @@ class AnswerRunner:
 
     # what goes on all the time
 
-    async def beat(self) -> None:
-        """Store new text: every BEAT, and GATHERING after an answer has ended."""
-        while True:
-            self.beaten_at = monotonic()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(BEAT):
-                    await self.wakened.wait()
-            await asyncio.sleep(GATHERING)
-            self.wakened.clear()
-            try:
-                self.show_signs_of_life()
-                is_due = self.is_due("beat", BEAT * 0.8)  # otherwise an answer has ended, which does not wait
-                if self.ended:
-                    await self.store_ended()
-                if is_due and self.answers:
-                    await self.store_growing()
-                    if self.is_due("lease", LEASE_RENEWAL):
-                        renew = partial(journal.renew_leases, worker=self.id, answers=list(self.answers))
-                        await self.threads.run_journal(renew)
-            except DatabaseError as error:
-                log.warning("What arrived is not stored now, but the next time: %s", error)
-                await asyncio.sleep(BEAT)
-            except Exception:  # the other answers must be stored all the same
-                log.exception("The runner's beat failed")
-                await asyncio.sleep(BEAT)
-
-    async def store_ended(self) -> None:
-        """Store the answers that have ended, and tell their readers."""
-        ended, self.ended = self.ended, []
-        try:
-            messages = [answer.message for answer in ended]
-            others = await self.store(partial(journal.finalize, worker=self.id, ended=messages))
-        except BaseException:
-            self.ended = ended + self.ended
-            raise
-        for answer in ended:
-            message = answer.message
-            del self.answers[message.pk]
-            answer.complete(others.get(message.pk, message))
-            wants_title = answer.exchange.wants_title and message.status == Message.Status.COMPLETE
-            if wants_title and self.http and not self.closing:
-                title = self.spawn(make_title(answer.exchange, self.http, self.threads.run, answer.request))
-                self.titling.add(title)
-                title.add_done_callback(self.titling.discard)
-        if not self.answers:
-            self.emptied.set()
-
-    async def store_growing(self) -> None:
-        """Store the new text of the other answers, and see which of them are to end."""
-        growing = [(each, len(each.fresh), "".join(each.fresh)) for each in self.answers.values() if each.is_growing]
-        pieces = [(answer.message.pk, len(answer.stored), text) for answer, _, text in growing]
-        begun, moment, suspensions = set(self.answers), monotonic(), self.guard.suspensions
-        status = await self.store(partial(journal.append_pieces, worker=self.id, pieces=pieces))
-        self.stored_at = moment
-        for answer, count, text in growing:
-            answer.stored += text
-            del answer.fresh[:count]
-        for message_id in self.answers.keys() & (begun - status.own):
-            self.answers[message_id].stop(INTERRUPTED)  # it was deleted, or its worker was taken for dead
-        self.guard.confirm(suspensions)
-        for message_id in self.answers.keys() & status.to_stop:
-            self.answers[message_id].stop(STOPPED)
-
-    async def store(self, work: Callable[[], T]) -> T:
-        timer = perf_counter()
-        result = await self.threads.run_journal(work)
-        for instrumentation in instrumentations:
-            instrumentation.stored(perf_counter() - timer)
-        return result
-
-    @property
-    def lag(self) -> float:
-        """For how many seconds the oldest text waits to be stored."""
-        now = monotonic()
-        waiting = [each for each in self.answers.values() if each.fresh or each.message.status != "streaming"]
-        return max((now - answer.unsaved_since(self.stored_at) for answer in waiting), default=0.0)
-
     async def watch_access(self) -> None:
         """End the answers whose owners may not ask any more. Not in the beat, which must not wait for locked rows."""
         while True:
@@ -291,44 +221,36 @@ class AnswerRunner:
             except Exception:
                 log.exception("Whether answers are still allowed cannot be seen")
 
-    def show_signs_of_life(self) -> None:
+    async def show_signs_of_life(self) -> None:
         """Wake the readers for whom nothing came for long, so that they send something."""
-        if not self.is_due("signs of life", 1):
-            return
-        now = self.loop.time()
-        for answer in (*self.answers.values(), *self.remote.answers.values()):
-            for reader in answer.readers:
-                if now - reader.last_read >= SIGN_OF_LIFE:
-                    reader.wake(alive=True)
-
-    def is_due(self, work: str, interval: float) -> bool:
-        """Whether it was not done for so many seconds; if so, it counts as done now."""
-        now = monotonic()
-        due = now - self.done_at.get(work, -interval) >= interval
-        if due:
-            self.done_at[work] = now
-        return due
+        while True:
+            await asyncio.sleep(SIGNS_INTERVAL)
+            now = self.loop.time()
+            for answer in (*self.answers.values(), *self.remote.answers.values()):
+                for reader in answer.readers:
+                    if now - reader.last_read >= SIGN_OF_LIFE:
+                        reader.wake(alive=True)
 
 
 _current: AnswerRunner | None = None
 
 
-def current() -> AnswerRunner:
+def current_runner() -> AnswerRunner:
     """The runner of this process; raises RunnerUnavailable if it has none."""
     if _current is None:
         raise RunnerUnavailable(NO_ANSWERS)
     return _current
 
 
-def current_id() -> uuid.UUID:
+def current_runner_id() -> uuid.UUID:
     """The id of the runner, for an answer that it is to produce; raises RunnerUnavailable if it takes no more."""
-    runner = current()
+    runner = current_runner()
     if runner.closing:
         raise RunnerUnavailable(NO_ANSWERS)
     return runner.id
 
 
-def begin(exchange: Exchange) -> None:
+def produce(exchange: Exchange) -> None:
     """Produce the answer, unless that has begun before. If this process just ended, another one ends the answer."""
     if _current and exchange.call:
         _current.begin(exchange)
@@ -340,14 +262,14 @@ def obstacle() -> str:
         return "its worker does not run."
     if _current.closing:
         return "it is about to stop."
-    if monotonic() - _current.beaten_at > STALLED:
+    if monotonic() - _current.writer.beaten_at > STALLED:
         return f"its worker has stored nothing for more than {STALLED} seconds."
     return ""
 
 
 def state() -> tuple[int, float]:
     """How many answers are produced here or not stored yet, and for how many seconds their oldest text waits."""
-    return (len(_current.answers), _current.lag) if _current else (0, 0.0)
+    return (len(_current.answers), _current.writer.lag) if _current else (0, 0.0)
 
 
 def stop(message_id: int) -> None:

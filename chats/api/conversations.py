@@ -143,7 +143,7 @@ class SessionViewSet(StreamingView, ResourceViewSet):
         )
         if answer is None:
             return Response(status=HTTPStatus.NO_CONTENT)
-        return EventStream(follow(lambda: runner.current().live_answer(answer), answer.parent, place))
+        return EventStream(follow(lambda: runner.current_runner().live_answer(answer), answer.parent, place))
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple[BaseRenderer, str]:
         if self.action == "events":
@@ -231,7 +231,7 @@ class MessageViewSet(StreamingView):
         return {
             "user": user,
             "session": self.kwargs["session"],
-            "worker": runner.current_id,
+            "worker": runner.current_runner_id,
             "idempotency_key": attempts.key_of(self.request),
         }
 
@@ -243,10 +243,10 @@ class MessageViewSet(StreamingView):
 
     def answer(self, exchange: Exchange) -> HttpResponseBase:
         """Produce the answer in this process. The response shows it as it grows, or once it is whole."""
-        runner.begin(exchange)
+        runner.produce(exchange)
         media_type = self.request.accepted_renderer.media_type
         if media_type == MEDIA_TYPE:
-            return EventStream(follow(lambda: runner.current().live_answer(exchange.answer), exchange.question))
+            return EventStream(follow(lambda: runner.current_runner().live_answer(exchange.answer), exchange.question))
         response = StreamingHttpResponse(
             self.whole(exchange.answer), status=HTTPStatus.CREATED, content_type=media_type
         )
@@ -256,7 +256,7 @@ class MessageViewSet(StreamingView):
 
     async def whole(self, answer: Message) -> AsyncIterator[bytes]:
         """The answer once it has ended."""
-        live = runner.current().live_answer(answer)
+        live = runner.current_runner().live_answer(answer)
         with Subscriber(live) as subscriber:
             while not live.ended:
                 await subscriber.wait()

@@ -115,7 +115,7 @@ class TerminalSession:
 
     def begin(self, verb: Callable[..., Exchange], session: Session, **said: Any) -> Message:
         try:
-            exchange = verb(user=self.asking_user(), session=session.uuid, worker=runner.current_id, **said)
+            exchange = verb(user=self.asking_user(), session=session.uuid, worker=runner.current_runner_id, **said)
         except (SessionNotFound, MessageNotFound):
             raise self.closed() from None
         except ChatError as reason:

@@ -101,14 +101,14 @@ def events(request: HttpRequest, uuid: UUID) -> HttpResponseBase:
         session = own(request, uuid)
         last_event_id = request.headers.get("Last-Event-ID")
         answer, place = resume_point(session, after=request.GET.get("after"), last_event_id=last_event_id)
-        runner.current()
+        runner.current_runner()
     except InvalidPosition as error:
         return HttpResponse(error.args[1], status=HTTPStatus.BAD_REQUEST, content_type="text/plain")
     except RunnerUnavailable as error:
         return HttpResponse(str(error), status=HTTPStatus.SERVICE_UNAVAILABLE, content_type="text/plain")
     if answer is None:
         return HttpResponse(status=HTTPStatus.NO_CONTENT)
-    return EventStream(stream_blocks(lambda: runner.current().live_answer(answer), place))
+    return EventStream(stream_blocks(lambda: runner.current_runner().live_answer(answer), place))
 
 
 @require_POST
@@ -117,7 +117,7 @@ def switch(request: HttpRequest, uuid: UUID, pk: int) -> HttpResponse:
     """Go on in the branch of this message."""
     user: Any = request.user
     try:
-        conversation.switch(user=user, session=uuid, message=pk)
+        conversation.switch_branch(user=user, session=uuid, message=pk)
     except (SessionNotFound, MessageNotFound):
         raise Http404 from None
     except AnswerInProgress as error:

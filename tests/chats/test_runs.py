@@ -43,7 +43,7 @@ def test_it_ends(steps: int) -> None:
         if worker.http:
             await worker.http.close()
         worker.threads.shutdown()
-        return [run.message.status for run in worker.ended]
+        return [run.message.status for run in worker.writer.ended]
 
     assert asyncio.run(stopped()) == ["stopped"]
 
@@ -69,6 +69,7 @@ def test_a_silent_stream_shows_signs_of_life(
     monkeypatch: pytest.MonkeyPatch, followed: Callable[..., Any], expected: list[bytes]
 ) -> None:
     monkeypatch.setattr("chats.answering.runner.SIGN_OF_LIFE", 0)
+    monkeypatch.setattr("chats.answering.runner.SIGNS_INTERVAL", 0.1)
     answer = Message(pk=2, session=Session(), sequence=2, role="assistant", status="streaming")
 
     async def read() -> list[bytes]:
@@ -77,8 +78,9 @@ def test_a_silent_stream_shows_signs_of_life(
         async with aclosing(followed(lambda: mirror)) as events:
             waiting = asyncio.ensure_future(anext(events))
             await asyncio.sleep(0.1)  # one of them looks into what is known in a thread
-            worker.show_signs_of_life()
+            signs = asyncio.create_task(worker.show_signs_of_life())
             first = await waiting
+            signs.cancel()
             mirror.grow("Hi")
             return [first, await anext(events)]
 
