@@ -46,6 +46,7 @@ KNOWN = {
     "chats.conversation": {"active.update": NOT_AUDITED},
     "chats.answering.journal": dict.fromkeys(
         (
+            "cursor.execute",
             "cursor.executemany",
             "ActiveAnswer.objects.filter(worker=worker, message__in=answers).update",
             "Message.objects.filter(pk=message).update",

@@ -28,7 +28,7 @@ LEASE_RENEWAL = 4  # seconds
 
 
 class JournalWriter:
-    """`answers` are those that `worker` produces, by their ids. `on_stored` is called for each that has ended, once stored.
+    """`answers` are those that `worker` produces, by their ids. `on_stored` is called once one has ended and is stored.
 
     Its message is as another worker has stored it, if that has ended the answer; None if it was deleted.
     """
