@@ -4,8 +4,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db import connection
 
 from chats import conversation
+from chats.answering import prompts
 from chats.answering.prompts import build
 from chats.errors import ChatError
 from chats.models import ActiveAnswer, Chat, Message, Session
@@ -220,3 +222,44 @@ def test_a_key_that_cannot_be_read_is_a_conflict(session: Session) -> None:
     with pytest.raises(ChatError, match="cannot be read"):
         asked(session)
     assert not ActiveAnswer.objects.exists()
+
+
+def test_all_is_prepared_before_the_transaction(
+    transactional_db: None, bob: Person, chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Building the prompt and decrypting the key take time, in which nobody else could write."""
+    in_transaction = []
+    get_api_key, build_prompt = LLM.get_api_key, prompts.build
+
+    def decrypt(llm: LLM) -> str:
+        in_transaction.append(connection.in_atomic_block)
+        return get_api_key(llm)
+
+    def build(**about: Any) -> tuple[ChatMessage, ...]:
+        in_transaction.append(connection.in_atomic_block)
+        return build_prompt(**about)
+
+    monkeypatch.setattr(LLM, "get_api_key", decrypt)
+    monkeypatch.setattr(prompts, "build", build)
+    asked(Session.objects.create(user=bob.user, chat=chat))
+    assert in_transaction == [False, False]
+
+
+def test_a_question_follows_what_was_answered_while_it_was_prepared(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare_call, prepared = conversation.prepare_call, []
+
+    def prepare(talk: conversation.Conversation, question: Message) -> tuple[Call, int]:
+        prepared.append(question.parent_id)
+        call = prepare_call(talk, question)
+        if len(prepared) == 1:
+            said(session, "u3", "a3")
+        return call
+
+    monkeypatch.setattr(conversation, "prepare_call", prepare)
+    call = asked(session)
+    session.refresh_from_db()
+    assert [turn.text for turn in call.turns] == ["u1", "a1", "u2", "a2", "u3", "a3", "u9"]
+    assert len(prepared) == 2
+    assert session.messages.get(text="u9").parent_id == session.messages.get(text="a3").pk
