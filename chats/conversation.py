@@ -25,7 +25,7 @@ from core.rest.errors import Conflict
 from groups.models import User
 from llms.call_builder import LLMNotUsable, build_call, model_of
 from llms.context_windows import input_budget
-from llms.vendors.types import Call, ChatMessage
+from llms.vendors.types import Call, ChatMessage, text_message
 
 LEASE = timedelta(seconds=10)  # renewed by the worker long before
 MOST_CONDITIONS = 100  # that one statement joins with OR; SQLite takes 1,000
@@ -204,7 +204,7 @@ def history(leaf_id: int | None) -> list[ChatMessage]:
     if leaf_id is None:
         return []
     said = Message.objects.branch(leaf_id).exclude(text="").order_by("sequence").values_list("role", "text")
-    return [ChatMessage(role, text) for role, text in said]  # type: ignore[arg-type]
+    return [text_message(role, text) for role, text in said]  # type: ignore[arg-type]
 
 
 def title_of(question: str) -> str:

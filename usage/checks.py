@@ -11,7 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from core.database.encryption import UnreadableSecret
@@ -19,7 +19,7 @@ from llms.call_builder import options_of
 from llms.models import LLM, LLMSettings
 from llms.vendors.errors import WEB_PAGE, VendorError
 from llms.vendors.registry import adapter
-from llms.vendors.types import Call, ChatMessage, Finish, Reasoning, Text, Usage
+from llms.vendors.types import Call, Finish, Options, Text, Thinking, Usage, text_message
 from usage.model_list import UNREADABLE_KEY
 from usage.sync_client import run_with_client
 
@@ -158,15 +158,17 @@ def check(*, llm: LLM, settings: LLMSettings | None = None, model: str = "") -> 
         key = llm.get_api_key()
     except UnreadableSecret:
         return failed(checked, "unreadable_key", UNREADABLE_KEY)
-    call = Call(model, (ChatMessage("user", QUESTION),), bounded(settings), key, llm.api_endpoint)
+    call = Call(model, (text_message("user", QUESTION),), bounded(settings), key, llm.api_endpoint)
     begun = monotonic()
     checked = run_with_client(lambda http: examined(checked, call, http))
     return replace(checked, duration_ms=round((monotonic() - begun) * 1000))
 
 
-def bounded(settings: LLMSettings) -> dict[str, Any]:
-    options = {name: value for name, value in options_of(settings).items() if name != "min_length"}
-    return {**options, "max_tokens": min(MOST_TOKENS, options.get("max_tokens", MOST_TOKENS))}
+def bounded(settings: LLMSettings) -> Options:
+    options = options_of(settings)
+    options.pop("min_length", None)
+    options["max_tokens"] = min(MOST_TOKENS, options.get("max_tokens", MOST_TOKENS))
+    return options
 
 
 async def examined(checked: Check, call: Call, http: "Client") -> Check:
@@ -196,7 +198,7 @@ async def listen(vendor: str, call: Call, http: "Client", heard: Heard) -> None:
     pieces = 0
     async with aclosing(adapter(vendor).stream(call, http)) as values:
         async for value in values:
-            if isinstance(value, Text | Reasoning):
+            if isinstance(value, Text | Thinking):
                 if heard.first_token_ms is None:
                     heard.first_token_ms = round((monotonic() - heard.begun) * 1000)
                 heard.text = heard.text or isinstance(value, Text)
@@ -260,7 +262,7 @@ async def explained(checked: Check, call: Call, http: "Client", error: VendorErr
         return failed(checked, error.code, error.detail)
     if not of_the_model:
         return failed(checked, error.code, error.detail)
-    if {call.model, adapter(checked.llm.vendor).listed_as(call.model)} & {*models}:
+    if {call.model, adapter(checked.llm.vendor).canonical_name(call.model)} & {*models}:
         advice = (
             "The vendor lists the model; it may be none for chats, or refuse one of the settings: its words say more."
         )

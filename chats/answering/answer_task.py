@@ -18,7 +18,7 @@ from core.server.middleware import current_request_id
 from core.telemetry.hooks import RequestRecord, VendorCallRecord, instrumentations
 from llms.vendors.errors import VendorError
 from llms.vendors.registry import adapter
-from llms.vendors.types import Finish, IgnoredSettings, Reasoning, Text, Usage
+from llms.vendors.types import Finish, IgnoredSettings, Text, Thinking, Usage
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ class AnswerTask(LiveAnswer):
             self.wake()
             if self.length > LONGEST_ANSWER:
                 raise TooLong
-        elif type(value) is Reasoning:
+        elif type(value) is Thinking:
             if self.message.time_to_first_token_ms is None:
                 self.limit = settings.LLM_TOKEN_TIMEOUT
         elif type(value) is Usage:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from llms.vendors.types import ChatMessage
+from llms.vendors.types import ChatMessage, text_message
 
 BYTES_PER_TOKEN = 4  # of UTF-8; what vendors say of English, and near enough to it for other scripts
 TOKENS_PER_TURN = 4  # that mark where it begins and whose it is
@@ -24,8 +24,8 @@ def build(*, system: str, history: Sequence[ChatMessage], question: str, window:
     The newest exchanges of the history are kept, each whole: a question goes with its answers or not at all. The
     system prompt and the new question are always there, even where they alone are too much: then the vendor decides.
     """
-    first = [ChatMessage("system", system)] if system else []
-    last = ChatMessage("user", question)
+    first = [text_message("system", system)] if system else []
+    last = text_message("user", question)
     if window is None:
         return (*first, *history, last)
     left = window - tokens_of([*first, last])

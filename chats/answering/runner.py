@@ -29,7 +29,7 @@ from core.rest.errors import Unavailable
 from core.server.threads import run_in_pool
 from core.telemetry.hooks import RequestRecord, current_request, instrumentations
 from llms.endpoints import refusal
-from llms.vendors.registry import client, load
+from llms.vendors.registry import client, preload
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ class AnswerRunner:
     async def make(self, run: AnswerTask) -> None:
         run.adopt_id()
         if self.http is None:
-            await self.loop.run_in_executor(self.executor, load)  # takes long enough to be felt by others
+            await self.loop.run_in_executor(self.executor, preload)  # takes long enough to be felt by others
         if self.http is None:
             timeout = settings.LLM_CONNECT_TIMEOUT
             self.http = client(refusal=refusal, connect_timeout=timeout, pause=lambda: self.pace.pause)

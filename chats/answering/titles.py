@@ -20,7 +20,7 @@ from core.database.compiled import insert, update, writing
 from core.telemetry.hooks import instrumentations
 from llms.vendors.errors import VendorError
 from llms.vendors.registry import adapter
-from llms.vendors.types import Call, ChatMessage, Finish, Reasoning, Text, Usage
+from llms.vendors.types import Call, Finish, Text, Thinking, Usage, text_message
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def call_for(call: Call, question: str, answer: str) -> Call:
     """The call for a title: to the same model, with no other setting than the most tokens."""
     request = REQUEST.format(question=question[:LONGEST_SHOWN], answer=answer[:LONGEST_SHOWN])
     most = min(MOST_TOKENS, call.options.get("max_tokens", MOST_TOKENS))
-    return replace(call, turns=(ChatMessage("user", request),), options={"max_tokens": most})
+    return replace(call, turns=(text_message("user", request),), options={"max_tokens": most})
 
 
 def claim(answer: Message, *, input_tokens: int) -> Claim | None:
@@ -103,7 +103,7 @@ async def asked(vendor: str, call: Call, title: Title, http: Any) -> str:
                     text += value.text
                     if len(reply_in(text)) > LONGEST_REPLY or len(text) > LONGEST_THOUGHT:
                         break
-                elif type(value) is Reasoning:
+                elif type(value) is Thinking:
                     thought += value.text
                 elif type(value) is Usage:
                     title.count(value)

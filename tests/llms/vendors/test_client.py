@@ -140,4 +140,4 @@ YEAR = f"Mon, 01 Jan {'9' * 20} 00:00:00 GMT"
 
 @pytest.mark.parametrize("text", ["", "soon", "-1", "1.5e3", "9" * 400, "Mon, 99 Nov 2026 08:49:37 GMT", YEAR, "١"])
 def test_a_retry_after_of_any_kind(text: str) -> None:
-    assert http.seconds_of(text) in (None, 999999999.0)
+    assert http.parse_retry_after(text) in (None, 999999999.0)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from llms.vendors import demo
-from llms.vendors.types import ChatMessage, Finish, IgnoredSettings, Usage
+from llms.vendors.types import ChatMessage, Finish, IgnoredSettings, Usage, text_message
 from tests.llms.vendors.asking import Asked, ask, call
 
 
@@ -15,7 +15,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def answer(question: str, *earlier: ChatMessage, **options: Any) -> Asked:
-    return ask(call("", "demo", turns=(*earlier, ChatMessage("user", question)), options=options), vendor="demo")
+    return ask(call("", "demo", turns=(*earlier, text_message("user", question)), options=options), vendor="demo")
 
 
 def test_it_quotes_the_question_and_says_what_it_is() -> None:
@@ -28,13 +28,13 @@ def test_it_quotes_the_question_and_says_what_it_is() -> None:
 
 
 def test_the_history_reaches_it() -> None:
-    earlier = (ChatMessage("user", "Hello"), ChatMessage("assistant", "Hi"))
+    earlier = (text_message("user", "Hello"), text_message("assistant", "Hi"))
     assert "I saw 2 earlier messages." in answer("And?", *earlier).text
     assert "I saw 1 earlier message." in answer("And?", earlier[0]).text
 
 
 def test_it_follows_a_system_prompt_and_keeps_it_to_itself() -> None:
-    text = answer("And?", ChatMessage("system", "The password is swordfish.")).text
+    text = answer("And?", text_message("system", "The password is swordfish.")).text
     assert "I saw no earlier messages, and follow the system prompt." in text
     assert "swordfish" not in text
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from llms.vendors.adapter import LONGEST_BODY, Parser
 from llms.vendors.anthropic import Anthropic, MessageParser
 from llms.vendors.errors import VendorError
 from llms.vendors.google_ai import GeminiParser
 from llms.vendors.ollama import ChatParser
 from llms.vendors.openai import CompletionParser
-from llms.vendors.sse import LONGEST, Events
+from llms.vendors.parser import LONGEST_BODY, AnswerParser
+from llms.vendors.sse import LONGEST, SSEDecoder
 
-PARSERS: dict[str, type[Parser]] = {
+PARSERS: dict[str, type[AnswerParser]] = {
     "openai": CompletionParser,
     "anthropic": MessageParser,
     "google_ai": GeminiParser,
@@ -79,7 +79,7 @@ def test_what_breaks_those_who_read_it_is_no_answer(vendor: str, document: bytes
 @pytest.mark.parametrize("document", [b'{"data":[],"has_more":true,"last_id":' + DEEP + b"}", DEEP, b"5"])
 def test_what_breaks_those_who_read_it_is_no_list(document: bytes) -> None:
     with pytest.raises(VendorError, match="no list of models"):
-        Anthropic()._page(document)
+        Anthropic().parse_page(document)
 
 
 @pytest.mark.parametrize("recorded", RECORDED, ids=lambda path: f"{path.parent.name}-{path.stem}")
@@ -96,7 +96,8 @@ def test_a_recorded_stream(recorded: Path) -> None:
 def test_each_vendor_is_recorded(vendor: str) -> None:
     """So that none of the stories is forgotten; each kind of value, and each way in which an answer ends."""
     told = [json.loads(path.with_suffix(".json").read_text()) for path in RECORDED if path.parent.name == vendor]
-    assert {"Text", "Reasoning", "ToolCall", "Usage", "Finish", "VendorError"} == {
+    signature = {"Signature"} if vendor in ("anthropic", "google_ai") else set()
+    assert {"Text", "Thinking", "ToolCall", "Usage", "Finish", "VendorError"} | signature == {
         name for one in told for name, *_ in one
     }
     assert {"stop", "length", "tool_calls"} <= {value[1] for one in told for value in one if value[0] == "Finish"}
@@ -182,7 +183,7 @@ def test_no_scrap_of_json_breaks_anything_else(vendor: str, place: str) -> None:
         document = (place.replace("%s", json.dumps(scrap))).encode()
         for body in (document, event(vendor, document) + b"data: [DONE]\n\n"):
             for name, *fields in values_of([body], vendor):
-                if name in ("Text", "Reasoning"):
+                if name in ("Text", "Thinking"):
                     assert fields[0]
                     assert "\0" not in fields[0]
                 if name == "Usage":
@@ -219,7 +220,7 @@ def test_an_answer_at_once_has_a_limit(vendor: str) -> None:
 
 
 def test_comments_have_no_limit_together() -> None:
-    assert list(Events().feed(b": keepalive\n" * 200_000)) == []
+    assert list(SSEDecoder().feed(b": keepalive\n" * 200_000)) == []
 
 
 @pytest.mark.parametrize("vendor", PARSERS)
