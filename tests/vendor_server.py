@@ -39,6 +39,7 @@ class Received:
     target: str
     headers: dict[str, str]
     body: dict[str, Any]
+    raw: bytes  # the body
     at: float  # by time.monotonic()
 
     @property
@@ -132,6 +133,13 @@ def unused_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def text_in(content: str | list[dict[str, Any]] | None) -> str:
+    """The text of a message, which may have other parts too."""
+    if isinstance(content, list):
+        return "".join(part.get("text", "") for part in content)
+    return content or ""
+
+
 class OpenAI:
     """How an answer looks on the wire: the bytes of its parts, in the order in which they come."""
 
@@ -142,7 +150,7 @@ class OpenAI:
 
     def asked(self, body: dict[str, Any]) -> list[tuple[str, str]]:
         """Who said what in a request."""
-        return [(message["role"], message["content"]) for message in body["messages"]]
+        return [(message["role"], text_in(message["content"])) for message in body["messages"]]
 
     def event(self, values: dict[str, Any]) -> bytes:
         event = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m", **values}
@@ -176,7 +184,7 @@ class Anthropic:
 
     def asked(self, body: dict[str, Any]) -> list[tuple[str, str]]:
         system = [("system", body["system"])] if "system" in body else []
-        return system + [(message["role"], message["content"]) for message in body["messages"]]
+        return system + [(message["role"], text_in(message["content"])) for message in body["messages"]]
 
     def event(self, kind: str, **values: Any) -> bytes:
         return f"event: {kind}\ndata: {json.dumps({'type': kind, **values})}\n\n".encode()
@@ -212,7 +220,7 @@ class GoogleAI:
     def asked(self, body: dict[str, Any]) -> list[tuple[str, str]]:
         turns = [("system", body["systemInstruction"])] if "systemInstruction" in body else []
         turns += [(content["role"], content) for content in body["contents"]]
-        return [(role, "".join(part["text"] for part in content["parts"])) for role, content in turns]
+        return [(role, text_in(content["parts"])) for role, content in turns]
 
     def event(self, **values: Any) -> bytes:
         event = {**values, "modelVersion": "m", "responseId": "r-1"}
@@ -320,7 +328,7 @@ class Connection(asyncio.Protocol):
         method, target, _ = first.split(" ")
         body = json.loads(rest[:length] or b"{}")
         self.received = rest[length:]
-        request = Received(method, target, headers, body, time.monotonic())
+        request = Received(method, target, headers, body, rest[:length], time.monotonic())
         self.server.requests.append(request)
         self.wire = wire_of(target)
         work = self.list_models(request) if method == "GET" else self.answer(request.model, body)

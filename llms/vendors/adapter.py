@@ -1,5 +1,6 @@
 """What all wire formats share in asking: a request over HTTP, whose answer a parser reads."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import ClassVar, NamedTuple
@@ -95,7 +96,10 @@ class Adapter(ABC):
         return error
 
     def encode(self, body: JSONObject) -> bytes:
-        return orjson.dumps(body)
+        try:
+            return orjson.dumps(body)
+        except TypeError:  # it refuses numbers above 64 bits and halves of characters, which tool calls can contain
+            return json.dumps(body, separators=(",", ":")).encode()
 
     async def stream(self, call: Call, http: Client) -> AsyncGenerator[StreamEvent, None]:
         url, headers, body, ignored = self.request(call)

@@ -147,20 +147,20 @@ class Anthropic(Adapter):
         system, messages = merge_roles(self.prepare(call.turns))
         later = "claude-" in call.model and not SAMPLED.search(call.model)
         known, ignored = map_options(call.options, LIMITS if later else {**LIMITS, **SAMPLING})
-        body: JSONObject = {
-            "max_tokens": known.pop("max_tokens", MAX_TOKENS),
-            "messages": [{"role": message.role, "content": write_content(message)} for message in messages],
-            "model": call.model,
-        }
         if system:
-            body["system"] = system
+            known["system"] = system
         if call.tools:
-            body["tools"] = [
+            known["tools"] = [
                 {"name": tool.name, "description": tool.description, "input_schema": tool.parameters}
                 for tool in call.tools
             ]
-        url = f"{self.base_url(call.endpoint)}/messages"
-        return WireRequest(url, self.headers(call.api_key), {**body, **known, "stream": True}, ignored)
+        body = {
+            "max_tokens": known.pop("max_tokens", MAX_TOKENS),
+            "messages": [{"role": message.role, "content": write_content(message)} for message in messages],
+            "model": call.model,
+            **dict(sorted({**known, "stream": True}.items())),
+        }
+        return WireRequest(f"{self.base_url(call.endpoint)}/messages", self.headers(call.api_key), body, ignored)
 
     def list_request(self, endpoint: str, api_key: str, page: str) -> tuple[str, dict[str, str]]:
         after = f"&after_id={quote(page, safe='')}" if page else ""

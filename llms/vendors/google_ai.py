@@ -1,5 +1,6 @@
 """Gemini's streamGenerateContent, as Google AI speaks it."""
 
+import base64
 import json
 import re
 from collections.abc import Iterable
@@ -8,7 +9,7 @@ from urllib.parse import quote
 from llms.vendors.adapter import PARTS_WITH_PICTURES, Adapter, ModelPage, WireRequest, map_options
 from llms.vendors.errors import OWN_WORDS, VendorError
 from llms.vendors.json_access import JSONObject, as_list, as_object, as_text, token_count
-from llms.vendors.messages import encode_image, merge_roles
+from llms.vendors.messages import merge_roles
 from llms.vendors.parser import AnswerParser
 from llms.vendors.types import (
     Call,
@@ -174,7 +175,9 @@ def write_gemini_parts(parts: Iterable[Part]) -> Iterable[JSONObject]:
         if isinstance(part, TextPart):
             written = {"text": part.text}
         elif isinstance(part, ImagePart):
-            written = {"inlineData": {"data": encode_image(part), "mime_type": part.media_type}}
+            written = {
+                "inlineData": {"data": base64.urlsafe_b64encode(part.data).decode(), "mime_type": part.media_type}
+            }
         elif isinstance(part, ThinkingPart) and not part.redacted:
             written = {"text": part.text, "thought": True}
         elif isinstance(part, ToolCallPart):
@@ -192,7 +195,7 @@ def write_gemini_parts(parts: Iterable[Part]) -> Iterable[JSONObject]:
 def write_function_response(result: ToolResultPart) -> JSONObject:
     response: JSONObject = {}
     if result.image:
-        image = {"mime_type": result.image.media_type, "data": encode_image(result.image)}
+        image = {"mime_type": result.image.media_type, "data": base64.urlsafe_b64encode(result.image.data).decode()}
         response["parts"] = [{"inline_data": image}]
     if result.tool_call_id:
         response["id"] = result.tool_call_id
