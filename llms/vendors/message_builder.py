@@ -18,7 +18,7 @@ from llms.vendors.types import (
 )
 
 
-class Piece(NamedTuple):
+class PartDraft(NamedTuple):
     """A part of the message, and the texts that its own consists of."""
 
     part: TextPart | ThinkingPart | ToolCallPart
@@ -29,8 +29,8 @@ class MessageBuilder:
     """Collects the events of one answer; those that are no content change nothing."""
 
     def __init__(self) -> None:
-        self._pieces: list[Piece] = []
-        self._calls: dict[int, int] = {}  # from the index of a tool call to its place among the pieces
+        self._drafts: list[PartDraft] = []
+        self._calls: dict[int, int] = {}  # from the index of a tool call to its place among the drafts
 
     def add(self, event: StreamEvent) -> None:
         if isinstance(event, Text):
@@ -38,39 +38,39 @@ class MessageBuilder:
         elif isinstance(event, Thinking):
             self._last(ThinkingPart).texts.append(event.text)
         elif isinstance(event, ToolCall):
-            place = self._calls.setdefault(event.index, len(self._pieces))
-            if place == len(self._pieces):
-                self._pieces.append(Piece(ToolCallPart("", "", {}), []))
-            part, texts = self._pieces[place]
+            place = self._calls.setdefault(event.index, len(self._drafts))
+            if place == len(self._drafts):
+                self._drafts.append(PartDraft(ToolCallPart("", "", {}), []))
+            part, texts = self._drafts[place]
             assert isinstance(part, ToolCallPart)
             texts.append(event.arguments)
-            self._pieces[place] = Piece(replace(part, id=part.id or event.id, name=part.name or event.name), texts)
+            self._drafts[place] = PartDraft(replace(part, id=part.id or event.id, name=part.name or event.name), texts)
         elif isinstance(event, Signature):
             self._sign(event)
 
     def message(self) -> ChatMessage:
-        return ChatMessage("assistant", tuple(map(finish_part, self._pieces)))
+        return ChatMessage("assistant", tuple(map(finish_part, self._drafts)))
 
-    def _last(self, kind: type[TextPart] | type[ThinkingPart]) -> Piece:
+    def _last(self, kind: type[TextPart] | type[ThinkingPart]) -> PartDraft:
         """The last piece if it can take more text of this kind, else a new one. Nothing follows a signature."""
-        if not self._pieces or type(self._pieces[-1].part) is not kind or self._pieces[-1].part.signature:
-            self._pieces.append(Piece(kind(""), []))
-        return self._pieces[-1]
+        if not self._drafts or type(self._drafts[-1].part) is not kind or self._drafts[-1].part.signature:
+            self._drafts.append(PartDraft(kind(""), []))
+        return self._drafts[-1]
 
     def _sign(self, signature: Signature) -> None:
         if signature.of == "redacted_thinking":
-            self._pieces.append(Piece(ThinkingPart("", signature.data, redacted=True), []))
+            self._drafts.append(PartDraft(ThinkingPart("", signature.data, redacted=True), []))
             return
         if signature.of == "tool_call":
             place = max(self._calls.values())
         else:
             self._last(TextPart if signature.of == "text" else ThinkingPart)
-            place = len(self._pieces) - 1
-        part, texts = self._pieces[place]
-        self._pieces[place] = Piece(replace(part, signature=signature.data), texts)
+            place = len(self._drafts) - 1
+        part, texts = self._drafts[place]
+        self._drafts[place] = PartDraft(replace(part, signature=signature.data), texts)
 
 
-def finish_part(piece: Piece) -> Part:
+def finish_part(piece: PartDraft) -> Part:
     part, text = piece.part, "".join(piece.texts)
     if not isinstance(part, ToolCallPart):
         return replace(part, text=text)

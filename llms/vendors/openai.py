@@ -103,7 +103,10 @@ class CompletionParser(AnswerParser):
                 if delta := choice.get("delta") or choice.get("message"):
                     self._read_delta(as_object(delta))
                 reason = choice.get("finish_reason") or reason
-        if usage := chunk.get("usage") or as_object(chunk.get("x_groq") or {}).get("usage"):
+        usage = chunk.get("usage")
+        if "x_groq" in chunk and not usage:
+            usage = as_object(chunk["x_groq"] or {}).get("usage")
+        if usage:
             self._read_usage(as_object(usage))
         if reason == "error":
             raise VendorError("vendor_error", "The vendor ended the answer with an error.")
@@ -121,12 +124,13 @@ class CompletionParser(AnswerParser):
         if refusal := delta.get("refusal"):
             self._stop = "refusal"
             self._add_text(refusal)
-        for position, call in enumerate(map(as_object, as_list(delta.get("tool_calls") or []))):
-            index = call.get("index")
-            function = as_object(call.get("function") or {})
-            arguments = function.get("arguments") or ""
-            place = position if index is None else as_index(index)
-            self._add_tool_call(place, call.get("id"), function.get("name"), arguments)
+        if calls := delta.get("tool_calls"):
+            for position, call in enumerate(map(as_object, as_list(calls))):
+                index = call.get("index")
+                function = as_object(call.get("function") or {})
+                arguments = function.get("arguments") or ""
+                place = position if index is None else as_index(index)
+                self._add_tool_call(place, call.get("id"), function.get("name"), arguments)
 
     def _read_parts(self, parts: list[object]) -> None:
         """Read content as Mistral sends it where a model thinks."""
