@@ -556,6 +556,17 @@ async def answers(connection: Connection, argument: str, asked: dict[str, Any]) 
     connection.answer_whole(int(status), body, f"Content-Type: {kind}")
 
 
+async def event_error(connection: Connection, body: str, asked: dict[str, Any]) -> None:
+    """Refuses with 400 and this body, as an event stream."""
+    connection.answer_whole(400, body.encode(), "Content-Type: text/event-stream")
+
+
+async def typed(connection: Connection, kind: str, asked: dict[str, Any]) -> None:
+    """Answers with events, under this content type or none."""
+    body = connection.wire.text("Rain.") + connection.wire.finish(1, 1) + connection.wire.last
+    connection.answer_whole(200, body, *([f"Content-Type: {kind}"] if kind else []))
+
+
 async def filtered(connection: Connection, argument: str, asked: dict[str, Any]) -> None:
     connection.begin()
     connection.send(connection.wire.event({"choices": [{"index": 0, "delta": {}, "finish_reason": "content_filter"}]}))
@@ -656,6 +667,8 @@ BEHAVIOURS: dict[str, Callable[[Connection, str, dict[str, Any]], Awaitable[None
     "hang-up": hang_up,
     "end-early": end_early,
     "answers": answers,
+    "event": event_error,
+    "typed": typed,
     "filtered": filtered,
     "garbage": garbage,
     "broken-framing": broken_framing,

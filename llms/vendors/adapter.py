@@ -11,7 +11,7 @@ from llms.vendors.errors import VendorError, redact
 from llms.vendors.http import Client
 from llms.vendors.json_access import JSONObject
 from llms.vendors.messages import write_file
-from llms.vendors.parser import MALFORMED, AnswerParser
+from llms.vendors.parser import MALFORMED, WEB_PAGE_ERROR, AnswerParser
 from llms.vendors.types import (
     Call,
     ChatMessage,
@@ -142,6 +142,8 @@ class Adapter(ABC):
         return tuple(sorted(filter(None, names))[:MOST_MODELS])
 
     def parse_page(self, body: bytes) -> ModelPage:
+        if body.lstrip().startswith(b"<"):
+            raise VendorError("invalid_response", WEB_PAGE_ERROR)
         try:
             names, mark = self.read_page(orjson.loads(body))
             return ModelPage(names, str(mark or ""))

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from urllib.parse import quote
 
 from llms.vendors.adapter import Adapter, ModelPage, WireRequest, map_options
-from llms.vendors.errors import VendorError, error_message, status_error
 from llms.vendors.json_access import JSONObject, as_index, as_list, as_object, as_text, token_count
 from llms.vendors.messages import encode_image, merge_roles
 from llms.vendors.parser import AnswerParser
@@ -29,33 +28,13 @@ MAX_TOKENS = 16_000  # the API demands a limit, which includes thinking. Every c
 LIMITS = {"max_tokens": "max_tokens", "stop_words": "stop_sequences"}
 SAMPLING = {"temperature": "temperature", "top_p": "top_p", "top_k": "top_k"}
 SAMPLED = re.compile(r"claude-(instant|v?[1-3]\b|(opus|sonnet|haiku)-4(?![-.][7-9]))")  # later ones refuse SAMPLING
-STATUSES = {  # by the kind of error: in a stream there is no status
-    "invalid_request_error": 400,
-    "authentication_error": 401,
-    "billing_error": 402,
-    "permission_error": 403,
-    "not_found_error": 404,
-    "request_too_large": 413,
-    "rate_limit_error": 429,
-    "api_error": 500,
-    "timeout_error": 504,
-    "overloaded_error": 529,
-}
+ANSWER_KEYS = frozenset({"type"})
 
 
 class MessageParser(AnswerParser):
     """Reads the events of a message, or a message that is not streamed."""
 
     form = "a message as Anthropic's API has it"
-    reasons = {
-        "end_turn": "stop",
-        "stop_sequence": "stop",
-        "pause_turn": "stop",
-        "max_tokens": "length",
-        "model_context_window_exceeded": "length",
-        "tool_use": "tool_calls",
-        "refusal": "refusal",
-    }
 
     def __init__(self, secret: str = "") -> None:
         super().__init__(secret)
@@ -85,8 +64,10 @@ class MessageParser(AnswerParser):
             self._read_blocks(event)
             self._count(as_object(event.get("usage") or {}))
             self._finish(event.get("stop_reason") or "end_turn")
-        elif kind == "error" or event.get("error"):
-            raise self._failure(event.get("error"))
+        elif kind == "error":
+            raise self._failure(event)
+        else:
+            self._check_failure(event, ANSWER_KEYS)
 
     def _read_blocks(self, message: JSONObject) -> None:
         for index, block in enumerate(as_list(message.get("content") or [])):
@@ -127,15 +108,7 @@ class MessageParser(AnswerParser):
             for name in ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
         )
         total = None if uncached is None else token_count(uncached + (written or 0) + (cached or 0))
-        usage = Usage(total or None, self._counts.get("output_tokens"), cached)  # no question has 0 tokens
-        if usage != Usage(None, None, None):
-            self._add_usage(usage)
-
-    def _failure(self, error: object) -> VendorError:
-        status = STATUSES.get(str(error.get("type"))) if isinstance(error, dict) else None
-        if status:
-            return status_error(status, error_message(error), secret=self._secret)
-        return super()._failure(error)
+        self._add_usage(Usage(total, self._counts.get("output_tokens"), cached))
 
 
 class Anthropic(Adapter):

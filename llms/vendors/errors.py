@@ -1,6 +1,7 @@
 """How a vendor fails: codes that programs know, the same for every vendor, and words that people read."""
 
 import re
+from collections.abc import Mapping
 
 CODES = {  # why a vendor gave no complete answer, and whether a retry can help
     "unsupported": False,  # there is no adapter
@@ -18,6 +19,25 @@ CODES = {  # why a vendor gave no complete answer, and whether a retry can help
     "incomplete": True,  # the connection closed before the end of the answer
 }
 CODES_OF_STATUS = {401: "unauthorized", 403: "unauthorized", 408: "timeout", 429: "rate_limited"}
+STATUS_OF_NAME = {  # the names of errors in documents without a status, in lower case
+    **dict.fromkeys(("invalid_request_error", "invalid_argument", "bad_request", "failed_precondition"), 400),
+    **dict.fromkeys(
+        ("context_length_exceeded", "exceed_context_size_error", "invalid_request", "badrequesterror"), 400
+    ),
+    **dict.fromkeys(("authentication_error", "unauthenticated", "unauthorized", "invalid_api_key"), 401),
+    **dict.fromkeys(("billing_error", "payment_required", "insufficient_balance", "insufficient_credits"), 402),
+    **dict.fromkeys(("permission_error", "permission_denied", "forbidden", "access_denied"), 403),
+    **dict.fromkeys(("not_found_error", "not_found", "model_not_found"), 404),
+    **dict.fromkeys(("request_too_large", "payload_too_large"), 413),
+    **dict.fromkeys(("rate_limit_error", "rate_limit_exceeded", "resource_exhausted", "insufficient_quota"), 429),
+    **dict.fromkeys(("too_many_requests", "throttlingexception", "rate_limited"), 429),
+    **dict.fromkeys(("api_error", "server_error", "internal", "internal_error", "internal_server_error"), 500),
+    **dict.fromkeys(("unavailable", "service_unavailable"), 503),
+    **dict.fromkeys(("timeout_error", "deadline_exceeded", "gateway_timeout"), 504),
+    "overloaded_error": 529,
+}
+MESSAGE_KEYS = ("message", "detail", "msg", "status_msg", "error_msg", "error_message", "errmsg")
+SUCCESS = (0, 200, "0", "200", "ok", "success", None)
 OWN_WORDS = {  # shown instead of the vendor's words, which may contain a part of the key
     401: "The vendor refuses the API key.",
     403: "The vendor does not allow this API key to do that.",
@@ -81,11 +101,43 @@ def redact(words: str, secret: str) -> str:
 
 def error_message(document: object) -> str:
     """The message in an error document, in any of the usual forms; empty if there is none."""
-    for _ in range(5):  # as deep as they go
+    for _ in range(6):  # as deep as they go
         if isinstance(document, str):
             return document
         if isinstance(document, list):
             document = document[0] if document else None
         elif isinstance(document, dict):
-            document = next((document[key] for key in ("error", "message", "detail", "msg") if document.get(key)), None)
+            values = [document.get(key) for key in ("error", "errors", "base_resp", *MESSAGE_KEYS)]
+            document = next((value for value in values if value and isinstance(value, str | list | dict)), None)
     return ""
+
+
+def error_status(document: object) -> int | None:
+    """The HTTP status that an error document names, as a number or by a name, at any level; None if it names none."""
+    for _ in range(6):
+        if isinstance(document, list):
+            document = document[0] if document else None
+        if not isinstance(document, dict):
+            break
+        for key in ("code", "status", "status_code", "http_status", "type"):
+            value = document.get(key)
+            if isinstance(value, str):
+                value = int(value) if value.isascii() and value.isdigit() else STATUS_OF_NAME.get(value.lower())
+            if type(value) is int and 400 <= value < 600:
+                return value
+        document = document.get("error") or document.get("errors")
+    return None
+
+
+def is_failure(document: Mapping[str, object]) -> bool:
+    """Whether a document reports an error beside an answer. `base_resp` is MiniMax's."""
+    base = document.get("base_resp")
+    failed = isinstance(base, dict) and base.get("status_code") not in SUCCESS
+    return bool(document.get("error") or document.get("errors")) or failed
+
+
+def is_bare_failure(document: Mapping[str, object]) -> bool:
+    """Whether a document that has nothing of an answer is an error: it has words, and no code of success."""
+    has_words = any(document.get(key) for key in MESSAGE_KEYS)
+    succeeded = "code" in document and document["code"] in SUCCESS
+    return document.get("object") == "error" or (has_words and not succeeded)

@@ -36,25 +36,13 @@ NAMES = {
 }
 ROLES = {"user": "user", "assistant": "model"}
 WRONG_KEY = re.compile(r"api key (not valid|not found|expired)", re.IGNORECASE)
-BROKEN = {"MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "UNEXPECTED_TOOL_CALL"}  # a retry can help
+ANSWER_KEYS = frozenset({"candidates", "promptFeedback", "usageMetadata"})
 
 
 class GeminiParser(AnswerParser):
     """Reads the stream of partial answers, or their list, which comes where the server does not know `alt=sse`."""
 
     form = "an answer as Gemini's API has it"
-    reasons = {
-        "stop": "stop",
-        "max_tokens": "length",
-        "safety": "content_filter",
-        "recitation": "content_filter",
-        "blocklist": "content_filter",
-        "prohibited_content": "content_filter",
-        "spii": "content_filter",
-        "image_safety": "content_filter",
-        "image_prohibited_content": "content_filter",
-        "image_recitation": "content_filter",
-    }
     whole = (b"{", b"[")
 
     def __init__(self, secret: str = "") -> None:
@@ -67,8 +55,7 @@ class GeminiParser(AnswerParser):
                 self._read(part)
             return
         answer = as_object(document)
-        if error := answer.get("error"):
-            raise self._failure(error)
+        self._check_failure(answer, ANSWER_KEYS)
         reason: object = None
         candidates = as_list(answer.get("candidates") or [])
         for candidate in map(as_object, candidates):
@@ -78,8 +65,6 @@ class GeminiParser(AnswerParser):
                 reason = candidate.get("finishReason")
         if counts := answer.get("usageMetadata"):
             self._read_usage(as_object(counts))
-        if reason in BROKEN:
-            raise VendorError("vendor_error", f"The model broke off its answer: {reason}.")
         if not candidates and as_object(answer.get("promptFeedback") or {}).get("blockReason"):
             reason = "SAFETY"  # whatever the block is called, nothing was let through
         if reason:

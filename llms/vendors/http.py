@@ -18,6 +18,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL  # aiohttp's own class, so that we check the same host that it connects to
 
 from llms.vendors.errors import WEB_PAGE, VendorError, error_message, status_error
+from llms.vendors.sse import BYTE_ORDER_MARK, SSEDecoder
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Refusal = Callable[[Address], str | None]
@@ -84,8 +85,6 @@ class Client:
             pause = pauses.pop(0) * random.uniform(0.75, 1.25)  # noqa: S311 it spreads load and guards nothing
             await asyncio.sleep(pause if error.retry_after is None else error.retry_after)
         try:
-            if response.content_type == "text/html":
-                raise VendorError("invalid_response", "There is a web page at the endpoint, not an API.")
             answer = Answer(response, self._pause)
             try:
                 yield answer
@@ -266,11 +265,13 @@ async def read_explanation(response: aiohttp.ClientResponse) -> str:
         async with asyncio.timeout(EXPLANATION_TIMEOUT):
             while len(body) < LONGEST_EXPLANATION and (chunk := await response.content.readany()):
                 body += chunk
-    text = bytes(body[:LONGEST_EXPLANATION])
-    try:
-        return error_message(orjson.loads(text))
-    except orjson.JSONDecodeError:
-        return WEB_PAGE if response.content_type == "text/html" else text.decode(errors="replace")
+    text = bytes(body[:LONGEST_EXPLANATION]).removeprefix(BYTE_ORDER_MARK)
+    decoder = SSEDecoder()
+    events = [] if response.content_type == "text/html" else [*decoder.feed(text), *decoder.close()]
+    for document in (text, *events):
+        with suppress(orjson.JSONDecodeError):
+            return error_message(orjson.loads(document))
+    return WEB_PAGE if response.content_type == "text/html" else (events or [text])[0].decode(errors="replace")
 
 
 def parse_retry_after(retry_after: str) -> float | None:

@@ -31,5 +31,9 @@ def as_index(value: object) -> int:
 
 
 def token_count(value: object) -> int | None:
-    """A number of tokens; None if the value is no such number."""
+    """A number of tokens, also as some gateways write it (9.0, "9"); None if the value is no such number."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 10:
+        value = int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return value if type(value) is int and 0 <= value <= LARGEST_COUNT else None

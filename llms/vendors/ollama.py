@@ -8,7 +8,7 @@ from llms.vendors.json_access import JSONObject, as_list, as_object, token_count
 from llms.vendors.messages import encode_image
 from llms.vendors.openai import write_tools
 from llms.vendors.parser import AnswerParser
-from llms.vendors.sse import LONGEST, line_too_long
+from llms.vendors.sse import check_length
 from llms.vendors.types import Call, ChatMessage, ImagePart, ThinkingPart, ToolCallPart, ToolResultPart, Usage, Vendor
 
 ENDPOINT = "http://localhost:11434"
@@ -21,6 +21,9 @@ NAMES = {
     "seed": "seed",
     "stop_words": "stop",
 }
+
+
+ANSWER_KEYS = frozenset({"message", "done", "model", "created_at"})
 
 
 class LineDecoder:
@@ -38,15 +41,13 @@ class LineDecoder:
             self._pieces.clear()
             self._size = 0
         for line in lines:
-            if len(line) > LONGEST:
-                raise line_too_long()
+            check_length(len(line))
             if line.strip():
                 yield line
         if rest:
             self._pieces.append(rest)  # joined only once, however small the pieces are
             self._size += len(rest)
-            if self._size > LONGEST:
-                raise line_too_long()
+            check_length(self._size)
 
     def close(self) -> Iterator[bytes]:
         """A last line without its newline."""
@@ -55,7 +56,6 @@ class LineDecoder:
 
 class ChatParser(AnswerParser):
     form = "a chat as Ollama's API has it"
-    reasons = {"stop": "stop", "length": "length"}
     decoder = LineDecoder
     whole = ()  # an answer that is not streamed is one line
 
@@ -65,8 +65,9 @@ class ChatParser(AnswerParser):
 
     def _read(self, document: object) -> None:
         line = as_object(document)
-        if error := line.get("error"):
-            raise self._failure(error)
+        self._check_failure(line, ANSWER_KEYS)
+        if isinstance(line.get("message"), str):
+            raise self._failure(line)
         message = as_object(line.get("message") or {})
         if thought := message.get("thinking"):
             self._add_thinking(thought)
@@ -78,8 +79,8 @@ class ChatParser(AnswerParser):
             self._calls += 1
             self._stop = "tool_calls"
         if line.get("done"):
-            usage = Usage(token_count(line.get("prompt_eval_count")), token_count(line.get("eval_count")), None)
-            self._add_usage(None if usage == Usage(None, None, None) else usage)
+            taken, given = token_count(line.get("prompt_eval_count")), token_count(line.get("eval_count"))
+            self._add_usage(Usage(taken, given, None))
             self._finish(line.get("done_reason") or "stop")
             self.done = True
 

@@ -8,7 +8,6 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from llms.vendors.adapter import Adapter, ModelPage, WireRequest, map_options
-from llms.vendors.errors import VendorError
 from llms.vendors.http import Client
 from llms.vendors.json_access import JSONObject, as_index, as_list, as_object, token_count
 from llms.vendors.messages import encode_image
@@ -29,21 +28,25 @@ from llms.vendors.types import (
 ENDPOINT = "https://api.openai.com/v1"
 AZURE_VERSION = "2024-10-21"  # the last general version with a date; URLs under /openai/v1 need none
 WANTS_COMPLETION_TOKENS = re.compile(r"(ft:)?(o\d|gpt-([5-9]|\d\d))")
-REASONS = {
-    "stop": "stop",
-    "eos": "stop",
-    "eos_token": "stop",
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "length": "length",
-    "max_tokens": "length",
-    "model_length": "length",
-    "content_filter": "content_filter",
-    "safety": "content_filter",
-    "tool_calls": "tool_calls",
-    "function_call": "tool_calls",
-    "refusal": "refusal",
-}
+ANSWER_KEYS = frozenset({"choices", "usage"})
+INPUT_NAMES = (
+    "prompt_tokens",
+    "input_tokens",
+    "promptTokens",
+    "inputTokens",
+    "prompt_token_count",
+    "prompt_eval_count",
+)
+OUTPUT_NAMES = (
+    "completion_tokens",
+    "output_tokens",
+    "completionTokens",
+    "outputTokens",
+    "generated_tokens",
+    "candidates_token_count",
+    "eval_count",
+)
+CACHED_NAMES = ("prompt_cache_hit_tokens", "cached_tokens", "cache_read_input_tokens", "num_cached_tokens")
 
 
 class Dialect(NamedTuple):
@@ -78,53 +81,61 @@ class CompletionParser(AnswerParser):
     """Reads the chunks of a completion, or a completion that is not streamed."""
 
     form = "a chat completion"
-    reasons = REASONS
+    whole = (b"{", b"[")
+
+    def __init__(self, secret: str = "") -> None:
+        super().__init__(secret)
+        self._streamed: set[str] = set()  # what came in deltas
 
     def _load(self, data: bytes) -> object:
         if data.strip() != b"[DONE]":  # which is no JSON
             return super()._load(data)
         self.done = True
         self._finish("stop")
-        self._flush_halves()
-        return {}
+        self._flush()
+        return None
 
     def _read(self, document: object) -> None:
-        chunk = as_object(document)
-        if error := chunk.get("error"):
-            raise self._failure(error)
-        if "choices" not in chunk and "usage" not in chunk:
-            if chunk.get("object") == "error" or "message" in chunk:
-                raise self._failure(chunk)
+        if isinstance(document, list):  # as some gateways wrap an error
+            for item in document:
+                self._read(item)
             return
+        chunk = as_object(document)
+        self._check_failure(chunk, ANSWER_KEYS)
+        if "x_groq" in chunk:
+            groq = as_object(chunk["x_groq"] or {})
+            self._check_failure(groq, ANSWER_KEYS)
+            self._read_usage(groq.get("usage"))
         choices = as_list(chunk.get("choices") or [])
         reason: object = "stop" if choices and self._whole is not None else None
         for choice in map(as_object, choices):
             if not choice.get("index"):  # the others are alternatives, for which we did not ask
-                if delta := choice.get("delta") or choice.get("message"):
-                    self._read_delta(as_object(delta))
+                self._read_choice(choice, is_complete=chunk.get("object") == "chat.completion")
                 reason = choice.get("finish_reason") or reason
-        usage = chunk.get("usage")
-        if "x_groq" in chunk and not usage:
-            usage = as_object(chunk["x_groq"] or {}).get("usage")
-        if usage:
-            self._read_usage(as_object(usage))
-        if reason == "error":
-            raise VendorError("vendor_error", "The vendor ended the answer with an error.")
+        self._read_usage(chunk.get("usage"))
         if reason:
             self._finish(reason)
 
-    def _read_delta(self, delta: JSONObject) -> None:
-        if thought := delta.get("reasoning_content") or delta.get("reasoning"):
-            self._add_thinking(thought)
-        if content := delta.get("content"):
-            if isinstance(content, str):
-                self._add_text(content)
-            else:
-                self._read_parts(as_list(content))
-        if refusal := delta.get("refusal"):
+    def _read_choice(self, choice: JSONObject, *, is_complete: bool) -> None:
+        """Read a piece in `delta`, or in `message`. A whole message can follow its pieces, and adds nothing to them."""
+        if delta := choice.get("delta"):
+            self._read_delta(as_object(delta), set())
+            self._streamed |= self._seen
+        elif message := choice.get("message"):
+            self._read_delta(as_object(message), set(self._seen if is_complete else self._streamed))
+        if choice.get("error"):
+            raise self._failure(choice)
+        self._read_usage(choice.get("usage"))  # Moonshot's place for it
+
+    def _read_delta(self, delta: JSONObject, skipped: set[str]) -> None:
+        if (thought := delta.get("reasoning_content") or delta.get("reasoning")) and "thinking" not in skipped:
+            self._read_thinking(thought)
+        if (content := delta.get("content")) and "text" not in skipped:
+            self._read_content(content)
+        if (refusal := delta.get("refusal")) and "text" not in skipped:
             self._stop = "refusal"
             self._add_text(refusal)
-        if calls := delta.get("tool_calls"):
+        if (calls := delta.get("tool_calls")) and "tool_calls" not in skipped:
             for position, call in enumerate(map(as_object, as_list(calls))):
                 index = call.get("index")
                 function = as_object(call.get("function") or {})
@@ -132,24 +143,45 @@ class CompletionParser(AnswerParser):
                 place = position if index is None else as_index(index)
                 self._add_tool_call(place, call.get("id"), function.get("name"), arguments)
 
-    def _read_parts(self, parts: list[object]) -> None:
-        """Read content as Mistral sends it where a model thinks."""
-        for part in map(as_object, parts):
-            if part.get("type") == "text":
-                self._add_text(part["text"])
-            elif part.get("type") == "thinking":
-                for thought in map(as_object, as_list(part["thinking"])):
-                    self._add_thinking(thought.get("text"))
+    def _read_content(self, content: object) -> None:
+        """Read a text, a part, or a list of them. Mistral has parts with thinking; unknown parts can have text."""
+        if isinstance(content, str):
+            self._add_text(content)
+        elif isinstance(content, list):
+            for part in content:
+                self._read_content(part)
+        elif content is not None:
+            part = as_object(content)
+            if "thinking" in part or part.get("type") in ("thinking", "reasoning"):
+                self._read_thinking(part.get("thinking") or part.get("reasoning") or part.get("text"))
+            else:
+                self._add_text(part.get("text") or "")
 
-    def _read_usage(self, usage: JSONObject) -> None:
-        cached = as_object(usage.get("prompt_tokens_details") or {}).get("cached_tokens")
+    def _read_thinking(self, thought: object) -> None:
+        if isinstance(thought, list):
+            for piece in thought:
+                self._read_thinking(piece)
+        else:
+            self._add_thinking(thought.get("text") if isinstance(thought, dict) else thought)
+
+    def _read_usage(self, counts: object) -> None:
+        if not counts:
+            return
+        usage = as_object(counts)
+        details = as_object(usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {})
+        cached = token_count(details.get("cached_tokens"))
         self._add_usage(
             Usage(
-                token_count(usage.get("prompt_tokens")),
-                token_count(usage.get("completion_tokens")),
-                token_count(usage.get("prompt_cache_hit_tokens") if cached is None else cached),
+                find_count(usage, INPUT_NAMES),
+                find_count(usage, OUTPUT_NAMES),
+                find_count(usage, CACHED_NAMES) if cached is None else cached,
             )
         )
+
+
+def find_count(usage: JSONObject, names: Iterable[str]) -> int | None:
+    """The count under the first of these names that has one."""
+    return next((count for name in names if (count := token_count(usage.get(name))) is not None), None)
 
 
 class OpenAI(Adapter):

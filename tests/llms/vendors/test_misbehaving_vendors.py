@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from llms.vendors import http
+from llms.vendors import http, sse
 from llms.vendors.errors import CODES, VendorError, error_message, redact
 from llms.vendors.google_ai import GoogleAI
 from llms.vendors.registry import adapter, client
@@ -24,6 +24,7 @@ LOOPS = [uvloop.new_event_loop, asyncio.new_event_loop]
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "BACKOFF", (0.01, 0.02))
+    monkeypatch.setattr(sse, "LONGEST", 2**20)  # so that `long-line` is too long
 
 
 @pytest.fixture(autouse=True)

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
+from llms.vendors import parser, sse
 from llms.vendors.anthropic import Anthropic, MessageParser
 from llms.vendors.errors import VendorError
 from llms.vendors.google_ai import GeminiParser
 from llms.vendors.ollama import ChatParser
 from llms.vendors.openai import CompletionParser
-from llms.vendors.parser import LONGEST_BODY, AnswerParser
-from llms.vendors.sse import LONGEST, SSEDecoder
+from llms.vendors.parser import AnswerParser
+from llms.vendors.sse import SSEDecoder
 
 PARSERS: dict[str, type[AnswerParser]] = {
     "openai": CompletionParser,
@@ -35,14 +36,14 @@ CHUNKS = {  # each says "a", and that more is to come
 
 def values_of(pieces: Iterable[bytes], vendor: str = "openai", secret: str = "") -> list[list[Any]]:
     """What an adapter would yield, and the error that would end it."""
-    parser = PARSERS[vendor](secret)
+    reader = PARSERS[vendor](secret)
     values: list[Any] = []
     for piece in pieces:
-        if not parser.done:
-            values += parser.feed(piece)
-    values += parser.close()
-    if parser.error:
-        values.append(parser.error)
+        if not reader.done:
+            values += reader.feed(piece)
+    values += reader.close()
+    if reader.error:
+        values.append(reader.error)
     return [*map(as_list, values)]
 
 
@@ -200,6 +201,17 @@ def test_hostile_json(vendor: str, body: bytes) -> None:
     assert values[-1][0] == "VendorError"
 
 
+LONGEST = 2**20
+
+
+@pytest.fixture
+def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lower limits, because the real ones take long to reach."""
+    monkeypatch.setattr(sse, "LONGEST", LONGEST)
+    monkeypatch.setattr(parser, "LONGEST_BODY", LONGEST)
+
+
+@pytest.mark.usefixtures("small_limits")
 @pytest.mark.parametrize("vendor", PARSERS)
 @pytest.mark.parametrize("size", [16, 4096, 10**9])
 def test_a_line_has_a_limit_however_it_comes(vendor: str, size: int) -> None:
@@ -210,13 +222,15 @@ def test_a_line_has_a_limit_however_it_comes(vendor: str, size: int) -> None:
     assert values[1][1] == "invalid_response"
 
 
+@pytest.mark.usefixtures("small_limits")
 def test_many_lines_of_one_event_have_the_same_limit() -> None:
     assert values_of([CHUNKS["openai"], b"data: xxxxxxxxx\n" * (LONGEST // 9 + 10)])[-1][1] == "invalid_response"
 
 
+@pytest.mark.usefixtures("small_limits")
 @pytest.mark.parametrize("vendor", sorted(PARSERS.keys() - {"ollama"}))
 def test_an_answer_at_once_has_a_limit(vendor: str) -> None:
-    assert values_of([b"{", b" " * LONGEST_BODY], vendor)[-1][1] == "invalid_response"
+    assert values_of([b"{", b" " * LONGEST], vendor)[-1][1] == "invalid_response"
 
 
 def test_comments_have_no_limit_together() -> None:
