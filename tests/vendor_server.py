@@ -556,6 +556,12 @@ async def answers(connection: Connection, argument: str, asked: dict[str, Any]) 
     connection.answer_whole(int(status), body, f"Content-Type: {kind}")
 
 
+async def busy(connection: Connection, argument: str, asked: dict[str, Any]) -> None:
+    """Refuses with 429, the header in front of `|`, and the body behind it."""
+    header, _, body = argument.partition("|")
+    connection.answer_whole(429, body.encode(), *filter(None, [header]))
+
+
 async def event_error(connection: Connection, body: str, asked: dict[str, Any]) -> None:
     """Refuses with 400 and this body, as an event stream."""
     connection.answer_whole(400, body.encode(), "Content-Type: text/event-stream")
@@ -667,6 +673,7 @@ BEHAVIOURS: dict[str, Callable[[Connection, str, dict[str, Any]], Awaitable[None
     "hang-up": hang_up,
     "end-early": end_early,
     "answers": answers,
+    "busy": busy,
     "event": event_error,
     "typed": typed,
     "filtered": filtered,

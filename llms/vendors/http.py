@@ -4,6 +4,7 @@ import asyncio
 import ipaddress
 import os
 import random
+import re
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -34,6 +35,8 @@ BACKOFF = (0.25, 0.5)  # seconds before each further attempt
 LONGEST_RETRY_AFTER = 10  # seconds; if a vendor asks for more, there is no further attempt
 LONGEST_EXPLANATION = 64 * 1024  # bytes that are read of an error's body
 EXPLANATION_TIMEOUT = 5  # seconds
+SECONDS = re.compile(r"([0-9]+(\.[0-9]+)?)")
+RETRY_DELAY = re.compile(rb'"retryDelay"\s*:\s*"([0-9]{1,9}(?:\.[0-9]{1,9})?)s"')  # Google's, in an error's details
 END_TIMEOUT = 0.05  # seconds from a complete answer to the end of its body
 LOSS_CHECK_INTERVAL = 1.0  # seconds
 
@@ -124,12 +127,13 @@ class Client:
         if 200 <= response.status < 300:
             return response
         try:
-            return status_error(
-                response.status,
-                await read_explanation(response),
-                secret=secret,
-                retry_after=parse_retry_after(response.headers.get("Retry-After", "")),
-            )
+            body = await read_error(response)
+            delay = find_delay(response.headers, body)
+            words = explain(body, is_html=response.content_type == "text/html")
+            failure = status_error(response.status, words, secret=secret, retry_after=delay)
+            if response.headers.get("x-should-retry") == "false":
+                failure.retryable = False
+            return failure
         finally:
             response.close()
 
@@ -258,26 +262,41 @@ def connection_failure(error: Exception) -> VendorError:
     return VendorError("unreachable", "The vendor closed the connection before it answered.")
 
 
-async def read_explanation(response: aiohttp.ClientResponse) -> str:
-    """The vendor's words in the body of an error."""
+async def read_error(response: aiohttp.ClientResponse) -> bytes:
+    """The body of an error, as far as it comes in time."""
     body = bytearray()
     with suppress(aiohttp.ClientError, OSError):  # TimeoutError is one
         async with asyncio.timeout(EXPLANATION_TIMEOUT):
             while len(body) < LONGEST_EXPLANATION and (chunk := await response.content.readany()):
                 body += chunk
-    text = bytes(body[:LONGEST_EXPLANATION]).removeprefix(BYTE_ORDER_MARK)
+    return bytes(body[:LONGEST_EXPLANATION]).removeprefix(BYTE_ORDER_MARK)
+
+
+def explain(body: bytes, *, is_html: bool) -> str:
+    """The vendor's words in the body of an error, which can be JSON, alone or in an event."""
     decoder = SSEDecoder()
-    events = [] if response.content_type == "text/html" else [*decoder.feed(text), *decoder.close()]
-    for document in (text, *events):
+    events = [] if is_html else [*decoder.feed(body), *decoder.close()]
+    for document in (body, *events):
         with suppress(orjson.JSONDecodeError):
             return error_message(orjson.loads(document))
-    return WEB_PAGE if response.content_type == "text/html" else (events or [text])[0].decode(errors="replace")
+    return WEB_PAGE if is_html else (events or [body])[0].decode(errors="replace")
+
+
+def find_delay(headers: Mapping[str, str], body: bytes) -> float | None:
+    """The seconds that the vendor asks to wait: in Azure's header or the usual one, or, of Google, in the body."""
+    milliseconds = parse_retry_after(headers.get("retry-after-ms", ""))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    delay = parse_retry_after(headers.get("Retry-After", ""))
+    if delay is None and (match := RETRY_DELAY.search(body)):
+        return float(match[1])
+    return delay
 
 
 def parse_retry_after(retry_after: str) -> float | None:
     """The seconds that a Retry-After asks for, as a number or as a date; None if it is neither."""
-    if retry_after.isascii() and retry_after.isdigit():
-        return float(retry_after[:9])
+    if number := SECONDS.fullmatch(retry_after.strip()):
+        return float(number[1][:9])
     try:
         date = parsedate_to_datetime(retry_after)
     except (ValueError, OverflowError):
