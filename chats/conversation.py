@@ -35,7 +35,7 @@ from llms.call_builder import build_call, model_of
 from llms.context_windows import input_budget
 from llms.errors import LLMNotUsable
 from llms.models import LLM, LLMSettings
-from llms.vendors.types import Call, ChatMessage
+from llms.vendors.types import Call, text_message
 from usage.tokens import prompt_tokens
 
 LONGEST_TITLE = 60  # characters
@@ -266,7 +266,7 @@ def prepare_call(talk: Conversation, question: Message) -> tuple[Call, int]:
             window = input_budget(model, max_tokens=settings.max_tokens)
         messages = prompts.build(
             system=talk.system_prompt,
-            history=list(starmap(ChatMessage, history)),
+            history=list(starmap(text_message, history)),
             question=question.text,
             window=window,
         )

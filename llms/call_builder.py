@@ -1,10 +1,10 @@
 """From an LLM and its settings, as they are stored, to a call of its vendor."""
 
-from typing import Any
+from typing import cast
 
 from llms.errors import LLMNotUsable
 from llms.models import LLM, LLMSettings
-from llms.vendors.types import Call, ChatMessage
+from llms.vendors.types import Call, ChatMessage, Options
 
 OPTIONS = (
     "temperature",
@@ -41,6 +41,6 @@ def build_call(llm: LLM, settings: LLMSettings, turns: tuple[ChatMessage, ...]) 
     )
 
 
-def options_of(settings: LLMSettings) -> dict[str, Any]:
+def options_of(settings: LLMSettings) -> Options:
     values = {name: getattr(settings, name) for name in OPTIONS}
-    return {name: value for name, value in values.items() if value is not None and value != []}
+    return cast("Options", {name: value for name, value in values.items() if value is not None and value != []})

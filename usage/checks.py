@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from core.database.encryption import UnreadableSecret
 from llms.call_builder import options_of
 from llms.models import LLM, LLMSettings
-from llms.vendors.types import Call, ChatMessage, Finish, Reasoning, StreamEvent, Text, Usage
+from llms.vendors.types import Call, Finish, StreamEvent, Text, Thinking, Usage, text_message
 from usage.check_result import Check
 from usage.diagnosis import diagnose, join_names, suggest_model
 from usage.metering import TIMEOUTS, MeteredCall, StopListening
@@ -37,7 +37,7 @@ class ProbeResult:
     finish_reason: str = ""  # set at the end of the answer
 
     async def listen(self, event: StreamEvent) -> None:
-        if isinstance(event, Text | Reasoning):
+        if isinstance(event, Text | Thinking):
             if self.first_token_ms is None:
                 self.first_token_ms = round((monotonic() - self.started_at) * 1000)
             self.has_text = self.has_text or isinstance(event, Text)
@@ -69,9 +69,10 @@ def check(*, llm: LLM, settings: LLMSettings | None = None, model: str = "") -> 
         key = llm.get_api_key()
     except UnreadableSecret:
         return result.failure("unreadable_key", UNREADABLE_KEY)
-    options = {name: value for name, value in options_of(settings).items() if name != "min_length"}
+    options = options_of(settings)
+    options.pop("min_length", None)
     options["max_tokens"] = min(MOST_TOKENS, settings.max_tokens or MOST_TOKENS)
-    call = Call(model, (ChatMessage("user", QUESTION),), options, key, llm.api_endpoint)
+    call = Call(model, (text_message("user", QUESTION),), options, key, llm.api_endpoint)
     started_at = monotonic()
     result = run_with_client(lambda http: run_probe(result, call, http))
     return replace(result, duration_ms=round((monotonic() - started_at) * 1000))

@@ -43,7 +43,7 @@ async def diagnose(check: Check, call: Call, http: "Client", error: VendorError,
         return await find_endpoint(check, call, http, error, deadline)
     if isinstance(models, VendorError) or not is_model:
         return unexplained
-    if {call.model, adapter(check.llm.vendor).listed_as(call.model)} & {*models}:
+    if {call.model, adapter(check.llm.vendor).canonical_name(call.model)} & {*models}:
         advice = (
             "The vendor lists the model. It may not support chats, or may refuse one of the settings: see the "
             "vendor's own words."

@@ -16,7 +16,7 @@ from django.conf import settings
 from core.telemetry.hooks import CallKind, RequestRecord, VendorCallRecord, current_request, instrumentations
 from llms.vendors.errors import VendorError
 from llms.vendors.registry import adapter
-from llms.vendors.types import Call, Finish, IgnoredSettings, Reasoning, StreamEvent, Text, Usage
+from llms.vendors.types import Call, Finish, IgnoredSettings, StreamEvent, Text, Thinking, Usage
 from usage.tokens import prompt_tokens, token_estimate
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class MeteredCall:
         self.record = VendorCallRecord(kind, vendor, call.model, call.endpoint, call.options, conversation, request)
         self.result = CallResult(input_tokens=prompt_tokens(call.turns))
         # The thinking of an answer is not stored, so another worker that ends the answer could not estimate it.
-        self.estimated_kinds = Text if kind == "answer" else (Text, Reasoning)
+        self.estimated_kinds = Text if kind == "answer" else (Text, Thinking)
         self.output_size = 0  # bytes of these
         self.limit: float = settings.LLM_FIRST_TOKEN_TIMEOUT  # seconds that the vendor may be silent now
         self.progress = monotonic()  # when the vendor last sent something
@@ -132,7 +132,7 @@ class MeteredCall:
     def note(self, event: StreamEvent) -> None:
         """Meter an event. Done for every token, so it sets no timer unless the limit changes."""
         result = self.result
-        if isinstance(event, Text | Reasoning):
+        if isinstance(event, Text | Thinking):
             if isinstance(event, self.estimated_kinds):
                 self.output_size += len(event.text.encode())
             if result.time_to_first_token_ms is None:

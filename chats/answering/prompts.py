@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from llms.vendors.types import ChatMessage
+from llms.vendors.types import ChatMessage, text_message
 from usage.tokens import prompt_tokens
 
 
@@ -12,8 +12,8 @@ def build(*, system: str, history: Sequence[ChatMessage], question: str, window:
     The newest exchanges of the history are kept, each whole: a question goes with its answers or not at all. The system
     prompt and the new question are always sent, even if they alone exceed the window: then the vendor decides.
     """
-    first = [ChatMessage("system", system)] if system else []
-    last = ChatMessage("user", question)
+    first = [text_message("system", system)] if system else []
+    last = text_message("user", question)
     if window is None:
         return (*first, *history, last)
     left = window - prompt_tokens([*first, last])

@@ -15,7 +15,7 @@ from chats.conversation import Exchange, title_of
 from chats.models import USAGE, Message, Session, Title
 from core.database.compiled import write_transaction
 from core.telemetry.hooks import RequestRecord, instrumentations
-from llms.vendors.types import ChatMessage, StreamEvent, Text
+from llms.vendors.types import Options, StreamEvent, Text, text_message
 from usage.metering import MeteredCall, StopListening
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ async def make_title(
     """Ask for a title after this exchange and store it. Does nothing if there is to be none, or if that fails."""
     assert exchange.call
     question, answer = exchange.question.text[:LONGEST_EXCERPT], exchange.answer.text[:LONGEST_EXCERPT]
-    prompt = ChatMessage("user", REQUEST.format(question=question, answer=answer))
-    options = {"max_tokens": min(MOST_TOKENS, exchange.call.options.get("max_tokens", MOST_TOKENS))}
+    prompt = text_message("user", REQUEST.format(question=question, answer=answer))
+    options: Options = {"max_tokens": min(MOST_TOKENS, exchange.call.options.get("max_tokens", MOST_TOKENS))}
     call = replace(exchange.call, turns=(prompt,), options=options)
     conversation = str(exchange.answer.session.uuid)
     metered = MeteredCall("title", exchange.vendor, call, conversation=conversation, request=request)

@@ -15,7 +15,7 @@ from core.database.encryption import EncryptedStr
 from llms.call_builder import OPTIONS, options_of
 from llms.context_windows import input_budget
 from llms.models import LLM, LLMSettings
-from llms.vendors.types import Call, ChatMessage
+from llms.vendors.types import Call, ChatMessage, text_message
 from tests.chats.test_sessions import said
 from tests.people import Person
 from usage.tokens import TOKENS_PER_MESSAGE, prompt_tokens, text_tokens
@@ -24,7 +24,7 @@ from usage.tokens import TOKENS_PER_MESSAGE, prompt_tokens, text_tokens
 def turns(text: str) -> list[ChatMessage]:
     """Of "u1 a1 u2" two questions and an answer; each has 1 token, and those that mark it."""
     roles: dict[str, Any] = {"u": "user", "a": "assistant", "s": "system"}
-    return [ChatMessage(roles[word[0]], word) for word in text.split()]
+    return [text_message(roles[word[0]], word) for word in text.split()]
 
 
 def built(history: str, window: int | None, system: str = "", question: str = "u9") -> str:
@@ -60,7 +60,7 @@ def test_the_newest_exchanges_that_fit(history: str, window: int | None, expecte
 
 
 def test_an_old_exchange_that_fits_does_not_come_without_a_newer_one() -> None:
-    history = [*turns("u1 a1"), ChatMessage("user", "long " * 100), *turns("a2 u3 a3")]
+    history = [*turns("u1 a1"), text_message("user", "long " * 100), *turns("a2 u3 a3")]
     sent = build(system="", history=history, question="u9", window=6 * ONE)
     assert [turn.text for turn in sent] == ["u3", "a3", "u9"]
 
@@ -70,8 +70,8 @@ def test_the_system_prompt_counts_and_stays() -> None:
     assert built("u1 a1", 3 * ONE, system="s0") == "s0 u9"
     assert built("u1 a1", 0, system="s0 is long") == "s0 is long u9"
     assert build(system="s0", history=[], question="u9", window=0) == (
-        ChatMessage("system", "s0"),
-        ChatMessage("user", "u9"),
+        text_message("system", "s0"),
+        text_message("user", "u9"),
     )
 
 

@@ -20,7 +20,7 @@ from chats.answering.runner import AnswerRunner
 from chats.conversation import Exchange
 from chats.models import Message, Session
 from chats.web.rendering import stream_blocks
-from llms.vendors.types import Call, ChatMessage
+from llms.vendors.types import Call, text_message
 from tests.people import Person
 
 NO_HTTP: Any = None  # the demo needs none
@@ -33,7 +33,7 @@ def test_it_ends(steps: int) -> None:
     async def stopped() -> list[str]:
         worker = AnswerRunner()
         answer = Message(pk=2, session=Session(), role="assistant", status="streaming")
-        call = Call("demo", (ChatMessage("user", "/count 100"),), {}, "", "")
+        call = Call("demo", (text_message("user", "/count 100"),), {}, "", "")
         worker.start(Exchange(Message(pk=1, role="user"), answer, "demo", call), monotonic())
         for _ in range(steps):
             await asyncio.sleep(0)
@@ -91,7 +91,7 @@ def test_more_than_is_kept_is_no_complete_answer(monkeypatch: pytest.MonkeyPatch
     """Also where all of it comes at once, and nothing after it."""
     monkeypatch.setattr("chats.answering.answer_task.LONGEST_ANSWER", 5)
     answer = Message(pk=2, session=Session(), role="assistant", status="streaming")
-    call = Call("demo", (ChatMessage("user", "/echo 0123456789"),), {}, "", "")
+    call = Call("demo", (text_message("user", "/echo 0123456789"),), {}, "", "")
     run = AnswerTask(Exchange(Message(pk=1, role="user"), answer, "demo", call), monotonic(), OwnershipGuard())
     asyncio.run(run.answer(NO_HTTP))
     assert (answer.status, answer.error_code, answer.text) == ("failed", "too_long", "01234")
@@ -101,7 +101,7 @@ def test_nothing_is_shown_of_what_another_may_have_ended(settings: Any) -> None:
     """As when the process was suspended. The vendor is not to blame for that."""
     settings.LLM_FIRST_TOKEN_TIMEOUT = settings.LLM_TOKEN_TIMEOUT = 0.2
     answer = Message(pk=2, session=Session(), role="assistant", status="streaming")
-    call = Call("demo", (ChatMessage("user", "/echo Hi"),), {}, "", "")
+    call = Call("demo", (text_message("user", "/echo Hi"),), {}, "", "")
     exchange = Exchange(Message(pk=1, role="user"), answer, "demo", call)
 
     async def shown() -> list[str]:
