@@ -9,6 +9,7 @@ from django.db.models.expressions import RawSQL
 from django.utils import timezone
 from django.utils.translation import gettext
 
+from chats.parts import Entry, read_entries
 from core.audit.recording import Audited, AuditedManyToManyField
 from core.database.casefold import CasefoldedCharField
 from groups.models import Group, User
@@ -207,6 +208,7 @@ class Message(Metered):
     sequence = models.BigIntegerField(help_text="The order within the session; a clock may go back, this does not.")
     role = models.CharField(max_length=9, choices=Role)
     text = models.TextField(blank=True)
+    parts = models.JSONField(default=list, db_default=[], help_text="See chats.parts; empty where it is text alone.")
     status = models.CharField(max_length=11, choices=Status, default=Status.COMPLETE)
     finish_reason = models.CharField(max_length=50, null=True)  # noqa: DJ001  (the API says null)
     error_code = models.CharField(max_length=50, blank=True)
@@ -232,6 +234,11 @@ class Message(Metered):
 
     def __str__(self) -> str:
         return f"{self.role} {self.sequence}"
+
+    @property
+    def entries(self) -> list[Entry]:
+        """What came of an answer that has ended, in its order."""
+        return read_entries(self.text, self.parts)
 
     @property
     def usage(self) -> dict[str, int | bool | None] | None:
@@ -274,16 +281,18 @@ class ActiveAnswer(models.Model):
         return f"Run of message {self.message_id}"
 
 
-class Piece(models.Model):
-    """A part of an answer that is being produced. A text is not written again as it grows."""
+class JournalEntry(models.Model):
+    """Something that came of an answer that is being produced. A text is not written again as it grows."""
 
-    # without a constraint: storing a piece must not fail while its message is deleted; `expired_leases` removes it
-    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="pieces", db_constraint=False)
-    start = models.BigIntegerField(help_text="Characters of the answer before it.")
-    text = models.TextField()
+    # without a constraint: storing an entry must not fail while its message is deleted; `expired_leases` removes it
+    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="journal", db_constraint=False)
+    start = models.BigIntegerField(help_text="Places of the answer before it.")
+    kind = models.CharField(max_length=20, default="text", db_default="text")
+    text = models.TextField(help_text="What came; JSON where the kind is neither text nor thinking.")
 
     class Meta:
         ordering = ("start",)
+        verbose_name_plural = "journal entries"
 
     def __str__(self) -> str:
-        return f"{len(self.text)} characters from {self.start}"
+        return f"{self.kind} from {self.start}"

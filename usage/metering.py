@@ -84,9 +84,7 @@ class MeteredCall:
         request = request or current_request.get()
         self.record = VendorCallRecord(kind, vendor, call.model, call.endpoint, call.options, conversation, request)
         self.result = CallResult(input_tokens=prompt_tokens(call.turns))
-        # The thinking of an answer is not stored, so another worker that ends the answer could not estimate it.
-        self.estimated_kinds = Text if kind == "answer" else (Text, Thinking)
-        self.output_size = 0  # bytes of these
+        self.output_size = 0  # bytes of text and thinking
         self.limit: float = settings.LLM_FIRST_TOKEN_TIMEOUT  # seconds that the vendor may be silent now
         self.progress = monotonic()  # when the vendor last sent something
         self.is_listener_busy = False
@@ -133,8 +131,7 @@ class MeteredCall:
         """Meter an event. Done for every token, so it sets no timer unless the limit changes."""
         result = self.result
         if isinstance(event, Text | Thinking):
-            if isinstance(event, self.estimated_kinds):
-                self.output_size += len(event.text.encode())
+            self.output_size += len(event.text.encode())
             if result.time_to_first_token_ms is None:
                 if isinstance(event, Text):
                     result.time_to_first_token_ms = self.elapsed_ms

@@ -3,16 +3,30 @@
 import asyncio
 import logging
 from dataclasses import dataclass
+from time import monotonic
 from typing import TYPE_CHECKING
 
+import orjson
+
 from chats.answering.events import LONGEST_ANSWER
+from chats.answering.journal import JournalRow
 from chats.answering.live_answer import LiveAnswer
 from chats.answering.ownership import OwnershipGuard
 from chats.conversation import Exchange
 from chats.models import Message
+from chats.parts import Entry, Part, entries_between, joined_text, make_entry, stored_parts
 from core.server.middleware import current_request_id
 from core.telemetry.hooks import RequestRecord, instrumentations
-from llms.vendors.types import StreamEvent, Text
+from llms.vendors.types import (
+    ApprovalRequest,
+    Citations,
+    Signature,
+    StreamEvent,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+)
 from usage.metering import MeteredCall, StopListening
 
 if TYPE_CHECKING:
@@ -21,6 +35,20 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SHUTDOWN = "The server was stopped before the answer was whole. What had arrived is kept; ask for the answer again."
+
+
+@dataclass(slots=True)
+class Thought:
+    """What is known of a stretch of thinking beside its text. Times are as `monotonic()` has them."""
+
+    begun: float
+    ended_at: float = 0.0
+    signature: str = ""
+
+    @property
+    def members(self) -> Part:
+        duration: Part = {"duration_ms": round((self.ended_at - self.begun) * 1000)}
+        return duration | ({"signature": self.signature} if self.signature else {})
 
 
 @dataclass(frozen=True)
@@ -48,6 +76,7 @@ class AnswerTask(LiveAnswer):
     """An answer that is being produced here. `begun` is when the question was stored, as `monotonic()` has it."""
 
     task: asyncio.Task[None]
+    last_kind = ""
 
     def __init__(
         self, exchange: Exchange, begun: float, guard: OwnershipGuard, request: RequestRecord | None = None
@@ -55,7 +84,9 @@ class AnswerTask(LiveAnswer):
         super().__init__(exchange.answer)
         assert exchange.call
         self.exchange, self.guard, self.request = exchange, guard, request
-        self.length = 0
+        self.length = 0  # places
+        self.thoughts: list[Thought] = []  # one for each stretch of thinking
+        self.tool_calls: dict[int, ToolCall] = {}  # by their index; their pieces are joined until the end
         self.outcome: Outcome | None = None  # set before the vendor has ended the answer
         conversation = str(exchange.answer.session.uuid)
         self.call = MeteredCall(
@@ -76,13 +107,56 @@ class AnswerTask(LiveAnswer):
     async def on_event(self, event: StreamEvent) -> None:
         if not self.guard.is_owner():  # otherwise text would be shown that may never be stored
             await self.guard.confirmed.wait()
-        if isinstance(event, Text) and event.text:
-            self.fresh.append(event.text[: LONGEST_ANSWER - self.length])
-            self.length += len(event.text)
-            self.wake()
-            if self.length > LONGEST_ANSWER:
-                self.outcome = TOO_LONG
-                raise StopListening
+        if isinstance(event, Text):
+            self.add(Entry("text", event.text))
+        elif isinstance(event, Thinking):
+            if not (self.thoughts and self.last_kind == "thinking"):
+                self.thoughts.append(Thought(monotonic()))
+            self.thoughts[-1].ended_at = monotonic()
+            self.add(Entry("thinking", event.text))
+        elif isinstance(event, Signature) and event.of == "thinking" and self.thoughts:
+            self.thoughts[-1].signature += event.data
+        elif isinstance(event, ToolCall):
+            known = self.tool_calls.setdefault(event.index, ToolCall(event.index, "", "", ""))
+            self.tool_calls[event.index] = ToolCall(
+                event.index, known.id or event.id, known.name or event.name, known.arguments + event.arguments
+            )
+        else:
+            self.add_tool_calls()  # they are whole once something else comes
+            if isinstance(event, ApprovalRequest):
+                self.add(make_entry("approval", dict(event.data)))
+            elif isinstance(event, ToolResult):
+                self.add(make_entry("tool_result", tool_result_part(event)))
+            elif isinstance(event, Citations):
+                self.add(make_entry("citations", {"citations": [dict(citation) for citation in event.citations]}))
+
+    def add(self, entry: Entry) -> None:
+        """Show an entry; raises StopListening where the answer is too long."""
+        room = LONGEST_ANSWER - self.length
+        if entry.size > room:
+            self.fresh += entries_between([entry], 0, room)
+        else:
+            self.fresh.append(entry)
+        self.length += entry.size
+        self.last_kind = entry.kind
+        self.wake()
+        if self.length > LONGEST_ANSWER:
+            self.outcome = TOO_LONG
+            raise StopListening
+
+    def add_tool_calls(self) -> None:
+        """Show the tool calls whose pieces have come. Nothing can be called yet, so each of them has failed."""
+        calls, self.tool_calls = self.tool_calls, {}
+        for call in calls.values():
+            self.add(make_entry("tool_call", tool_call_part(call)))
+
+    def journal_rows(self, count: int) -> list[JournalRow]:
+        """The first entries that are not stored, as the journal stores them."""
+        rows, start = [], self.stored_size
+        for entry in entries_between(self.fresh[:count], 0):
+            rows.append((self.message.pk, start, entry.kind, entry.text))
+            start += entry.size
+        return rows
 
     @property
     def has_ended(self) -> bool:
@@ -107,7 +181,9 @@ class AnswerTask(LiveAnswer):
     def finalize(self, outcome: Outcome) -> None:
         """Fill in the message that is to be stored."""
         message, result = self.message, self.call.result
-        message.text = self.since(0)
+        entries = self.since(0)
+        message.text = joined_text(entries)
+        message.parts = stored_parts(entries, [thought.members for thought in self.thoughts])
         message.status = outcome.status
         message.error_code, message.error_detail = outcome.code, outcome.detail
         message.error_retryable = outcome.retryable
@@ -142,3 +218,30 @@ class AnswerTask(LiveAnswer):
         log.log(level, words, message.pk, call.vendor, place, end, message.latency_ms, extra={"fields": fields})
         for instrumentation in instrumentations:
             instrumentation.answer_ended(call.vendor, message)
+
+
+def tool_call_part(call: ToolCall) -> Part:
+    try:
+        arguments = orjson.loads(call.arguments or "{}")
+    except orjson.JSONDecodeError:
+        arguments = None
+    tool, _, operation = call.name.partition("__")
+    return {
+        "id": call.id or f"call_{call.index}",
+        "tool_id": None,
+        "tool": tool,
+        "operation": operation,
+        "arguments": arguments if isinstance(arguments, dict) else {},
+        "changes_something": False,
+        "state": "failed",
+    }
+
+
+def tool_result_part(result: ToolResult) -> Part:
+    return {
+        "tool_call_id": result.tool_call_id,
+        "text": result.text,
+        "is_error": result.is_error,
+        "truncated": False,
+        "file_id": None,
+    }

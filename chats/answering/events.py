@@ -1,7 +1,7 @@
 """The events of an answer, and the position of a client in them.
 
-An event's id is the answer's sequence number and the number of characters up to the event's end. So ids ascend within a
-session, a client can resume from each of them, and none is stored.
+An event's id is the answer's sequence number and the place of the event's end in the answer (see `chats.parts`). So ids
+ascend within a session, a client can resume from each of them, and none is stored.
 """
 
 from collections.abc import AsyncGenerator, Callable, Iterator
@@ -9,12 +9,14 @@ from typing import NamedTuple
 
 from chats.answering.live_answer import LiveAnswer, Subscriber
 from chats.models import Message
+from chats.parts import Entry, Part, total_size
 from core.rest.sse import COMMENT, encode_event
 
 IDS_PER_ANSWER = 10**7
-QUESTION, ANSWER = 0, 1  # the two `message` events; after n characters comes ANSWER + n
+QUESTION, ANSWER = 0, 1  # the two `message` events; after n places comes ANSWER + n
 USAGE, ERROR, DONE = IDS_PER_ANSWER - 3, IDS_PER_ANSWER - 2, IDS_PER_ANSWER - 1
-LONGEST_ANSWER = IDS_PER_ANSWER - 10  # characters
+LONGEST_ANSWER = IDS_PER_ANSWER - 10  # places, see chats.parts
+LONGEST_RESULT = 2_000  # characters of a tool's result in its event; the message has all of it
 
 
 class Position(NamedTuple):
@@ -45,9 +47,12 @@ async def follow(find: Callable[[], LiveAnswer], question: Message | None, place
             )
         offset = max(0, place - ANSWER)
         while place < USAGE:
-            if text := feed.since(offset):
-                offset += len(text)
-                yield encode_event(base + ANSWER + offset, "delta", {"text": text})
+            if entries := feed.since(offset):
+                events = []
+                for entry in entries:
+                    offset += entry.size
+                    events.append(encode_event(base + ANSWER + offset, *payload(entry)))
+                yield b"".join(events)
             elif feed.ended:
                 break
             elif await reader.wait():
@@ -67,17 +72,29 @@ def message_payload(message: Message) -> dict[str, str | None]:
     }
 
 
+def payload(entry: Entry) -> tuple[str, Part]:
+    """The name and the data of the event that tells of an entry."""
+    data = entry.data
+    if entry.kind == "text":
+        return "delta", data
+    if entry.kind in ("tool_call", "tool_result"):
+        data = {"type": entry.kind, **data}
+    if entry.kind == "tool_result":
+        data["text"] = str(data["text"])[:LONGEST_RESULT]
+    return entry.kind, data
+
+
 def closing_events(answer: Message) -> Iterator[tuple[int, str, object]]:
-    """The events after the text of an answer that has ended: place, name and data of each."""
+    """The events after the entries of an answer that has ended: place, name and data of each."""
     yield USAGE, "usage", answer.usage
     if answer.error:
         yield ERROR, "error", answer.error
     yield DONE, "done", {"id": str(answer.pk), "status": answer.status, "finish_reason": answer.finish_reason}
 
 
-def id_after(answer: Message, characters: int) -> int:
-    """The id of the event that brought an answer to so many characters."""
-    return answer.sequence * IDS_PER_ANSWER + ANSWER + characters
+def id_after(answer: Message, places: int) -> int:
+    """The id of the event after so many places of an answer."""
+    return answer.sequence * IDS_PER_ANSWER + ANSWER + places
 
 
 def is_valid_position(answer: Message, place: int) -> bool:
@@ -91,4 +108,4 @@ def is_valid_position(answer: Message, place: int) -> bool:
     if place in (USAGE, DONE) or (place == ERROR and answer.error_code):
         return has_ended
     may_be_ahead = answer.status in (Message.Status.STREAMING, Message.Status.INTERRUPTED)
-    return ANSWER < place < USAGE and (may_be_ahead or place - ANSWER <= len(answer.text))
+    return ANSWER < place < USAGE and (may_be_ahead or place - ANSWER <= total_size(answer.entries))

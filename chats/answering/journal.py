@@ -1,6 +1,6 @@
-"""The journal of answers that are being produced: pieces that arrived, leases of workers, and the end of answers.
+"""The journal of answers that are being produced: entries that arrived, leases of workers, and the end of answers.
 
-A text is not written again as it grows: its pieces are, and they are joined once it has ended.
+A text is not written again as it grows: what is new is appended, and all is joined once the answer has ended.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -14,23 +14,26 @@ from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
-from chats.models import USAGE, ActiveAnswer, Message, Piece, Session
+from chats.models import USAGE, ActiveAnswer, JournalEntry, Message, Session
+from chats.parts import TEXTUAL, Entry, entries_between, joined_text, stored_parts, total_size
 from core.database.compiled import CompiledQuery, database_value, write_transaction
 from usage.tokens import text_tokens
 
 LEASE = timedelta(seconds=10)  # a worker renews it long before
 MOST_CONDITIONS = 100  # joined with OR in one statement; SQLite takes at most 1,000
 LOST = "The server that was answering ended. What had arrived is kept; ask for the answer again."
-OUTCOME = ("text", "status", "finish_reason", "error_code", "error_detail", "error_retryable", "ignored_settings")
+ERROR = ("error_code", "error_detail", "error_retryable")
+OUTCOME = ("text", "parts", "status", "finish_reason", *ERROR, "ignored_settings")
 # Statements that run for each answer. The ORM takes several times as long to compose them as the database to run them.
-INSERT_PIECE = "INSERT INTO chats_piece (message_id, start, text) VALUES (%s, %s, %s)"
+INSERT_ENTRY = "INSERT INTO chats_journalentry (message_id, start, kind, text) VALUES (%s, %s, %s, %s)"
 DELETE_ACTIVE = "DELETE FROM chats_activeanswer WHERE worker = %s AND message_id = %s"
-DELETE_PIECES = "DELETE FROM chats_piece WHERE message_id = %s"
+DELETE_ENTRIES = "DELETE FROM chats_journalentry WHERE message_id = %s"
 ACTIVE_ANSWERS = CompiledQuery(
     UUID,
     compose=lambda worker: ActiveAnswer.objects.filter(worker=worker).values_list("message_id", "stop_requested"),
 )
 
+JournalRow = tuple[int, int, str, str]  # an answer's id, the places before the entry, its kind and text
 Lease = tuple[int, datetime]  # the answer's id, and when it ends
 
 
@@ -42,13 +45,13 @@ class RunStatus:
     to_stop: set[int]
 
 
-def append_pieces(*, worker: UUID, pieces: Iterable[tuple[int, int, str]]) -> RunStatus:
-    """Store what arrived since the last time. A piece is an answer's id, the characters before it, and its text."""
+def append_entries(*, worker: UUID, rows: Iterable[JournalRow]) -> RunStatus:
+    """Store what arrived since the last time."""
     with write_transaction():
         flags: dict[int, bool] = dict(ACTIVE_ANSWERS.rows(worker))
-        if rows := [piece for piece in pieces if piece[0] in flags]:
+        if own := [row for row in rows if row[0] in flags]:
             with connection.cursor() as cursor:
-                cursor.executemany(INSERT_PIECE, rows)
+                cursor.executemany(INSERT_ENTRY, own)
     return RunStatus(set(flags), {message for message, stop in flags.items() if stop})
 
 
@@ -62,7 +65,7 @@ def finalize(*, worker: UUID, ended: Sequence[Message]) -> dict[int, Message | N
         for message in ended:
             cursor.execute(DELETE_ACTIVE, [database_value(worker), message.pk])
             if cursor.rowcount:
-                cursor.execute(DELETE_PIECES, [message.pk])
+                cursor.execute(DELETE_ENTRIES, [message.pk])
                 message.save(update_fields=(*OUTCOME, *USAGE))
             else:
                 lost.append(message.pk)
@@ -81,38 +84,45 @@ def without_access(*, answers: list[int]) -> set[int]:
     return set(answers) - set(still_open.values_list("messages", flat=True))
 
 
-def read_new(offsets: Mapping[int, int]) -> tuple[dict[int, str], dict[int, Message | None]]:
-    """Of answers that other workers produce: the text after so many characters of each, and those that have ended.
+def read_new(offsets: Mapping[int, int]) -> tuple[dict[int, list[Entry]], dict[int, Message | None]]:
+    """Of answers that other workers produce: what came after these places of each, and those that have ended.
 
     One that has ended is there as it is stored, or as None if it was deleted.
     """
     running = set(ActiveAnswer.objects.filter(message__in=offsets).values_list("message", flat=True))
     messages = Message.objects.in_bulk(offsets.keys() - running)
-    fresh = dict.fromkeys(running, "")
+    fresh: dict[int, list[Entry]] = {key: [] for key in running}
+    ends = dict(offsets)
     keys = sorted(running)
     for first in range(0, len(keys), MOST_CONDITIONS):
         some = keys[first : first + MOST_CONDITIONS]
         wanted = reduce(or_, (Q(message=message, start__gte=offsets[message]) for message in some))
-        pieces = Piece.objects.filter(wanted).order_by("start")
-        for message, start, text in pieces.values_list("message", "start", "text"):
-            if start == offsets[message] + len(fresh[message]):
-                fresh[message] += text
-            else:  # a piece was stored twice, in two lengths, because its COMMIT was not confirmed
-                fresh[message] = partial_text(message)[offsets[message] :]
+        rows = JournalEntry.objects.filter(wanted).order_by("start", "pk")
+        for message, start, kind, text in rows.values_list("message", "start", "kind", "text"):
+            if start == ends[message]:
+                fresh[message].append(Entry(kind, text))
+            else:  # something was stored twice, in two lengths, because its COMMIT was not confirmed
+                fresh[message] = entries_between(partial_entries(message), offsets[message])
+            ends[message] = offsets[message] + total_size(fresh[message])
     return fresh, {message: messages.get(message) for message in offsets.keys() - running}
 
 
-def partial_text(message: int) -> str:
-    """The stored text of an answer that has not ended."""
-    text = ""
-    for start, piece in Piece.objects.filter(message=message).order_by("start", "pk").values_list("start", "text"):
-        text = text[:start] + piece
-    return text
+def partial_entries(message: int) -> list[Entry]:
+    """What is stored of an answer that has not ended."""
+    entries: list[Entry] = []
+    end = 0
+    rows = JournalEntry.objects.filter(message=message).order_by("start", "pk")
+    for start, kind, text in rows.values_list("start", "kind", "text"):
+        if start < end:  # stored twice; the later one counts
+            entries = entries_between(entries, 0, start)
+        entries.append(Entry(kind, text))
+        end = start + entries[-1].size
+    return entries_between(entries, 0)
 
 
 def expired_leases() -> list[Lease]:
     """The leases that were not renewed. It writes first: if that works, their workers could have written, too."""
-    Piece.objects.filter(~Exists(ActiveAnswer.objects.filter(message=OuterRef("message_id")))).delete()
+    JournalEntry.objects.filter(~Exists(ActiveAnswer.objects.filter(message=OuterRef("message_id")))).delete()
     return list(ActiveAnswer.objects.filter(lease_until__lt=timezone.now()).values_list("message", "lease_until"))
 
 
@@ -122,15 +132,16 @@ def interrupt_orphan(message: int, lease_until: datetime) -> bool:
         active = ActiveAnswer.objects.select_for_update().filter(message=message, lease_until=lease_until).first()
         if active is None:
             return False
-        text = partial_text(message)
+        entries = partial_entries(message)
         Message.objects.filter(pk=message).update(
-            text=text,
+            text=joined_text(entries),
+            parts=stored_parts(entries),
             status=Message.Status.INTERRUPTED,
-            output_tokens=text_tokens(text),
+            output_tokens=text_tokens(joined_text(entries, *TEXTUAL)),
             error_code="interrupted",
             error_detail=LOST,
             error_retryable=True,
         )
-        Piece.objects.filter(message=message).delete()
+        JournalEntry.objects.filter(message=message).delete()
         active.delete()
     return True

@@ -90,14 +90,13 @@ class JournalWriter:
         """Store the new text of answers that go on, see which of them are to end, and renew their leases."""
         if not self.answers:
             return
-        growing = [(each, len(each.fresh), "".join(each.fresh)) for each in self.answers.values() if each.is_growing]
-        pieces = [(answer.message.pk, len(answer.stored), text) for answer, _, text in growing]
+        growing = [(each, len(each.fresh)) for each in self.answers.values() if each.is_growing]
+        rows = [row for answer, count in growing for row in answer.journal_rows(count)]
         begun, moment, suspensions = set(self.answers), monotonic(), self.guard.suspensions
-        status = await self.write(partial(journal.append_pieces, worker=self.worker, pieces=pieces))
+        status = await self.write(partial(journal.append_entries, worker=self.worker, rows=rows))
         self.stored_at = moment
-        for answer, count, text in growing:
-            answer.stored += text
-            del answer.fresh[:count]
+        for answer, count in growing:
+            answer.store_fresh(count)
         for message_id in self.answers.keys() & (begun - status.own):
             self.answers[message_id].stop(INTERRUPTED)  # it was deleted, or its worker was taken for dead
         self.guard.confirm(suspensions)

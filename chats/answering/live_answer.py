@@ -1,51 +1,58 @@
-"""An answer as it grows: its text so far, and its subscribers."""
+"""An answer as it grows: what came so far, and its subscribers."""
 
 from asyncio import Future, get_running_loop
 from types import TracebackType
 from typing import Self
 
 from chats.models import Message
+from chats.parts import Entry, entries_between, joined_text, total_size
 
 GONE = "The answer was deleted, or is no longer open to you."
 
 
 class LiveAnswer:
-    """The text of an answer so far. Only the event loop of this process uses it."""
+    """What came of an answer so far. Only the event loop of this process uses it."""
 
     def __init__(self, message: Message) -> None:
         self.message = message
-        self.stored = message.text
-        self.fresh: list[str] = []  # not stored yet
+        self.stored = message.entries
+        self.stored_size = total_size(self.stored)  # places
+        self.fresh: list[Entry] = []  # not stored yet
         self.ended = message.status != Message.Status.STREAMING
         self.detached = False  # whether it ended only here, and goes on at another worker
         self.readers: set[Subscriber] = set()
 
-    def since(self, offset: int) -> str:
-        """The text after so many characters."""
-        known = len(self.stored)
-        if offset < known:
-            return self.stored[offset:] + "".join(self.fresh)
-        if len(self.fresh) == 1 and offset == known:
-            return self.fresh[0]
-        return "".join(self.fresh)[offset - known :]
+    def since(self, place: int) -> list[Entry]:
+        """What came after this place."""
+        if place < self.stored_size:
+            return entries_between([*self.stored, *self.fresh], place)
+        return entries_between(self.fresh, place - self.stored_size)
+
+    def store_fresh(self, count: int) -> None:
+        """The first entries that were not stored are stored now."""
+        stored = self.fresh[:count]
+        self.stored = entries_between([*self.stored, *stored], 0)
+        self.stored_size += total_size(stored)
+        del self.fresh[:count]
 
     def end(self) -> None:
-        """No more text comes. `message` says how the answer ended."""
+        """Nothing more comes. `message` says how the answer ended."""
         self.ended = True
         self.wake()
 
     def complete(self, message: Message | None) -> None:
-        """No more text comes. The message is as it is stored now; None if it was deleted."""
+        """Nothing more comes. The message is as it is stored now; None if it was deleted."""
         if message is None:
             self.revoke()
         else:
-            self.message, self.stored, self.fresh = message, message.text, []
+            self.message, self.stored, self.fresh = message, message.entries, []
+            self.stored_size = total_size(self.stored)
             self.end()
 
     def detach(self) -> None:
         """No more text comes in this process. Another worker goes on."""
         self.detached = True
-        self.message.text = self.since(0)
+        self.message.text = joined_text(self.since(0))
         self.end()
 
     def revoke(self) -> None:

@@ -11,6 +11,7 @@ from chats.answering import journal
 from chats.answering.database_threads import DatabaseThreads
 from chats.answering.live_answer import LiveAnswer
 from chats.models import Message
+from chats.parts import Entry
 
 log = logging.getLogger(__name__)
 
@@ -21,9 +22,10 @@ ACCESS_CHECK = 2  # seconds: how often it is checked that owners may still ask i
 class RemoteAnswer(LiveAnswer):
     """An answer that another worker produces, as far as it is stored."""
 
-    def grow(self, fresh: str) -> None:
+    def grow(self, fresh: list[Entry]) -> None:
         if fresh:
-            self.stored += fresh
+            self.fresh += fresh
+            self.store_fresh(len(fresh))
             self.wake()
 
 
@@ -51,10 +53,10 @@ class RemoteAnswers:
                 del self.answers[key]
 
     async def read(self) -> None:
-        offsets = {key: len(answer.stored) for key, answer in self.answers.items()}
+        offsets = {key: answer.stored_size for key, answer in self.answers.items()}
         fresh, ended = await self.threads.run(lambda: journal.read_new(offsets))
-        for key, text in fresh.items():
-            self.answers[key].grow(text)
+        for key, entries in fresh.items():
+            self.answers[key].grow(entries)
         for key, message in ended.items():
             self.answers[key].complete(message)
         if monotonic() - self.access_checked_at >= ACCESS_CHECK:

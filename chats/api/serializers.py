@@ -5,9 +5,10 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
-from chats.answering.journal import partial_text
+from chats.answering.journal import partial_entries
 from chats.conversation import ensure_idle
 from chats.models import USAGE, Chat, Message, Session
+from chats.parts import PART_TYPES, joined_text, public_parts, stored_parts
 from core.rest.serializers import CharField, IntegerField, PlainSerializer, ResourceSerializer
 from groups.models import User
 from groups.serializers import GroupSummarySerializer
@@ -168,12 +169,27 @@ class UsageField(serializers.DictField):
     """What an answer took."""
 
 
+@extend_schema_field(
+    {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "properties": {"type": {"type": "string", "enum": list(PART_TYPES)}},
+            "required": ["type"],
+        },
+    }
+)
+class PartsField(serializers.ListField):
+    """The parts of a message."""
+
+
 class StringsField(serializers.ListField):
     child = serializers.CharField()
 
 
 class MessageSerializer(ResourceSerializer):
     text = serializers.CharField(read_only=True)
+    parts = PartsField(read_only=True, help_text="What it consists of, in its order; see docs/streaming.md.")
     ignored_settings = StringsField(read_only=True, help_text="Settings of the chat that the vendor does not know.")
     error = ErrorField(read_only=True, allow_null=True)
     parent_id = MessageIdField(read_only=True, allow_null=True)
@@ -185,6 +201,7 @@ class MessageSerializer(ResourceSerializer):
         fields = (
             "role",
             "text",
+            "parts",
             "status",
             "finish_reason",
             "error",
@@ -199,10 +216,12 @@ class MessageSerializer(ResourceSerializer):
 
     def to_representation(self, instance: Message) -> dict[str, object]:
         row = super().to_representation(instance)
-        is_growing = instance.status == Message.Status.STREAMING and "as_it_is" not in self.context
-        if is_growing and "text" in row:  # at most one in a session
-            row["text"] = partial_text(instance.pk)
-        return row
+        text, parts = instance.text, instance.parts
+        if instance.status == Message.Status.STREAMING and "as_it_is" not in self.context:  # at most one in a session
+            entries = partial_entries(instance.pk)
+            text, parts = joined_text(entries), stored_parts(entries)
+        own = {"text": text, "parts": public_parts(text, parts)}
+        return {name: own.get(name, value) for name, value in row.items()}
 
     def path(self, instance: Message) -> str:
         return f"sessions/{self.context['view'].kwargs['session']}/messages/{instance.pk}"

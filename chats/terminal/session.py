@@ -21,6 +21,7 @@ from chats.api.serializers import QuestionSerializer
 from chats.conversation import Exchange
 from chats.errors import ChatError, MessageNotFound, NothingToStop, SessionNotFound
 from chats.models import Chat, Message, Session
+from chats.parts import joined_text, total_size
 from chats.terminal.screen import INTERVAL, LiveMarkdown, PlainOutput, clean, typed
 from core.database.casefold import fold
 from groups.models import User
@@ -169,9 +170,10 @@ class TerminalSession:
         offset = 0
         with Subscriber(feed) as reader:
             while True:
-                if text := feed.since(offset):
-                    offset += len(text)
-                    put(text)
+                if entries := feed.since(offset):
+                    offset += total_size(entries)
+                    if text := joined_text(entries):
+                        put(text)
                 elif feed.ended:
                     return feed.message
                 else:

@@ -18,11 +18,12 @@ from django.views.decorators.http import require_GET, require_POST
 
 from chats import conversation
 from chats.answering import runner
-from chats.answering.journal import partial_text
+from chats.answering.journal import partial_entries
 from chats.answering.streams import resume_point
 from chats.api.serializers import LONGEST_QUESTION, MessageSerializer, SessionSerializer
 from chats.errors import AnswerInProgress, InvalidPosition, MessageNotFound, RunnerUnavailable, SessionNotFound
 from chats.models import ActiveAnswer, Chat, Message, Session
+from chats.parts import joined_text
 from chats.web.rendering import message_page, stream_blocks
 from core.rest.errors import error_object, http_error
 from core.rest.renderers import FlatRenderer
@@ -136,7 +137,7 @@ def export_markdown(request: HttpRequest, uuid: UUID) -> HttpResponse:
     parts = [f"# {found.shown_name}\n\n{gettext('Chat')}: {found.name_of_chat}"]
     for message in Message.objects.branch(found.leaf_id).order_by("sequence"):
         heading = gettext("Question") if message.role == Message.Role.USER else gettext("Answer")
-        text = message.text if message.status != Message.Status.STREAMING else partial_text(message.pk)
+        text = message.text if message.status != Message.Status.STREAMING else joined_text(partial_entries(message.pk))
         parts.append(f"## {heading}\n\n{text}")
         if message.status != Message.Status.COMPLETE:
             parts.append(f"*({message.status})*")

@@ -12,9 +12,10 @@ from django.db.models import Q
 from django.db.models.functions import Length
 
 from chats.answering.events import ANSWER, DONE, IDS_PER_ANSWER, id_after
-from chats.answering.journal import partial_text
+from chats.answering.journal import partial_entries
 from chats.answering.live_answer import LiveAnswer, Subscriber
 from chats.models import Message, Session
+from chats.parts import entries_between, joined_text, total_size
 from core.rest.sse import encode_event
 
 MOST_MESSAGES = 30  # of a page
@@ -76,8 +77,9 @@ def shown(message: Message) -> RenderedMessage:
         return RenderedMessage(message)
     if message.status != Message.Status.STREAMING:
         return RenderedMessage(message, markdown().render(message.text))
-    message.text = partial_text(message.pk)
-    return RenderedMessage(message, markdown().render(message.text), id_after(message, len(message.text)))
+    entries = partial_entries(message.pk)
+    message.text = joined_text(entries)
+    return RenderedMessage(message, markdown().render(message.text), id_after(message, total_size(entries)))
 
 
 def number_branches(session: Session, messages: list[RenderedMessage]) -> None:
@@ -106,12 +108,12 @@ async def stream_blocks(find: Callable[[], LiveAnswer], place: int) -> AsyncIter
     base = feed.message.sequence * IDS_PER_ANSWER
     loop, growing = asyncio.get_running_loop(), markdown().Growing()
     with Subscriber(feed) as reader:
-        known = feed.since(0)[: max(0, place - ANSWER)]
-        offset = len(known)  # a client that has seen more than there is here is shown that anew
-        await asyncio.to_thread(growing.grow, known)
+        known = entries_between(feed.since(0), 0, max(0, place - ANSWER))
+        offset = total_size(known)  # a client that has seen more than there is here is shown that anew
+        await asyncio.to_thread(growing.grow, joined_text(known))
         while place < DONE:
-            if text := feed.since(offset):
-                offset, began = offset + len(text), loop.time()
+            if entries := feed.since(offset):
+                offset, began, text = offset + total_size(entries), loop.time(), joined_text(entries)
                 if len(growing.open) + len(text) > SMALL:
                     change = await asyncio.to_thread(growing.grow, text)
                 else:

@@ -7,6 +7,7 @@ It answers from what it is told, or does what the commands in the question say:
     /image              says what images it was given: how many, of what type and size
     /json               answers with a JSON object that describes what it was given
     /cite               answers with a numbered citation, [1] and so on, of each file and tool result it was given
+    /events             gives an event of each kind: thinking, a tool call, a request for approval, a result, citations
     /help               answers with this list
 
 These commands are lines of their own, come first, and can be combined with each other and with one of the above:
@@ -29,8 +30,10 @@ from dataclasses import dataclass, field
 from llms.vendors.errors import CODES, VendorError
 from llms.vendors.http import Client
 from llms.vendors.types import (
+    ApprovalRequest,
     Call,
     ChatMessage,
+    Citations,
     FilePart,
     Finish,
     IgnoredSettings,
@@ -39,6 +42,7 @@ from llms.vendors.types import (
     Text,
     Thinking,
     ToolCall,
+    ToolResult,
     ToolResultPart,
     Usage,
     Vendor,
@@ -51,6 +55,7 @@ WORD = re.compile(r"\S+\s*|\s+")  # with the space after it, so that the words j
 LEADING = re.compile(r"/(think|tool|fail)\b[ \t]*([^\n]*)\n?")
 FAIL = re.compile(r"(?P<code>[a-z_]*)\s*(?:after (?P<words>[0-9]{1,6}) words?)?\s*")
 TOOL = re.compile(r"(?P<name>\S+)\s*(?P<arguments>.*)")
+EVENTS = "/events"
 HELP = (__doc__ or "").partition("\n\n")[2].strip()
 
 
@@ -70,6 +75,11 @@ class Demo:
         if ignored := tuple(setting for setting in call.options if setting not in KNOWN):
             yield IgnoredSettings(ignored)
         script = read_script(call)
+        if script.text == EVENTS:
+            for event in one_of_each_kind():
+                await asyncio.sleep(DELAY)
+                yield event
+            return
         for thought in script.thoughts:
             for word in WORD.findall(thought):
                 await asyncio.sleep(DELAY)
@@ -137,6 +147,8 @@ def answer_question(question: str, call: Call, conversation: list[ChatMessage]) 
     match question.strip():
         case "/help":
             return HELP
+        case "/events":
+            return EVENTS
         case "/image":
             return describe_images(images)
         case "/json":
@@ -151,6 +163,30 @@ def answer_question(question: str, call: Call, conversation: list[ChatMessage]) 
         f"You said: {question}\n\nI am the demo: no language model, I answer from what I am told. "
         f"I saw {count}{prompted}.{seen_images}"
     )
+
+
+def one_of_each_kind() -> Iterator[StreamEvent]:
+    """An answer as of a vendor that runs tools of its own and cites what they found."""
+    yield Thinking("I should ")
+    yield Thinking("look it up.")
+    arguments = {"city": "Graz"}
+    yield ToolCall(0, "demo_0", "weather__forecast", json.dumps(arguments))
+    yield ApprovalRequest(
+        {
+            "tool_call_id": "demo_0",
+            "tool": "weather",
+            "operation": "forecast",
+            "arguments": arguments,
+            "expires_at": None,
+        }
+    )
+    yield ToolResult("demo_0", "Sunny, 21 °C.")
+    yield Text("It is sunny ")
+    yield Text("in Graz [1].")
+    citation = {"number": 1, "datasource_id": None, "file_id": None, "file": "forecast.txt", "page": None}
+    yield Citations(({**citation, "start": 0, "end": 13, "text": "Sunny, 21 °C.", "score": 1.0},))
+    yield Usage(2, 5, None)
+    yield Finish("stop")
 
 
 def describe_result(result: ToolResultPart) -> str:

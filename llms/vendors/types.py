@@ -176,6 +176,29 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
+class ApprovalRequest:
+    """The vendor asks whether it may run a tool of its own: a JSON object with the members of the event `approval`."""
+
+    data: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """The result of a tool that the vendor ran itself."""
+
+    tool_call_id: str
+    text: str
+    is_error: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Citations:
+    """What the answer cites, each a JSON object with the members of a part `citation`."""
+
+    citations: tuple[Mapping[str, object], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """The tokens that the vendor counted; None where it gave no number. A later one replaces an earlier one."""
 
@@ -194,7 +217,9 @@ class Finish:
     reason: str
 
 
-StreamEvent = IgnoredSettings | Text | Thinking | Signature | ToolCall | Usage | Finish
+StreamEvent = (
+    IgnoredSettings | Text | Thinking | Signature | ToolCall | ApprovalRequest | ToolResult | Citations | Usage | Finish
+)
 
 
 class Vendor(Protocol):

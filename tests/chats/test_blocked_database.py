@@ -103,6 +103,6 @@ def test_what_comes_is_kept_whatever_else_waits_for_postgresql(postgres: str, tm
 
 def kept(database: psycopg.Connection[Any]) -> int:
     """How much of answers that are being made is stored."""
-    row = database.execute("SELECT coalesce(sum(length(text)), 0) FROM chats_piece").fetchone()
+    row = database.execute("SELECT coalesce(sum(length(text)), 0) FROM chats_journalentry").fetchone()
     assert row
     return int(row[0])

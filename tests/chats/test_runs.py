@@ -19,6 +19,7 @@ from chats.answering.remote_answers import RemoteAnswer
 from chats.answering.runner import AnswerRunner
 from chats.conversation import Exchange
 from chats.models import Message, Session
+from chats.parts import Entry, joined_text
 from chats.web.rendering import stream_blocks
 from llms.vendors.types import Call, text_message
 from tests.people import Person
@@ -81,7 +82,7 @@ def test_a_silent_stream_shows_signs_of_life(
             signs = asyncio.create_task(worker.show_signs_of_life())
             first = await waiting
             signs.cancel()
-            mirror.grow("Hi")
+            mirror.grow([Entry("text", "Hi")])
             return [first, await anext(events)]
 
     assert asyncio.run(read()) == expected
@@ -113,7 +114,7 @@ def test_nothing_is_shown_of_what_another_may_have_ended(settings: Any) -> None:
         await asyncio.sleep(0.5)  # longer than a vendor may be silent
         guard.confirm(before)
         await asyncio.sleep(0.2)
-        shown = task.since(0)
+        shown = joined_text(task.since(0))
         guard.confirm(guard.suspensions)
         await task.task
         return [shown, answer.text, answer.status]
@@ -129,9 +130,9 @@ def test_a_piece_that_is_stored_twice_does_not_hide_the_next(bob: Person) -> Non
     models.ActiveAnswer.objects.create(session=session, message=answer, worker=worker, lease_until=timezone.now())
     read = ""
     for start, text in ((0, "One"), (0, "One, two"), (8, ", three")):
-        journal.append_pieces(worker=worker, pieces=[(answer.pk, start, text)])
+        journal.append_entries(worker=worker, rows=[(answer.pk, start, "text", text)])
         grown, _ = journal.read_new({answer.pk: len(read)})
-        read += grown[answer.pk]
+        read += joined_text(grown[answer.pk])
     assert read == "One, two, three"
 
 

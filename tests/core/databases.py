@@ -18,7 +18,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.utils import timezone
 
 from aistudio.settings import database
-from chats.models import ActiveAnswer, Chat, Message, Piece, Session, Title
+from chats.models import ActiveAnswer, Chat, JournalEntry, Message, Session, Title
 from core.database.connections import Migrations, connect, reset_sequences
 from core.database.encryption import encrypt
 from core.database.table_dump import Row, tables
@@ -110,7 +110,7 @@ def add_rows(using: str) -> None:
     ActiveAnswer.objects.using(using).create(
         session=session, message=answer, worker=session.uuid, lease_until=timezone.now()
     )
-    Piece.objects.using(using).create(message_id=2**40, start=0, text=NASTY)  # of a message that is no more
+    JournalEntry.objects.using(using).create(message_id=2**40, start=0, text=NASTY)  # of a message that is no more
     ApiToken.objects.using(using).create(user=user, name="tests", prefix="ais_", digest="0" * 64)
     Title.objects.using(using).create(session=session)
     IdempotentRequest.objects.using(using).create(

@@ -41,6 +41,7 @@ RENAMED = {
     "groups.idempotentrequest": "core.idempotentrequest",
     "groups.attempts": "groups.signinattempt",
     "chats.run": "chats.activeanswer",
+    "chats.piece": "chats.journalentry",
 }
 # Django derives these from a model's name, and newer versions rename them with it. Nothing here reads them.
 DERIVED = {"auth.permission": {"codename", "name"}}
