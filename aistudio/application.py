@@ -190,7 +190,7 @@ async def write_token_use() -> None:
 
 async def store_token_use() -> None:
     try:
-        await in_database(token_last_used.write)
+        await in_database(token_last_used.store_uses)
     except DatabaseError as error:
         log.warning("When tokens were last used is not stored now, but the next time: %s", error)
 

@@ -202,7 +202,7 @@ REST_FRAMEWORK = {
         "groups.authentication.TokenAuthentication",
         "groups.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["core.rest.permissions.AdministratorsWrite"],
+    "DEFAULT_PERMISSION_CLASSES": ["core.rest.permissions.NamedPermissions"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "core.rest.negotiation.ContentNegotiation",
     "DEFAULT_PARSER_CLASSES": ["core.rest.parsers.FlatParser", "core.rest.parsers.JSONAPIParser"],
     "DEFAULT_RENDERER_CLASSES": ["core.rest.renderers.FlatRenderer", "core.rest.renderers.JSONAPIRenderer"],

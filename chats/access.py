@@ -30,7 +30,7 @@ def explain(*, user: User, chat: Chat) -> Explanation:
     own = set(user.groups.values_list("pk", flat=True))
     shared = [group.name for group in groups if group.pk in own]
     allowed = user.is_active and Chat.objects.visible_to(user).filter(pk=chat.pk).exists()
-    if allowed and user.is_admin:
+    if allowed and user.may("chats.read"):
         code, detail, deciding = "administrator", f"{user} is an administrator, who may use every chat.", shared
     elif allowed:
         code, detail, deciding = "member", f"{user} belongs to {', '.join(shared)}.", shared
@@ -58,7 +58,7 @@ def access_summary(user: User) -> str:
         shown = ", ".join(str(chat) for chat in chats[:10])
         return f"They may use {total} chat{'s' if total > 1 else ''}: {shown}{' and more' if total > 10 else ''}."
     groups = [str(group) for group in Group.objects.filter(members=user)]
-    if user.is_admin:
+    if user.may("chats.read"):
         return "There is no chat yet."
     if not groups:
         return "They belong to no group at all, so there is no chat for them; add them to a group."
@@ -67,7 +67,7 @@ def access_summary(user: User) -> str:
 
 def no_chats_reason(user: User) -> str:
     """Why a user may use no chat, for that user."""
-    if user.is_admin:
+    if user.may("chats.read"):
         return _("There is no chat yet.")
     groups = [str(group) for group in Group.objects.filter(members=user)]
     if not groups:

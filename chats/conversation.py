@@ -31,6 +31,7 @@ from chats.models import ActiveAnswer, Message, Session
 from core.database.compiled import CompiledQuery, Row, column_names, python_values, to_instance, write_transaction
 from core.database.encryption import UnreadableSecret
 from groups.models import User
+from groups.permissions import ROLES, Role
 from llms.call_builder import build_call, model_of
 from llms.context_windows import input_budget
 from llms.errors import LLMNotUsable
@@ -145,18 +146,18 @@ LLM_COLUMNS = column_names(LLM, "short_description", "long_description", "logo_u
 SETTINGS_COLUMNS = column_names(LLMSettings, "metadata", "created_at", "updated_at")
 
 
-def select_conversation(owner: int, uuid: UUID, is_admin: bool) -> QuerySet[Session, Row]:
+def select_conversation(owner: int, uuid: UUID, role: str) -> QuerySet[Session, Row]:
     related = {"chat": CHAT_COLUMNS, "chat__llm": LLM_COLUMNS, "chat__llm_settings": SETTINGS_COLUMNS}
     columns = [f"{path}__{name}" for path, names in related.items() for name in names]
-    return select_session(owner, uuid, is_admin).values_list(*SESSION_COLUMNS, *columns)
+    return select_session(owner, uuid, role).values_list(*SESSION_COLUMNS, *columns)
 
 
-def select_session(owner: int, uuid: UUID, is_admin: bool) -> QuerySet[Session]:
-    return Session.objects.visible_to(User(pk=owner, is_admin=is_admin)).filter(uuid=uuid).order_by()
+def select_session(owner: int, uuid: UUID, role: str) -> QuerySet[Session]:
+    return Session.objects.visible_to(User.of_role(role, owner)).filter(uuid=uuid).order_by()
 
 
-def select_locked(owner: int, uuid: UUID, is_admin: bool) -> QuerySet[Session, Row]:
-    locked = select_session(owner, uuid, is_admin).select_for_update(of=("self",))
+def select_locked(owner: int, uuid: UUID, role: str) -> QuerySet[Session, Row]:
+    locked = select_session(owner, uuid, role).select_for_update(of=("self",))
     return locked.values_list("leaf_id", "last_sequence", "name")
 
 
@@ -164,9 +165,9 @@ def select_history(leaf: int) -> QuerySet[Message, Row]:
     return Message.objects.branch(leaf).exclude(text="").order_by("sequence").values_list("role", "text")
 
 
-def compile_for_roles(select: Callable[..., QuerySet[Session, Row]]) -> dict[bool, CompiledQuery]:
-    """The query for members (False) and for administrators (True), whose statements differ."""
-    return {role: CompiledQuery(int, UUID, compose=partial(select, is_admin=role)) for role in (False, True)}
+def compile_for_roles(select: Callable[..., QuerySet[Session, Row]]) -> dict[Role, CompiledQuery]:
+    """The query for each role, whose statements differ."""
+    return {role: CompiledQuery(int, UUID, compose=partial(select, role=role)) for role in ROLES}
 
 
 CONVERSATIONS = compile_for_roles(select_conversation)
@@ -176,7 +177,7 @@ HISTORY = CompiledQuery(int, compose=select_history)
 
 def read_conversation(user: User, session: UUID) -> Conversation:
     """Raises SessionNotFound. If the chat was deleted, the LLM and settings are empty."""
-    row = CONVERSATIONS[user.is_admin].get(user.pk, session)
+    row = CONVERSATIONS[user.role].get(user.pk, session)
     if row is None:
         raise SessionNotFound
     values = iter(row)
@@ -218,7 +219,7 @@ def begin_answer(
     call, input_tokens = prepare_call(talk, question)
     try:
         with write_transaction():
-            row = LOCKED_SESSIONS[talk.user.is_admin].get(talk.user.pk, session.uuid)
+            row = LOCKED_SESSIONS[talk.user.role].get(talk.user.pk, session.uuid)
             if row is None:
                 raise SessionNotFound
             session.leaf_id, session.last_sequence, session.name = row

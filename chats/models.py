@@ -10,17 +10,18 @@ from django.utils import timezone
 from django.utils.translation import gettext
 
 from chats.parts import Entry, read_entries
-from core.audit.recording import Audited, AuditedManyToManyField
+from core.audit.recording import Audited
+from core.audit.relations import AuditedManyToManyField
 from core.database.casefold import CasefoldedCharField
-from groups.models import Group, User
+from groups.models import Group, User, is_administrator
 from llms.models import LLM, LLMSettings
 from usage.metering import CallResult
 
 
 class ChatQuerySet(models.QuerySet["Chat"]):
     def visible_to(self, user: User) -> Self:
-        """All to an administrator; to others those of their groups. Every access to a chat starts here."""
-        if user.is_admin:
+        """Every chat with the permission `chats.read`; else those of the user's groups. Every access starts here."""
+        if user.may("chats.read"):
             return self
         open_to_user = Chat.groups.through.objects.filter(group__members=user)
         return self.filter(pk__in=open_to_user.values("chat"))  # with EXISTS, SQLite would scan all chats
@@ -82,14 +83,14 @@ def keep_chat_name(
 def is_open() -> Q:
     """Whether the owner of a session may use its chat."""
     member = Chat.groups.through.objects.filter(chat=OuterRef("chat"), group__members=OuterRef("user"))
-    return Q(user__is_admin=True) | Q(Exists(member))
+    return is_administrator("user__") | Q(Exists(member))
 
 
 class SessionQuerySet(models.QuerySet["Session"]):
     def visible_to(self, user: User) -> Self:
         """The user's own sessions whose chat they may see, or might see when it was deleted."""
         own = self.filter(user=user)
-        if user.is_admin:  # who sees every chat
+        if user.may("chats.read"):  # who sees every chat
             return own
         return own.filter(Q(chat=None, shut_out=False) | Q(chat__in=Chat.objects.visible_to(user)))
 

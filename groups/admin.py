@@ -1,4 +1,5 @@
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -13,7 +14,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
-from unfold.admin import TabularInline
+from unfold.admin import ModelAdmin, TabularInline
 from unfold.contrib.filters.admin import (
     AutocompleteSelectFilter,
     BooleanRadioFilter,
@@ -62,7 +63,7 @@ class MembershipInline(TabularInline):
 
 
 class TokenInline(TokenState, TabularInline):
-    """A person's tokens, to look at."""
+    """A person's tokens; nothing here changes them."""
 
     model = ApiToken
     fields = readonly_fields = ("token_link", "state", "created_at", "expires_at", "last_used_at")
@@ -122,29 +123,20 @@ class UserAdmin(DjangoUserAdmin, Admin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         return super().get_queryset(request).prefetch_related("groups")
 
-    def get_inlines(self, request: HttpRequest, obj: User | None) -> Any:
+    def get_inlines(self, request: HttpRequest, obj: User | None) -> tuple[type[TabularInline], ...]:
         return self.inlines if obj else (MembershipInline,)
 
-    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
-        """Nobody locks themself out."""
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
+        """Administrators cannot lock themselves out."""
         return (*self.readonly_fields, *(("is_admin", "is_active") if obj == request.user else ()))
 
-    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        return self.keeping_an_administrator(super().changeform_view, request, *args, **kwargs)
-
-    def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        return self.keeping_an_administrator(super().changelist_view, request, *args, **kwargs)
-
-    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        return self.keeping_an_administrator(super().delete_view, request, *args, **kwargs)
-
-    def keeping_an_administrator(self, page: Any, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        """A page that changes users, undone where it would leave nobody who administers: as in the API."""
+    def change(self, request: HttpRequest, page: Callable[[], HttpResponse]) -> HttpResponse:
+        """A change of users is undone if it would leave no active administrator, as in the API."""
         if request.method != "POST":
-            return page(request, *args, **kwargs)
+            return page()
         try:
             with an_administrator_remains():
-                return page(request, *args, **kwargs)
+                return super().change(request, page)
         except LastAdministrator as error:
             self.message_user(request, str(error), messages.ERROR)
             return redirect(request.path)
@@ -153,20 +145,20 @@ class UserAdmin(DjangoUserAdmin, Admin):
         return obj != request.user and super().has_delete_permission(request, obj)
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
-        """Groups are set as everywhere else, for what becomes of the rows between is not recorded."""
+        """Set the groups as everywhere else, since changes of the rows of a relation are not recorded."""
         if formset.model is not Group.members.through:
             super().save_formset(request, form, formset, change)
             return
-        formset.save(commit=False)  # which says what changed, for the history
+        formset.save(commit=False)  # the history needs what it finds out
         rows = [row.cleaned_data for row in formset.forms if row.cleaned_data.get("group")]
         form.instance.groups.set([row["group"] for row in rows if not row.get("DELETE")])
 
     @display(description="role", label={"administrator": "info", "not active": "danger"})
     def role(self, user: User) -> str:
-        return "not active" if not user.is_active else "administrator" if user.is_admin else "member"
+        return user.role if user.is_active else "not active"
 
     @display(description="groups")
-    def group_names(self, user: Any) -> str:
+    def group_names(self, user: User) -> str:
         return links(user.groups.all())
 
     @display(description="password")
@@ -190,7 +182,7 @@ class GroupAdmin(Admin):
     readonly_fields = ("chat_count", "created_at")
     when_empty = "A group is people who may use the same chats."
 
-    def get_fields(self, request: HttpRequest, obj: Group | None = None) -> Any:
+    def get_fields(self, request: HttpRequest, obj: Group | None = None) -> tuple[str, ...]:
         return ("name", "members", *(("chat_count", "created_at") if obj else ()))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
@@ -218,8 +210,8 @@ class IssueTokenForm(forms.ModelForm):
             raise ValidationError("This user is not active, so the token would be refused.")
         return user
 
-    def clean_expires_at(self) -> Any:
-        expires_at = self.cleaned_data["expires_at"]
+    def clean_expires_at(self) -> datetime | None:
+        expires_at: datetime | None = self.cleaned_data["expires_at"]
         if expires_at and expires_at <= timezone.now():
             raise ValidationError("This is in the past, so the token would be refused.")
         return expires_at
@@ -229,10 +221,10 @@ class UsableFilter(RadioFilter):
     title = "state"
     parameter_name = "usable"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:
         return [("1", "Usable"), ("0", "Not usable")]
 
-    def queryset(self, request: HttpRequest, tokens: Any) -> Any:
+    def queryset(self, request: HttpRequest, tokens: QuerySet[ApiToken]) -> QuerySet[ApiToken]:
         usable = ApiToken.objects.usable().values("pk")
         match self.value():
             case "1":
@@ -244,7 +236,7 @@ class UsableFilter(RadioFilter):
 
 @admin.register(ApiToken)
 class ApiTokenAdmin(TokenState, Admin):
-    """Tokens are issued, and their key shown once; afterwards they can only be looked at, revoked and deleted."""
+    """Tokens are issued, and their key is shown once. Afterwards they can only be read, revoked and deleted."""
 
     form = IssueTokenForm
     list_display = ("name", "user_link", "prefix", "state", "created_at", "expires_at", "last_used_at")
@@ -259,38 +251,42 @@ class ApiTokenAdmin(TokenState, Admin):
     add_label = "Issue a token"
     when_empty = "With a token, a program uses the API as the user whom it is issued for."
 
-    def get_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> Any:
+    def get_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> tuple[str, ...]:
         if not obj:
             return ("user", "name", "expires_at")
         return ("name", "user_link", "prefix", "state", "created_at", "expires_at", "last_used_at", "revoked_at")
 
-    def get_readonly_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> Any:
+    def get_readonly_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> tuple[str, ...]:
         return self.get_fields(request, obj) if obj else ()
 
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **options: Any) -> Any:
-        if change:  # there is nothing to fill in
+    def get_form(
+        self, request: HttpRequest, obj: ApiToken | None = None, change: bool = False, **options: Any
+    ) -> type[forms.ModelForm]:
+        if change:  # all fields are read-only
             options["help_texts"] = {"name": "", "expires_at": ""}
         return super().get_form(request, obj, change, **options)
 
     def has_change_permission(self, request: HttpRequest, obj: ApiToken | None = None) -> bool:
         return False
 
-    def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         return not lookup.startswith("digest") and super().lookup_allowed(lookup, value, request)
 
     @display(description="user", ordering="user__email_folded")
     def user_link(self, token: ApiToken) -> str:
         return link(token.user)
 
-    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, object] | None = None
+    ) -> HttpResponse:
         return super().add_view(request, form_url, {**(extra_context or {}), "title": self.add_label})
 
-    def save_model(self, request: HttpRequest, obj: ApiToken, form: Any, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: ApiToken, form: object, change: bool) -> None:
         issued, obj.key = ApiToken.issue(obj.user, name=obj.name, expires_at=obj.expires_at)  # type: ignore[attr-defined]
         obj.pk, obj.prefix = issued.pk, issued.prefix
 
-    def response_add(self, request: HttpRequest, obj: ApiToken, post_url_continue: Any = None) -> HttpResponse:
-        """The page that shows the key: it is answered at once, so that the key is kept nowhere."""
+    def response_add(self, request: HttpRequest, obj: ApiToken, post_url_continue: str | None = None) -> HttpResponse:
+        """Answer with the page that shows the key. There is no redirect, so that the key is stored nowhere."""
         context = {**self.admin_site.each_context(request), "title": "Token issued", "token": obj, "opts": self.opts}
         return TemplateResponse(request, "admin/groups/apitoken/issued.html", context)
 
@@ -313,7 +309,7 @@ class ApiTokenAdmin(TokenState, Admin):
             "form_submit_text": "Revoke",
         },
     )
-    def revoke(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
+    def revoke(self, request: HttpRequest, form: object, object_id: str) -> HttpResponse:
         if not (token := self.get_object(request, object_id)):
             raise Http404
         self.revoke_selected(request, [token])

@@ -1,7 +1,8 @@
-"""The one place that turns headers into an identity."""
+"""The one place that turns headers into a user."""
 
 from typing import Any
 
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.cache import cache
 from rest_framework import authentication
 from rest_framework.exceptions import AuthenticationFailed, Throttled
@@ -15,12 +16,12 @@ MINUTE = 60  # seconds
 
 
 class TokenAuthentication(authentication.BaseAuthentication):
-    """`Authorization: Bearer <token>`, or the token alone, as clients made from the contract send it."""
+    """`Authorization: Bearer <token>`, or the token alone, as clients that follow the contract send it."""
 
     def authenticate(self, request: Request) -> tuple[User, int] | None:
         if "Authorization" not in request.headers:
             return None
-        user = user_of(request.headers["Authorization"])
+        user = find_token_user(request.headers["Authorization"])
         if user is None:
             self.count_failure(request)
             raise AuthenticationFailed("The token is unknown, expired or revoked, or its user is not active.")
@@ -31,34 +32,34 @@ class TokenAuthentication(authentication.BaseAuthentication):
 
     @staticmethod
     def count_failure(request: Request) -> None:
-        """Slow down guessing: a right token is never refused for the wrong ones of others at its address."""
+        """Slow down guessing. A valid token is never refused because of wrong ones from the same address."""
         counter = f"wrong-tokens:{request.META.get('REMOTE_ADDR')}"
-        if count(counter, MINUTE) > WRONG_TOKENS:
+        if count_within(counter, MINUTE) > WRONG_TOKENS:
             raise Throttled(MINUTE, f"More than {WRONG_TOKENS} wrong tokens came from this address within a minute.")
 
 
-def user_of(authorization: str) -> User | None:
-    """Who the token of an `Authorization` header stands for; None where there is none that may be used."""
+def find_token_user(authorization: str) -> User | None:
+    """The user of the token in an `Authorization` header; None if the token cannot be used."""
     words = authorization.split()
     key = words[-1] if len(words) == 1 or (len(words) == 2 and words[0].lower() == "bearer") else ""
     user = ApiToken.user_of(key) if key else None
     if user:
-        token_last_used.note(user.token_id)
+        token_last_used.note_use(user.token_id)
     return user
 
 
 class SessionAuthentication(authentication.SessionAuthentication):
-    """Django's session, with CSRF; only where no `Authorization` header decides."""
+    """Django's session, with CSRF; ignored if there is an `Authorization` header."""
 
-    def authenticate(self, request: Request) -> Any:
+    def authenticate(self, request: Request) -> tuple[AbstractBaseUser, None] | None:
         return None if "Authorization" in request.headers else super().authenticate(request)
 
     def enforce_csrf(self, request: Any) -> None:
         super().enforce_csrf(request._request)  # DRF's own request would parse the body to look for a form's token
 
 
-def count(counter: str, seconds: int) -> int:
-    """Count one more, in this process; returns how many there were within so many seconds of the first."""
+def count_within(counter: str, seconds: int) -> int:
+    """Count one more, in this process; returns how many there were since the first, which counts for `seconds`."""
     cache.add(counter, 0, seconds)
     try:
         return cache.incr(counter)

@@ -1,4 +1,4 @@
-"""What people fill in on their way in, and about themselves."""
+"""The forms of the pages to sign in and of the profile."""
 
 from datetime import timedelta
 from typing import Any
@@ -12,13 +12,13 @@ from django.utils.crypto import constant_time_compare
 from django.utils.translation import gettext_lazy as _
 
 from groups.models import ApiToken, User
-from groups.sign_in import TooManyAttempts, first_run_code, refused, sign_in
+from groups.sign_in import TooManyAttempts, first_run_code, record_refusal, sign_in
 
 LIFETIMES = [("30", _("30 days")), ("90", _("90 days")), ("365", _("a year")), ("", _("no end"))]
 
 
-def checked(request: HttpRequest | None, email: str, password: str) -> User | None:
-    """Who has this password; as slow to guess as at the API's sign-in."""
+def authenticate_user(request: HttpRequest | None, email: str, password: str) -> User | None:
+    """The user with this password, or None; guesses are limited as at the API's sign-in."""
     assert request
     try:
         return sign_in(request=request, email=email, password=password)
@@ -29,16 +29,16 @@ def checked(request: HttpRequest | None, email: str, password: str) -> User | No
 class ThrottledSignInForm(AuthenticationForm):
     """Signs in as the API does."""
 
-    def clean(self) -> Any:
+    def clean(self) -> dict[str, object]:
         email, password = self.cleaned_data.get("username"), self.cleaned_data.get("password")
         if email and password:
-            self.user_cache = checked(self.request, email, password)
+            self.user_cache = authenticate_user(self.request, email, password)
             if self.user_cache is None:
                 raise self.get_invalid_login_error()
             try:
                 self.confirm_login_allowed(self.user_cache)
             except ValidationError:
-                refused(email, "not an administrator, at the admin")
+                record_refusal(email, "not an administrator, at the admin")
                 raise
         return self.cleaned_data
 
@@ -48,7 +48,7 @@ class SignInForm(ThrottledSignInForm):
 
 
 class FirstRunForm(BaseUserCreationForm):
-    """The first administrator, made by whoever can read what the server printed."""
+    """Makes the first administrator, for whoever can read the output of the server."""
 
     code = forms.CharField(
         label=_("Code"),
@@ -74,15 +74,15 @@ class NewPasswordForm(PasswordChangeForm):
         self.request = request
 
     def clean_old_password(self) -> str:
-        """Who found a browser open may not find out the password either."""
+        """Limits guesses, which someone may make who found a browser signed in."""
         password: str = self.cleaned_data["old_password"]
-        if checked(self.request, self.user.email, password) is None:
+        if authenticate_user(self.request, self.user.email, password) is None:
             raise ValidationError(self.error_messages["password_incorrect"], code="password_incorrect")
         return password
 
 
 class TokenForm(forms.Form):
-    """A token to be issued."""
+    """Issues a token."""
 
     name = forms.CharField(
         label=_("Name"),
@@ -93,7 +93,7 @@ class TokenForm(forms.Form):
     lifetime = forms.ChoiceField(label=_("Valid for"), choices=LIFETIMES, initial="90", required=False)
 
     def issue(self, user: User) -> tuple[ApiToken, str]:
-        """The token that was asked for, and its key."""
+        """Issue the token; returns it and its key."""
         days = self.cleaned_data["lifetime"]
         expires_at = timezone.now() + timedelta(days=int(days)) if days else None
         return ApiToken.issue(user, name=self.cleaned_data["name"], expires_at=expires_at)

@@ -1,7 +1,8 @@
-"""People and what they may see: users, groups, tokens, attempts to sign in."""
+"""Users, groups, API tokens, and attempts to sign in."""
 
 import hashlib
 import secrets
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, ClassVar, Self
 
@@ -11,16 +12,19 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
+from django.utils.functional import cached_property
 
-from core.audit.recording import Audited, AuditedManyToManyField
+from core.audit.recording import Audited
+from core.audit.relations import AuditedManyToManyField
 from core.database.casefold import CasefoldedCharField, UniqueCasefolded, fold
 from core.database.compiled import CompiledQuery, column_names, to_instance
+from groups.permissions import PERMISSIONS, Role
 
 
 class UserQuerySet(models.QuerySet["User"]):
     def visible_to(self, user: "User") -> Self:
-        """All to an administrator, themselves to anyone else."""
-        return self if user.is_admin else self.filter(pk=user.pk)
+        """Everyone with the permission `users.read`, else the user alone."""
+        return self if user.may("users.read") else self.filter(pk=user.pk)
 
 
 class UserManager(BaseUserManager.from_queryset(UserQuerySet)):  # type: ignore[misc]
@@ -38,7 +42,7 @@ class UserManager(BaseUserManager.from_queryset(UserQuerySet)):  # type: ignore[
 
 
 class User(Audited, AbstractBaseUser):
-    """A person, known by e-mail address. Administrators may do everything; there are no finer permissions."""
+    """A person, known by e-mail address. Their role, administrator or member, decides what they may do."""
 
     email = models.EmailField("e-mail", max_length=254, unique=True)
     email_folded = CasefoldedCharField("email")
@@ -52,7 +56,7 @@ class User(Audited, AbstractBaseUser):
     )
     created_at = models.DateTimeField("created", auto_now_add=True)
 
-    token_id: int  # of the token that they act with; only where `user_of` found them
+    token_id: int  # of the token that the user acts with; set by `ApiToken.user_of` alone
 
     objects: ClassVar[UserManager] = UserManager()
 
@@ -71,7 +75,7 @@ class User(Audited, AbstractBaseUser):
         return self.email
 
     def check_password(self, raw_password: str | None) -> bool:
-        """Whether it is the password. That Django then hashes it anew, where ways have improved, is no change of it."""
+        """Whether this is the password. If Django then stores a better hash of it, the audit records no change."""
 
         def hash_anew(raw_password: str) -> None:
             self.set_password(raw_password)
@@ -84,29 +88,50 @@ class User(Audited, AbstractBaseUser):
 
     get_short_name = get_full_name
 
-    # Django's admin asks these
+    @classmethod
+    def of_role(cls, role: str, pk: int) -> "User":
+        """A user that is not stored, to compose a query for all users of a role."""
+        return cls(pk=pk, is_admin=role == "administrator")
+
+    @cached_property
+    def role(self) -> Role:
+        """The role as of the last save, or since the row was read."""
+        return "administrator" if self.is_admin else "member"
+
+    def save(self, **options: Any) -> None:
+        self.__dict__.pop("role", None)
+        super().save(**options)
+
+    def may(self, permission: str) -> bool:
+        """Whether the user's role has this permission of `groups.permissions`; raises KeyError if there is none."""
+        return bool(getattr(PERMISSIONS[permission], self.role))
+
+    # read by Django's admin
     @property
     def is_staff(self) -> bool:
-        return self.is_admin
+        return self.may("admin.use")
 
-    @property
-    def is_superuser(self) -> bool:
-        return self.is_admin
+    is_superuser = is_staff
 
-    def has_perm(self, perm: str, obj: Any = None) -> bool:
-        return self.is_active and self.is_admin
+    def has_perm(self, perm: str, obj: models.Model | None = None) -> bool:
+        return self.is_active and self.is_staff
 
-    def has_perms(self, perms: Any, obj: Any = None) -> bool:
-        return self.is_active and self.is_admin
+    def has_perms(self, perms: Iterable[str], obj: models.Model | None = None) -> bool:
+        return self.is_active and self.is_staff
 
     def has_module_perms(self, app_label: str) -> bool:
-        return self.is_active and self.is_admin
+        return self.is_active and self.is_staff
+
+
+def is_administrator(prefix: str = "") -> Q:
+    """Rows of administrators; the prefix leads from a row to its user, as in `"user__"`."""
+    return Q(**{f"{prefix}is_admin": True})
 
 
 class GroupQuerySet(models.QuerySet["Group"]):
     def visible_to(self, user: User) -> Self:
-        """All to an administrator, their own to anyone else."""
-        return self if user.is_admin else self.filter(members=user)
+        """Every group with the permission `groups.read`, else the user's own."""
+        return self if user.may("groups.read") else self.filter(members=user)
 
 
 class Group(Audited):
@@ -131,12 +156,12 @@ class Group(Audited):
 
 class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
     def usable(self) -> Self:
-        """Neither revoked nor expired, and of an active user."""
+        """Tokens that are neither revoked nor expired, of active users."""
         return self.filter(Q(expires_at=None) | Q(expires_at__gt=Now()), revoked_at=None, user__is_active=True)
 
 
 class ApiToken(Audited):
-    """What a program shows to act as a user. Only a digest of the key is kept: the key is shown once, by `issue`."""
+    """A token with which a program acts as a user. Only a digest of its key is stored; `issue` returns the key once."""
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="tokens")
     name = models.CharField(
@@ -164,7 +189,7 @@ class ApiToken(Audited):
 
     @classmethod
     def issue(cls, user: User, *, name: str, expires_at: datetime | None = None) -> tuple["ApiToken", str]:
-        """Make a token; returns it and its key, which cannot be had again."""
+        """Make a token; returns it and its key, which cannot be read again."""
         key = "ais_" + secrets.token_urlsafe(32)
         token = cls.objects.create(user=user, name=name, prefix=key[:10], digest=digest(key), expires_at=expires_at)
         return token, key
@@ -199,12 +224,12 @@ USERS_BY_DIGEST = CompiledQuery(str, compose=users_by_digest)
 
 
 def digest(key: str) -> str:
-    """SHA-256 in hex. A key has 256 random bits, so nothing slower would add anything."""
+    """SHA-256 in hex. A key has 256 random bits, so that a slower hash would add nothing."""
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 class SignInAttempt(models.Model):
-    """How often someone tried to sign in to an account from an address, until when it counts."""
+    """How often someone tried to sign in to an account from an address, and until when that counts."""
 
     counter = models.CharField(max_length=200, unique=True, help_text="A digest of the e-mail, and the address.")
     count = models.PositiveIntegerField()

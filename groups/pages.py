@@ -1,4 +1,4 @@
-"""The pages of a person: the way in and out, and what is theirs."""
+"""The pages to sign in, and of one's own profile, password and tokens."""
 
 from typing import Any
 
@@ -24,13 +24,13 @@ from groups.sign_in import NotTheFirst, make_first_administrator
 
 
 class SignIn(LoginView):
-    """The way in; to the page that `next` names, if it is one of this server."""
+    """Sign-in, which leads to the page that `next` names, if it is one of this server."""
 
     template_name = "groups/sign_in.html"
     authentication_form = SignInForm
     redirect_authenticated_user = True
 
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    def dispatch(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
         if not User.objects.exists():
             return redirect("first-run")
         return super().dispatch(request, *args, **kwargs)
@@ -39,7 +39,7 @@ class SignIn(LoginView):
 @never_cache
 @sensitive_post_parameters()
 def first_run(request: HttpRequest) -> HttpResponse:
-    """Make the administrator of a new house; gone as soon as there is any user."""
+    """Make the first administrator; the page is gone as soon as there is a user."""
     if User.objects.exists():
         return redirect("sign-in")
     form = FirstRunForm(request.POST or None)
@@ -67,7 +67,7 @@ class ChangePassword(SuccessMessageMixin, PasswordChangeView):
 
 @page
 def profile(request: HttpRequest) -> HttpResponse:
-    """Who one is, and one's tokens. A new token's key is in the answer that issues it, and nowhere else."""
+    """One's own account and tokens. The key of a new token is in the response that issues it, and nowhere else."""
     user = request.user
     assert isinstance(user, User)
     form, issued = TokenForm(request.POST or None), None

@@ -1,3 +1,6 @@
+"""The serializers of users, groups and tokens."""
+
+from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.hashers import make_password
@@ -7,12 +10,15 @@ from django.utils import timezone
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from core.rest.serializers import CharField, EmailField, PlainSerializer, RelationField, ResourceSerializer
+from core.rest.fields import CharField, EmailField, RelationField
+from core.rest.serializers import PlainSerializer, ResourceSerializer
 from groups.models import ApiToken, Group, User
+
+Values = dict[str, Any]  # what was validated, by field
 
 
 class GroupSummarySerializer(ResourceSerializer):
-    """A group as others show it: without its members."""
+    """A group as other resources show it: without its members."""
 
     class Meta:
         model = Group
@@ -46,7 +52,7 @@ class UserSerializer(ResourceSerializer):
         read_only_fields = ("created_at", "last_login")
         linked = ("groups",)
 
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+    def validate(self, attrs: Values) -> Values:
         if password := attrs.get("password"):
             known = User(email=attrs.get("email", getattr(self.instance, "email", "")), name=attrs.get("name", ""))
             try:
@@ -54,11 +60,11 @@ class UserSerializer(ResourceSerializer):
             except DjangoValidationError as error:
                 raise ValidationError({"password": error.messages}) from None
         if "password" in attrs or self.instance is None:
-            # here, and not where it is stored: it takes long, and others would wait to write
+            # before the transaction: hashing takes long, and other writers would wait
             attrs["password"] = make_password(password or None)
         return attrs
 
-    def create(self, validated_data: dict[str, Any]) -> User:
+    def create(self, validated_data: Values) -> User:
         groups = validated_data.pop("groups", [])
         user: User = super().create(validated_data)
         user.groups.set(groups)
@@ -66,7 +72,7 @@ class UserSerializer(ResourceSerializer):
 
 
 class UserWithKeySerializer(UserSerializer):
-    """A user with their new key, this once."""
+    """A user with the new key, which is shown only once."""
 
     api_key = serializers.CharField(read_only=True)
 
@@ -81,7 +87,7 @@ class GroupSerializer(GroupSummarySerializer):
     class Meta(GroupSummarySerializer.Meta):
         fields = ("name", "members", "created_at")
         on_request = ("members",)
-        administrators_read = ("members",)
+        restricted = {"members": "groups.read_members"}
         linked = ("members",)
 
 
@@ -101,19 +107,19 @@ class TokenSerializer(ResourceSerializer):
         fields: tuple[str, ...] = ("name", "prefix", "expires_at", "created_at", "revoked_at", "last_used_at")
         read_only_fields = ("prefix", "created_at", "revoked_at", "last_used_at")
 
-    def validate_expires_at(self, moment: Any) -> Any:
+    def validate_expires_at(self, moment: datetime | None) -> datetime | None:
         if moment is not None and moment <= timezone.now():
             raise ValidationError("This must be a moment to come.")
         return moment
 
-    def create(self, validated_data: dict[str, Any]) -> ApiToken:
+    def create(self, validated_data: Values) -> ApiToken:
         token, key = ApiToken.issue(self.context["request"].user, **validated_data)
         token.token = key  # type: ignore[attr-defined]
         return token
 
 
 class IssuedTokenSerializer(TokenSerializer):
-    """A token with its key, this once."""
+    """A token with its key, which is shown only once."""
 
     token = serializers.CharField(read_only=True)
 

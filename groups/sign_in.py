@@ -1,10 +1,9 @@
-"""What is done to people: signing in, keys, and that someone remains who administers."""
+"""Signing in, API keys, and the rule that an active administrator remains."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from textwrap import wrap
-from typing import Any
 
 from django.contrib.auth import authenticate
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
@@ -20,7 +19,7 @@ from django.utils.crypto import salted_hmac
 from core.audit import recording
 from core.audit.models import AuditEvent
 from core.database.casefold import fold
-from groups.models import ApiToken, SignInAttempt, User, digest
+from groups.models import ApiToken, SignInAttempt, User, digest, is_administrator
 
 API_KEY_NAME = "api-key"
 FAILED_SIGN_INS = 10  # of one account from one address
@@ -29,11 +28,11 @@ CODE_LENGTH = 20  # hexadecimal digits: 80 bits, which nobody guesses
 
 
 class LastAdministrator(Exception):
-    """The change would leave nobody who administers."""
+    """The change would leave no active administrator."""
 
 
 class NotTheFirst(Exception):
-    """There is a user already, so nobody becomes the first administrator any more."""
+    """There is a user already, so that nobody can become the first administrator."""
 
 
 class TooManyAttempts(Exception):
@@ -42,28 +41,27 @@ class TooManyAttempts(Exception):
 
 @contextmanager
 def an_administrator_remains() -> Iterator[None]:
-    """Let a change of people happen only if an active administrator is left; else it is undone, LastAdministrator."""
+    """Undo a change of users that leaves no active administrator, and raise LastAdministrator."""
     with transaction.atomic():
-        before = lock_administrators()  # two that demote each other would both see the other
+        before = lock_administrators()  # otherwise two that demote each other would both succeed
         yield
         if before and not active_administrators().exists():
             raise LastAdministrator("This is the last active administrator; make another one first.")
 
 
 def active_administrators() -> QuerySet[User]:
-    return User.objects.filter(is_admin=True, is_active=True).order_by("pk")
+    return User.objects.filter(is_administrator(), is_active=True).order_by("pk")
 
 
 def lock_administrators() -> int:
-    """Keep who administers until the end of the transaction; returns how many there are."""
+    """Lock the active administrators until the end of the transaction; returns how many there are."""
     return len(active_administrators().select_for_update(no_key=True))
 
 
 def first_run_code() -> str:
-    """What whoever makes the first administrator must have read where the server was started.
+    """The code that proves that whoever makes the first administrator can read the output of the server.
 
-    It is made of the server's own secret, so that all its processes know the same. Once there is a user, it opens
-    nothing.
+    It is derived from the server's secret, so that all processes have the same. It is useless once there is a user.
     """
     code = salted_hmac("groups.first_run", "", algorithm="sha256").hexdigest()[:CODE_LENGTH]
     return "-".join(wrap(code, 4))
@@ -71,7 +69,7 @@ def first_run_code() -> str:
 
 @recording.recording()
 def make_first_administrator(*, user: User) -> None:
-    """Store the first user there is, who administers; raises NotTheFirst, of many at once for all but one."""
+    """Store the first user, as administrator. Raises NotTheFirst if there is one, even if many are made at once."""
     if connection.vendor == "postgresql":  # SQLite lets one transaction at a time write
         with connection.cursor() as cursor:
             cursor.execute("LOCK TABLE groups_user IN SHARE ROW EXCLUSIVE MODE")
@@ -83,7 +81,7 @@ def make_first_administrator(*, user: User) -> None:
 
 @recording.recording()
 def roll_api_key(*, user: User) -> str:
-    """Give the user a new token named "api-key", returned in clear; the old one is dead. Others stay."""
+    """Issue a token named "api-key" and revoke the one before; other tokens stay. Returns its key."""
     User.objects.select_for_update(no_key=True).get(pk=user.pk)
     for token in user.tokens.filter(name=API_KEY_NAME, revoked_at=None):
         token.revoke()
@@ -92,11 +90,11 @@ def roll_api_key(*, user: User) -> str:
 
 
 def sign_in(*, request: HttpRequest, email: str, password: str) -> User | None:
-    """The user with this password, None when it is wrong; raises TooManyAttempts without looking at it."""
+    """The user with this password, or None. Raises TooManyAttempts, without a look at the password."""
     counter = f"{digest(fold(email))}:{request.META.get('REMOTE_ADDR')}"
-    # counted before it is known to fail: many at once would otherwise all pass
+    # counted before the outcome is known: otherwise many attempts at once would all pass
     if count_attempt(counter, SIGN_IN_WINDOW) > FAILED_SIGN_INS:
-        refused(email, "too many attempts")
+        record_refusal(email, "too many attempts")
         raise TooManyAttempts("Too many attempts to sign in. Wait a quarter of an hour, then try again.")
     user = authenticate(request, username=email, password=password)
     if isinstance(user, User):
@@ -106,7 +104,7 @@ def sign_in(*, request: HttpRequest, email: str, password: str) -> User | None:
 
 
 def count_attempt(counter: str, window: timedelta) -> int:
-    """Count one more; returns how many there were within the window of the first, at all workers together."""
+    """Count one more, over all workers; returns how many there were since the first, which counts for the window."""
     now = timezone.now()
     adapt = connection.ops.adapt_datetimefield_value
     with connection.cursor() as cursor:
@@ -114,7 +112,7 @@ def count_attempt(counter: str, window: timedelta) -> int:
         return int(cursor.fetchone()[0])
 
 
-# by hand, for of many at once each must see another number
+# written by hand: of many attempts at once each must see another number
 ONE_MORE = """
     INSERT INTO groups_signinattempt AS known (counter, count, ends_at) VALUES (%(counter)s, 1, %(ends_at)s)
     ON CONFLICT (counter) DO UPDATE SET
@@ -125,16 +123,21 @@ ONE_MORE = """
 
 
 def forget_attempts() -> None:
-    """Delete counts that are over; nothing is written where nothing is."""
+    """Delete counts that are over. If there are none, nothing is written."""
     over = SignInAttempt.objects.filter(ends_at__lt=timezone.now())
     if over.exists():
         over.delete()
 
 
-def refused(email: str, reason: str) -> None:
-    """Record that a sign-in was refused. What was typed is kept only where it is an e-mail: it may be a password."""
+def record_refusal(email: str, reason: str) -> None:
+    """Record that a sign-in was refused. The input is stored only if it is an e-mail: it may be a password."""
     account = User.objects.filter(email_folded=fold(email)[:600]).first()
-    name = account.email if account else email.strip() if is_email(email) else ""
+    name = account.email if account else email.strip()
+    if account is None:
+        try:
+            validate_email(name)
+        except ValidationError:
+            name = ""
     recording.record(
         AuditEvent.Action.SIGN_IN_REFUSED,
         User.audited_as,
@@ -145,33 +148,25 @@ def refused(email: str, reason: str) -> None:
     )
 
 
-def is_email(text: str) -> bool:
-    try:
-        validate_email(text.strip())
-    except ValidationError:
-        return False
-    return True
-
-
-# Django says so wherever someone signs in or out
+# Django sends these signals wherever someone signs in or out
 
 
 @receiver(user_login_failed)
-def record_refusal(credentials: dict[str, Any], **rest: Any) -> None:
-    refused(str(credentials.get("username", "")), "wrong e-mail or password, or not active")
+def record_failed_login(credentials: dict[str, object], **rest: object) -> None:
+    record_refusal(str(credentials.get("username", "")), "wrong e-mail or password, or not active")
 
 
 @receiver(user_logged_in)
-def record_sign_in(user: User, **rest: Any) -> None:
-    record_of_own(AuditEvent.Action.SIGNED_IN, user)
+def record_sign_in(user: User, **rest: object) -> None:
+    record_own_action(AuditEvent.Action.SIGNED_IN, user)
 
 
 @receiver(user_logged_out)
-def record_sign_out(user: User | None, **rest: Any) -> None:
+def record_sign_out(user: User | None, **rest: object) -> None:
     if user is not None and user.is_authenticated:
-        record_of_own(AuditEvent.Action.SIGNED_OUT, user)
+        record_own_action(AuditEvent.Action.SIGNED_OUT, user)
 
 
-def record_of_own(action: str, user: User) -> None:
+def record_own_action(action: str, user: User) -> None:
     who = {"actor_id": user.pk, "actor_name": str(user)}
     recording.record(action, User.audited_as, object_id=user.pk, object_name=str(user), origin=who)

@@ -1,4 +1,4 @@
-"""When tokens were last used: noted in memory on the request's path, written now and then by the process."""
+"""When tokens were last used: noted in memory during requests, stored from time to time by the process."""
 
 from datetime import datetime
 
@@ -9,12 +9,12 @@ from groups.models import ApiToken
 _noted: dict[int, datetime] = {}
 
 
-def note(token_id: int) -> None:
+def note_use(token_id: int) -> None:
     _noted[token_id] = timezone.now()
 
 
-def write() -> None:
-    """Store what was noted since the last time."""
+def store_uses() -> None:
+    """Store what was noted since the last call."""
     for pk, moment in list(_noted.items()):
         ApiToken.objects.filter(pk=pk).update(last_used_at=moment)
         if _noted.get(pk) == moment:  # else it was used again meanwhile

@@ -1,5 +1,5 @@
-from collections.abc import Iterator
-from contextlib import contextmanager
+"""Users, groups and tokens, and signing in."""
+
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -11,12 +11,12 @@ from django_filters import rest_framework as filters
 from rest_framework.exceptions import AuthenticationFailed, Throttled
 from rest_framework.generics import get_object_or_404
 from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
 from rest_framework.response import Response
 
 from core.rest.errors import Conflict
 from core.rest.filters import BooleanFilter, NameFilter
 from core.rest.operations import BEGINNING, NOT_BLANK, Parameter, documents, extra_action, relationship
-from core.rest.permissions import AdministratorsOfVisible, AdministratorsWrite, SignedIn
 from core.rest.views import ResourceView, ResourceViewSet
 from groups import sign_in
 from groups.authentication import SessionAuthentication
@@ -57,24 +57,20 @@ GROUP_LISTS: dict[str, Any] = {
 }
 
 
-class UserPermission(AdministratorsWrite):
-    def may_member(self, request: Any, view: Any) -> bool:
-        return view.action != "list" and super().may_member(request, view)
-
-
 class GroupViewSet(ResourceViewSet):
     queryset = Group.objects.all()
     serializer_class = GroupSerializer
+    change_permission = "groups.change"
     filterset_class = GroupFilters
     search_fields = ("name_folded",)
     sort_fields: ClassVar[dict[str, str]] = GROUP_LISTS["sort_fields"]
 
-    members_relationship = relationship("members", permission_classes=[AdministratorsOfVisible])
+    members_relationship = relationship("members", read_permission="groups.read_members")
 
     @extra_action(
         "Find groups by the beginning of their name", detail=False, path="search", returns="many", parameters=(NAME,)
     )
-    def search(self, request: Any) -> Response:
+    def search(self, request: Request) -> Response:
         return self.answer_search("name_folded", "name")
 
     @extra_action(
@@ -83,15 +79,15 @@ class GroupViewSet(ResourceViewSet):
         path="users",
         returns="many",
         answers=UserSerializer,
-        permission_classes=[AdministratorsOfVisible],
+        read_permission="groups.read_members",
         **USER_LISTS,
     )
-    def users(self, request: Any, pk: int) -> Response:
+    def users(self, request: Request, pk: int) -> Response:
         return self.answer_list(self.get_object().members.all())
 
     @users.mapping.post
     @documents("Add a user to a group", "post", takes="identifier", relation="members", **NO_CONTENT)
-    def add_user(self, request: Any, pk: int) -> Response:
+    def add_user(self, request: Request, pk: int) -> Response:
         return self.change_relation("members", "add")
 
     @extra_action(
@@ -99,11 +95,10 @@ class GroupViewSet(ResourceViewSet):
         detail=True,
         path="users/<int:user_id>",
         method="delete",
-        permission_classes=[AdministratorsOfVisible],
         **NO_CONTENT,
     )
-    def remove_user(self, request: Any, pk: int, user_id: int) -> Response:
-        user = get_object_or_404(User.objects.visible_to(request.user), pk=user_id)
+    def remove_user(self, request: Request, pk: int, user_id: int) -> Response:
+        user = get_object_or_404(User.objects.visible_to(self.user), pk=user_id)
         with transaction.atomic():
             group = self.locked_object()
             self.check_precondition(group)
@@ -114,27 +109,34 @@ class GroupViewSet(ResourceViewSet):
 class UserViewSet(ResourceViewSet):
     queryset = User.objects.all()
     serializer_class = UserSerializer
-    permission_classes = [UserPermission]
+    change_permission = "users.change"
     filterset_class = UserFilters
     search_fields = USER_LISTS["search_fields"]
     sort_fields: ClassVar[dict[str, str]] = USER_LISTS["sort_fields"]
 
     groups_relationship = relationship("groups")
 
+    @property
+    def read_permission(self) -> str:  # type: ignore[override]
+        return "users.read" if self.action == "list" else ""
+
     def locked_object(self, *, to_delete: bool = False) -> Any:
-        sign_in.lock_administrators()  # first, and always in one order: else two wait for each other
+        sign_in.lock_administrators()  # first, so that two requests do not wait for each other
         return super().locked_object(to_delete=to_delete)
 
+    def handle_exception(self, exc: Exception) -> Any:
+        return super().handle_exception(Conflict(str(exc)) if isinstance(exc, sign_in.LastAdministrator) else exc)
+
     def store(self, serializer: Any) -> None:
-        with keeping_an_administrator():
+        with sign_in.an_administrator_remains():
             super().store(serializer)
 
     def remove(self, instance: User) -> None:
-        with keeping_an_administrator():
+        with sign_in.an_administrator_remains():
             super().remove(instance)
 
     @extra_action("Get yourself", detail=False, path="me")
-    def me(self, request: Any) -> Response:
+    def me(self, request: Request) -> Response:
         return self.answer_one(get_object_or_404(self.get_queryset(), pk=request.user.pk))
 
     @extra_action(
@@ -145,8 +147,8 @@ class UserViewSet(ResourceViewSet):
         answers=GroupSerializer,
         **GROUP_LISTS,
     )
-    def groups(self, request: Any, pk: int) -> Response:
-        return self.answer_list(Group.objects.visible_to(request.user).filter(members=self.get_object()))
+    def groups(self, request: Request, pk: int) -> Response:
+        return self.answer_list(Group.objects.visible_to(self.user).filter(members=self.get_object()))
 
     @extra_action(
         "Give a user a new key, in place of the one made here before",
@@ -156,28 +158,19 @@ class UserViewSet(ResourceViewSet):
         answers=UserWithKeySerializer,
         holds_secret=True,
     )
-    def roll_api_key(self, request: Any, pk: int) -> Response:
+    def roll_api_key(self, request: Request, pk: int) -> Response:
         with transaction.atomic():
             user = super().locked_object()
             user.api_key = sign_in.roll_api_key(user=user)
             return self.answer_one(user)
 
 
-@contextmanager
-def keeping_an_administrator() -> Iterator[None]:
-    try:
-        with sign_in.an_administrator_remains():
-            yield
-    except sign_in.LastAdministrator as error:
-        raise Conflict(str(error)) from None
-
-
 class TokenViewSet(ResourceViewSet):
-    """The caller's own tokens. Deleting one revokes it; the list goes on showing it."""
+    """The tokens of the caller. To delete a token revokes it; the list still has it."""
 
     queryset = ApiToken.objects.all()
     serializer_class = TokenSerializer
-    permission_classes = [SignedIn]
+    change_permission = ""
     sort_fields: ClassVar[dict[str, str]] = {"name": "name", "created_at": "created_at"}
     http_method_names = ["get", "post", "delete", "head"]
 
@@ -192,11 +185,11 @@ class TokenViewSet(ResourceViewSet):
         answers=IssuedTokenSerializer,
         holds_secret=True,
     )
-    def create(self, request: Any, *args: Any, **kwargs: Any) -> Response:
+    def create(self, request: Request, *args: object, **kwargs: object) -> Response:
         return super().create(request, *args, **kwargs)
 
     @documents("Revoke a token", "delete", **NO_CONTENT)
-    def destroy(self, request: Any, *args: Any, **kwargs: Any) -> Response:
+    def destroy(self, request: Request, *args: object, **kwargs: object) -> Response:
         return super().destroy(request, *args, **kwargs)
 
     def remove(self, instance: ApiToken) -> None:
@@ -210,13 +203,13 @@ class AuthViewSet(ResourceView):
     permission_classes = [AllowAny]
 
     @extra_action("Get a CSRF cookie, whose value goes into X-CSRFToken", detail=False, path="login", **NO_CONTENT)
-    def login(self, request: Any) -> Response:
+    def login(self, request: Request) -> Response:
         get_token(request._request)
         return Response(status=HTTPStatus.NO_CONTENT)
 
     @login.mapping.post
     @documents("Sign in", "post", takes="resource", answers=UserSerializer, repeatable=True)
-    def sign_in(self, request: Any) -> Response:
+    def sign_in(self, request: Request) -> Response:
         SessionAuthentication().enforce_csrf(request)
         serializer = self.get_serializer(data=self.body)
         serializer.is_valid(raise_exception=True)
@@ -231,7 +224,7 @@ class AuthViewSet(ResourceView):
         return self.answer_one(user)
 
     @extra_action("Sign out", detail=False, path="logout", method="post", repeatable=True, **NO_CONTENT)
-    def logout(self, request: Any) -> Response:
+    def logout(self, request: Request) -> Response:
         SessionAuthentication().enforce_csrf(request)
         logout(request._request)
         return Response(status=HTTPStatus.NO_CONTENT)

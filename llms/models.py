@@ -50,10 +50,10 @@ def limits(low: float, high: float) -> list[Any]:
     return [MinValueValidator(low), MaxValueValidator(high)]
 
 
-class AdministratorsQuerySet(models.QuerySet[Any]):
+class LLMQuerySet(models.QuerySet[Any]):
     def visible_to(self, user: User) -> Self:
-        """All to an administrator, none to anyone else."""
-        return self if user.is_admin else self.none()
+        """All with the permission `llms.read`, else none."""
+        return self if user.may("llms.read") else self.none()
 
 
 class LLM(Audited):
@@ -91,7 +91,7 @@ class LLM(Audited):
     created_at = models.DateTimeField("created", auto_now_add=True)
     updated_at = models.DateTimeField("changed", auto_now=True)
 
-    objects = AdministratorsQuerySet.as_manager()
+    objects = LLMQuerySet.as_manager()
 
     audited_as = "llms"
     unaudited = frozenset({"api_key_end"})
@@ -147,7 +147,7 @@ class LLMSettings(Audited):
     created_at = models.DateTimeField("created", auto_now_add=True)
     updated_at = models.DateTimeField("changed", auto_now=True)
 
-    objects = AdministratorsQuerySet.as_manager()
+    objects = LLMQuerySet.as_manager()
 
     audited_as = "llm-settings"
 

@@ -3,7 +3,8 @@ from typing import Any
 from django.core.validators import RegexValidator
 from rest_framework import serializers
 
-from core.rest.serializers import CharField, PlainSerializer, ResourceSerializer
+from core.rest.fields import CharField
+from core.rest.serializers import PlainSerializer, ResourceSerializer
 from llms.models import LLM, LLMSettings
 
 KEY_PLACEHOLDER = "********"
@@ -27,7 +28,7 @@ class LLMSerializer(ResourceSerializer):
     class Meta:
         model = LLM
         resource_name = "llms"
-        for_administrators = True
+        permission = "llms.read"
         fields = (
             "name",
             "vendor",
@@ -63,7 +64,7 @@ class LLMSettingsSerializer(ResourceSerializer):
     class Meta:
         model = LLMSettings
         resource_name = "llm-settings"
-        for_administrators = True
+        permission = "llms.read"
         fields = (
             "model_name",
             "temperature",

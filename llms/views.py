@@ -6,7 +6,6 @@ from rest_framework.response import Response
 from core.rest.errors import InvalidParameter
 from core.rest.filters import BooleanFilter, NameFilter
 from core.rest.operations import BEGINNING, INTEGER_64, NOT_BLANK, Parameter, extra_action
-from core.rest.permissions import Administrators
 from core.rest.views import ResourceView, ResourceViewSet
 from llms.models import LLM, LLMSettings
 from llms.serializers import (
@@ -29,7 +28,7 @@ class LLMFilters(filters.FilterSet):
 class LLMViewSet(ResourceViewSet):
     queryset = LLM.objects.all()
     serializer_class = LLMSerializer
-    permission_classes = [Administrators]
+    access_permission, change_permission = "llms.read", "llms.change"
     filterset_class = LLMFilters
     search_fields = ("name_folded",)
     sort_fields: ClassVar[dict[str, str]] = {
@@ -91,7 +90,7 @@ class LLMSettingsFilters(filters.FilterSet):
 class LLMSettingsViewSet(ResourceViewSet):
     queryset = LLMSettings.objects.all()
     serializer_class = LLMSettingsSerializer
-    permission_classes = [Administrators]
+    access_permission, change_permission = "llms.read", "llms.change"
     filterset_class = LLMSettingsFilters
     search_fields = ("model_name_folded",)
     sort_fields: ClassVar[dict[str, str]] = {
@@ -115,7 +114,7 @@ class VendorViewSet(ResourceView):
     """The vendors that an LLM can be of."""
 
     serializer_class = VendorSerializer
-    permission_classes = [Administrators]
+    access_permission, change_permission = "llms.read", "llms.change"
     pagination_class = None
 
     @extra_action("List the vendors that an LLM can be of", detail=False, path="llm-drivers", returns="all")

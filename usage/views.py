@@ -6,7 +6,6 @@ from rest_framework.response import Response
 
 from core.rest.errors import InvalidParameter, VendorFailed
 from core.rest.operations import INTEGER_64, NOT_BLANK, Parameter, extra_action
-from core.rest.permissions import Administrators
 from core.rest.views import ResourceView
 from llms.models import LLM, LLMSettings
 from llms.serializers import LLMSerializer
@@ -27,7 +26,7 @@ class LLMCallViewSet(ResourceView):
 
     queryset = LLM.objects.all()
     serializer_class = LLMSerializer
-    permission_classes = [Administrators]
+    access_permission = change_permission = "llms.call"
 
     @extra_action(
         f"Check whether {{a_noun}} answers, in at most {SECONDS} s and {MOST_TOKENS} tokens",

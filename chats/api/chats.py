@@ -11,7 +11,6 @@ from chats.models import Chat
 from core.rest.errors import InvalidParameter
 from core.rest.filters import IdFilter, NameFilter
 from core.rest.operations import INTEGER_64, Parameter, extra_action, relationship
-from core.rest.permissions import AdministratorsOfVisible
 from core.rest.views import ResourceViewSet
 from groups.models import Group, User
 
@@ -29,6 +28,7 @@ class ChatFilters(filters.FilterSet):
 class ChatViewSet(ResourceViewSet):
     queryset = Chat.objects.all()
     serializer_class = ChatSerializer
+    change_permission = "chats.change"
     filterset_class = ChatFilters
     search_fields = ("name_folded",)
     sort_fields: ClassVar[dict[str, str]] = {
@@ -56,7 +56,7 @@ class ChatViewSet(ResourceViewSet):
         path="explain-access",
         answers=ExplanationSerializer,
         parameters=(Parameter("user", INTEGER_64, "The id of a user."),),
-        permission_classes=[AdministratorsOfVisible],
+        read_permission="chats.explain",
     )
     def explain_access(self, request: Request, pk: int) -> Response:
         chat = self.get_object()

@@ -9,7 +9,8 @@ from chats.answering.journal import partial_entries
 from chats.conversation import ensure_idle
 from chats.models import USAGE, Chat, Message, Session
 from chats.parts import PART_TYPES, joined_text, public_parts, stored_parts
-from core.rest.serializers import CharField, IntegerField, PlainSerializer, ResourceSerializer
+from core.rest.fields import CharField, IntegerField
+from core.rest.serializers import PlainSerializer, ResourceSerializer
 from groups.models import User
 from groups.serializers import GroupSummarySerializer
 from llms.serializers import LLMSerializer, LLMSettingsSerializer
@@ -28,7 +29,7 @@ class ChatSerializer(ResourceSerializer):
     class Meta:
         model = Chat
         resource_name = "chats"
-        administrators_read = ("system_prompt",)
+        restricted = {"system_prompt": "chats.read_prompts"}
         as_in_contract = True
         contract_fields = ("name", "llm", "llm_settings", "groups")
         fields = (

@@ -32,7 +32,10 @@ class StreamingView(ResourceView):
         document = self.request.data
         assert isinstance(document, Document)
         errors = dict(document.problems)
-        errors |= {name: ErrorDetail(f"{self.action} takes no {name}.", "unknown_attribute") for name in document}
+        errors |= {
+            document.pointers[name]: ErrorDetail(f"{self.action} takes no {name}.", "unknown_attribute")
+            for name in document
+        }
         if errors:
             raise ValidationError(errors)
 

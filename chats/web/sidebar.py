@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 from chats.models import Chat, Session
 from chats.search import match_sessions
 from core.rest.filters import LONGEST_SEARCH
-from core.rest.parsers import LARGEST_INTEGER
+from core.rest.resource import LARGEST_INTEGER
 from core.web.decorators import page
 from groups.models import User
 

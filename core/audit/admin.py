@@ -1,7 +1,7 @@
 import json
-from typing import Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, RangeDateTimeFilter
@@ -15,16 +15,16 @@ class ObjectTypeFilter(DropdownFilter):
     title = "object type"
     parameter_name = "object_type"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+    def lookups(self, request: HttpRequest, model_admin: Admin) -> list[tuple[str, str]]:
         return [(name, name) for name in AuditEvent.object_types()]
 
-    def queryset(self, request: HttpRequest, events: Any) -> Any:
+    def queryset(self, request: HttpRequest, events: QuerySet[AuditEvent]) -> QuerySet[AuditEvent]:
         return events.filter(object_type=self.value()) if self.value() else events
 
 
 @admin.register(AuditEvent)
 class AuditEventAdmin(Admin):
-    """What was done, to look at."""
+    """The records of the audit; nothing here changes them."""
 
     list_display = ("created_at", "actor_name", "action", "object_type", "object_name", "door", "address")
     list_display_links = ("created_at",)

@@ -7,16 +7,17 @@ from django.utils import timezone
 
 from core.audit import recording
 from core.audit.recording import Audited, Encoder
+from core.rest.visible import Caller
 
 
 class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
-    """Records are added and, by `prune_audit`, forgotten; nothing else is done to them."""
+    """Records are added, and deleted by `prune_audit`; nothing else changes them."""
 
-    def visible_to(self, user: Any) -> Self:
-        """All to an administrator, none to anyone else."""
-        return self if user.is_admin else self.none()
+    def visible_to(self, user: Caller) -> Self:
+        """All with the permission `audit.read`, else none."""
+        return self if user.may("audit.read") else self.none()
 
-    def update(self, **values: Any) -> int:
+    def update(self, **values: object) -> int:
         raise TypeError("Records of the audit are never changed.")
 
     def delete(self) -> tuple[int, dict[str, int]]:
@@ -24,7 +25,7 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
 
 
 class AuditEvent(models.Model):
-    """What someone did. It refers to nothing, so that it outlives whom and what it names."""
+    """What someone did. It has no foreign keys, so that it outlives the rows that it names."""
 
     class Action(models.TextChoices):
         CREATED = "created"
@@ -76,19 +77,19 @@ class AuditEvent(models.Model):
     def __str__(self) -> str:
         return f"{self.actor_name} {self.get_action_display().lower()} {self.object_type} {self.object_name}"
 
-    def save(self, *args: Any, **options: Any) -> None:
+    def save(self, **options: Any) -> None:
         if not self._state.adding:
             raise TypeError("Records of the audit are never changed.")
-        super().save(*args, **options)
+        super().save(**options)
 
     def delete(self, *args: Any, **options: Any) -> tuple[int, dict[str, int]]:
         raise TypeError("Records of the audit are deleted by manage.py prune_audit alone.")
 
     @classmethod
     def object_types(cls) -> list[str]:
-        """The types of what there can be records of."""
+        """The types of objects that there can be records of."""
         return sorted([cls.PRUNED_TYPE, recording.DATABASE, *(model.audited_as for model in Audited.__subclasses__())])
 
-    def as_line(self) -> dict[str, Any]:
-        """All of it, for a line of JSON."""
+    def as_line(self) -> dict[str, object]:
+        """All fields, for a line of JSON."""
         return {"audit": self.pk, **{item.attname: getattr(self, item.attname) for item in self._meta.fields[1:]}}

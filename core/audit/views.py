@@ -1,15 +1,13 @@
-"""The audit, for administrators to read."""
-
-from typing import Any
+"""The endpoints of the audit."""
 
 from django_filters import rest_framework as filters
+from rest_framework.request import Request
 from rest_framework.response import Response
 
 from core.audit.models import AuditEvent
 from core.rest.filters import FilterBackend, IdFilter
 from core.rest.operations import documents
 from core.rest.pagination import CursorPagination
-from core.rest.permissions import Administrators
 from core.rest.serializers import ResourceSerializer
 from core.rest.views import ResourceView
 
@@ -28,7 +26,7 @@ class AuditEventSerializer(ResourceSerializer):
     class Meta:
         model = AuditEvent
         resource_name = "audit-events"
-        for_administrators = True
+        permission = "audit.read"
         fields = (
             "created_at",
             "action",
@@ -47,19 +45,19 @@ class AuditEventSerializer(ResourceSerializer):
 
 
 class AuditEventViewSet(ResourceView):
-    """What was done, the newest first. Nothing here changes it."""
+    """The records of the audit, the newest first; nothing here changes them."""
 
     queryset = AuditEvent.objects.all()
     serializer_class = AuditEventSerializer
-    permission_classes = [Administrators]
+    access_permission = change_permission = "audit.read"
     filterset_class = AuditEventFilters
     filter_backends = [FilterBackend]
     pagination_class = CursorPagination
     http_method_names = ["get", "head"]
 
     @documents("List what was done, the newest first", "get", returns="many")
-    def list(self, request: Any) -> Response:
+    def list(self, request: Request) -> Response:
         return self.answer_list(self.get_queryset())
 
-    def retrieve(self, request: Any, pk: int) -> Response:
+    def retrieve(self, request: Request, pk: int) -> Response:
         return self.answer_one(self.get_object())

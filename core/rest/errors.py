@@ -153,7 +153,7 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
             exc = http_error(exc) or exc
     if not isinstance(exc, exceptions.APIException):
         return None
-    response = Response({"errors": list(error_objects(exc, context))}, status=exc.status_code)
+    response = Response({"errors": list(error_objects(exc))}, status=exc.status_code)
     if challenge := getattr(exc, "auth_header", None):
         response["WWW-Authenticate"] = challenge
     if (wait := getattr(exc, "wait", None)) is not None:
@@ -163,18 +163,17 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     return response
 
 
-def error_objects(exc: exceptions.APIException, context: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def error_objects(exc: exceptions.APIException) -> Iterator[dict[str, Any]]:
     if isinstance(exc, exceptions.ValidationError):
-        pointers = getattr(getattr(context["request"], "_full_data", None), "pointers", {})
         for name, detail in field_errors(exc.detail):
-            pointer = pointers.get(name, name if name.startswith("/") else "/data")
+            pointer = name if name.startswith("/") else "/data"
             yield error_object(exc.status_code, detail.code, detail, {"pointer": pointer})
         return
     source = None
     if isinstance(exc, InvalidParameter):
         source = {"parameter": printable(exc.parameter)}
-    elif pointer := getattr(exc, "pointer", None):
-        source = {"pointer": pointer}
+    elif isinstance(exc, Conflict) and exc.pointer:
+        source = {"pointer": exc.pointer}
     yield error_object(exc.status_code, str(exc.get_codes()), str(exc.detail), source)
 
 

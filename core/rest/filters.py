@@ -1,4 +1,4 @@
-"""What a list can be asked: `filter[...]`, `search`, `sort`. Whatever is not declared is refused."""
+"""What a client can ask of a list: `filter[...]`, `search`, `sort`. Whatever is not declared is refused."""
 
 from functools import reduce
 from operator import or_
@@ -8,33 +8,35 @@ from django import forms
 from django.db.models import Q, QuerySet
 from django_filters import rest_framework as django_filters
 from rest_framework.filters import BaseFilterBackend
+from rest_framework.request import Request
 
 from core.database.casefold import fold
 from core.rest.errors import InvalidParameter
-from core.rest.parsers import LARGEST_INTEGER
+from core.rest.json_schema import Schema, query_parameter
+from core.rest.resource import LARGEST_INTEGER
 
 LONGEST_SEARCH = 200
 NO_NUL = r"^[^\u0000]*$"
-ID = {"type": "integer", "minimum": 0, "maximum": LARGEST_INTEGER}
+ID_SCHEMA = {"type": "integer", "minimum": 0, "maximum": LARGEST_INTEGER}
 NOT_BLANK = {"type": "string", "pattern": r"^[^\u0000\s]+$"}
 
 
 class NameFilter(django_filters.CharFilter):
     """Equal to a name, as names are compared."""
 
-    def filter(self, qs: QuerySet[Any], value: Any) -> QuerySet[Any]:
+    def filter(self, qs: QuerySet, value: str) -> QuerySet:
         return super().filter(qs, fold(value))
 
 
-class IdField(forms.IntegerField):
+class RowIdField(forms.IntegerField):
     def __init__(self, **options: Any) -> None:
         super().__init__(**{**options, "min_value": 0, "max_value": LARGEST_INTEGER})
 
 
 class IdFilter(django_filters.Filter):
-    """Leads to the resource with this id."""
+    """Related to the resource with this id."""
 
-    field_class = IdField
+    field_class = RowIdField
 
 
 class BooleanFilter(django_filters.TypedChoiceFilter):
@@ -45,14 +47,14 @@ class BooleanFilter(django_filters.TypedChoiceFilter):
         super().__init__(*args, choices=choices, coerce=lambda value: value == "true", **options)
 
 
-SCHEMAS: dict[type, dict[str, Any]] = {IdFilter: ID, BooleanFilter: {"type": "boolean"}}
+SCHEMAS: dict[type, Schema] = {IdFilter: ID_SCHEMA, BooleanFilter: {"type": "boolean"}}
 
 
 class FilterBackend(BaseFilterBackend):
     """`filter[name]=value` for each filter of the view's `filterset_class`."""
 
-    def filter_queryset(self, request: Any, queryset: Any, view: Any) -> Any:
-        data = {name[7:-1]: value for name, value in request.query_params.items() if name.startswith("filter[")}
+    def filter_queryset(self, request: Request, queryset: QuerySet, view: Any) -> QuerySet:
+        data = {name[7:-1]: str(value) for name, value in request.query_params.items() if name.startswith("filter[")}
         if not data:
             return queryset
         for name, value in data.items():
@@ -64,54 +66,50 @@ class FilterBackend(BaseFilterBackend):
             raise InvalidParameter(f"filter[{name}]", errors[0])
         return filterset.qs
 
-    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+    def get_schema_operation_parameters(self, view: Any) -> list[Schema]:
         filters = view.filterset_class.base_filters if view.filterset_class else {}
         return [
-            parameter(f"filter[{name}]", SCHEMAS.get(type(item), NOT_BLANK), f"Only those with this {name}.")
+            query_parameter(f"filter[{name}]", SCHEMAS.get(type(item), NOT_BLANK), f"Only those with this {name}.")
             for name, item in filters.items()
         ]
 
 
 class SearchBackend(BaseFilterBackend):
-    """`search=words`: each word stands in one of the view's `search_fields`, which hold folded names."""
+    """`search=words`: each word stands in one of the view's `search_fields`, which hold casefolded names."""
 
-    def filter_queryset(self, request: Any, queryset: Any, view: Any) -> Any:
+    def filter_queryset(self, request: Request, queryset: QuerySet, view: Any) -> QuerySet:
         text = request.query_params.get("search", "")
         if len(text) > LONGEST_SEARCH or "\0" in text:
             raise InvalidParameter("search", f"search must have at most {LONGEST_SEARCH} characters, none of them NUL.")
         for word in text.split():
-            somewhere = [Q(**{f"{field}__contains": fold(word)}) for field in view.search_fields]
-            queryset = queryset.filter(reduce(or_, somewhere, view.search_elsewhere(word)))
+            fields = [Q(**{f"{field}__contains": fold(word)}) for field in view.search_fields]
+            queryset = queryset.filter(reduce(or_, fields, view.search_elsewhere(word)))
         return queryset
 
-    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+    def get_schema_operation_parameters(self, view: Any) -> list[Schema]:
         if not view.search_fields:
             return []
         schema = {"type": "string", "maxLength": LONGEST_SEARCH, "pattern": NO_NUL}
-        return [parameter("search", schema, f"Only those whose {view.searched} has each of these words.")]
+        return [query_parameter("search", schema, f"Only those whose {view.searched} has each of these words.")]
 
 
 class SortBackend(BaseFilterBackend):
-    """`sort=name,-created_at` over the view's `sort_fields` (names to columns) and `id`; `id` settles what is equal."""
+    """`sort=name,-created_at` over the view's `sort_fields` (names to columns) and `id`, which orders equals."""
 
-    def filter_queryset(self, request: Any, queryset: Any, view: Any) -> Any:
+    def filter_queryset(self, request: Request, queryset: QuerySet, view: Any) -> QuerySet:
         fields = {"id": "pk", **view.sort_fields}
-        asked = request.query_params.get("sort")
-        if asked is None:
+        sort = request.query_params.get("sort")
+        if sort is None:
             return queryset.order_by(*queryset.model._meta.ordering)
         order = []
-        for term in asked.split(","):
+        for term in sort.split(","):
             name = term.removeprefix("-")
             if name not in fields:
                 raise InvalidParameter("sort", f"{name!r} is no field to sort by; there are {', '.join(fields)}.")
             order.append(("-" if term.startswith("-") else "") + fields[name])
         return queryset.order_by(*order, "pk")
 
-    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+    def get_schema_operation_parameters(self, view: Any) -> list[Schema]:
         one = f"-?({'|'.join(['id', *view.sort_fields])})"
         schema = {"type": "string", "pattern": f"^{one}(,{one})*$"}
-        return [parameter("sort", schema, "Fields to sort by; - before one reverses it.")]
-
-
-def parameter(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
-    return {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
+        return [query_parameter("sort", schema, "Fields to sort by; - before one reverses it.")]

@@ -1,11 +1,19 @@
-"""What an action of a view takes and answers: declared once, for its checks and for the description."""
+"""What an action of a view takes and answers: declared once, for the checks of requests and for the description."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from http import HTTPStatus
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
+from django_filters import FilterSet
 from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import GenericViewSet
+
+if TYPE_CHECKING:
+    from core.rest.serializers import SerializerClass
 
 INTEGER_64 = {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}
 NOT_BLANK = {"type": "string", "pattern": r"^[^\u0000\s]+$", "maxLength": 200}
@@ -17,7 +25,7 @@ class Parameter:
     """A query parameter or header of one action, described by a JSON schema."""
 
     name: str
-    schema: dict[str, Any]
+    schema: Mapping[str, object]
     description: str
     required: bool = True
     place: Literal["query", "header"] = "query"
@@ -27,11 +35,12 @@ class Parameter:
 class Operation:
     """An action.
 
-    `returns` many with paging, or all, or events alone; `relation` is the one whose identifiers it takes or returns;
-    `answers` is a serializer of the answer other than the view's; `streams` says that its answer can be had as events;
-    `fails` are statuses beyond those that every operation can have.
-    `holds_secret` says that its answer is not kept for who sends an Idempotency-Key again, `repeatable` that it is as
-    well done again, `waits` that it waits for others, so that no transaction may be open meanwhile.
+    `returns` is "many" for a list with pages, "all" for one without. `relation` is the relation whose identifiers the
+    action takes or returns. `answers` is the serializer of the answer, if it is not the view's. `streams` says that a
+    client can have the answer as events. `fails` are statuses beyond those that every operation can have.
+    `holds_secret` says that the answer is not stored for a client that repeats its Idempotency-Key, `repeatable` that
+    the action ignores the key, since to do it again is harmless. `waits` says that the action waits for another server,
+    so that no transaction may be open meanwhile.
     """
 
     summary: str
@@ -40,7 +49,7 @@ class Operation:
     status: HTTPStatus = HTTPStatus.OK
     parameters: tuple[Parameter, ...] = ()
     relation: str = ""
-    answers: Any = None
+    answers: "SerializerClass | None" = None
     streams: bool = False
     fails: tuple[HTTPStatus, ...] = ()
     holds_secret: bool = False
@@ -58,17 +67,23 @@ STANDARD = {
 EMPTY = Operation("", returns="nothing", status=HTTPStatus.NO_CONTENT)
 
 
-def documents(summary: str, method: str, **own: Any) -> Callable[[Any], Any]:
-    """Say what an action takes and answers, with the options of Operation."""
+Method = Literal["get", "post", "patch", "delete"]
+Action = TypeVar("Action", bound=Callable[..., object])
 
-    def decorate(function: Any) -> Any:
-        function.operation = {method: Operation(summary, **own)}
+
+def documents(summary: str, method: str, **own: Any) -> Callable[[Action], Action]:
+    """Declare what an action takes and answers, with the options of Operation."""
+
+    def decorate(function: Action) -> Action:
+        function.operation = {method: Operation(summary, **own)}  # type: ignore[attr-defined]
         return function
 
     return decorate
 
 
-def extra_action(summary: str, *, detail: bool, path: str, method: Any = "get", **options: Any) -> Callable[[Any], Any]:
+def extra_action(
+    summary: str, *, detail: bool, path: str, method: Method = "get", **options: Any
+) -> Callable[..., Any]:
     """An action beyond the standard ones. Options are those of Operation, and attributes of the view."""
     own = {name: options.pop(name) for name in tuple(options) if name in Operation.__dataclass_fields__}
     routed = action(detail=detail, methods=[method], url_path=path, **options)
@@ -78,7 +93,7 @@ def extra_action(summary: str, *, detail: bool, path: str, method: Any = "get", 
 def relationship(relation: str, **options: Any) -> Any:
     """The endpoint of a relation to many: GET shows, POST adds, PATCH replaces, DELETE removes, all idempotent."""
 
-    def view(self: Any, request: Any, pk: int) -> Any:
+    def view(self: Any, request: Request, pk: int) -> Response:
         return self.answer_relationship(relation)
 
     view.__name__ = f"{relation}_relationship"
@@ -91,3 +106,46 @@ def relationship(relation: str, **options: Any) -> Any:
     }
     path = f"relationships/{relation}"
     return action(detail=True, methods=["get", "post", "patch", "delete"], url_path=path, **options)(view)
+
+
+class OperationView(GenericViewSet):
+    """A view whose actions are declared as operations.
+
+    `filterset_class`, `search_fields` (which hold casefolded names) and `sort_fields` (names to columns) say what a
+    client can ask of its lists. For the permissions see `NamedPermissions`.
+    """
+
+    lookup_value_converter = "int"  # [0-9]+: no other digits, no sign
+    http_method_names = ["get", "post", "patch", "delete", "head"]
+    filterset_class: type[FilterSet] | None = None
+    search_fields: tuple[str, ...] = ()
+    searched = "name"  # where `search` looks, in words
+    sort_fields: ClassVar[Mapping[str, str]] = {}
+    access_permission = read_permission = ""
+    change_permission: str  # without a default: it is not to be forgotten
+
+    if TYPE_CHECKING:
+
+        def get_serializer_class(self) -> SerializerClass: ...
+
+        def get_serializer(self, *args: Any, **kwargs: Any) -> Any: ...
+
+    @cached_property
+    def operation(self) -> Operation:
+        own = getattr(getattr(self, self.action), "operation", None)
+        method = "get" if self.request.method == "HEAD" else (self.request.method or "").lower()
+        return own[method] if own else STANDARD[self.action]
+
+    @property
+    def has_operation(self) -> bool:
+        """Whether the request is for one of our actions, and no OPTIONS or unknown method."""
+        return bool(self.action) and hasattr(self, self.action)
+
+    @property
+    def user(self) -> Any:
+        """Who is calling; the permissions have made sure that they are signed in."""
+        return self.request.user
+
+    @property
+    def speaks_jsonapi(self) -> bool:
+        return self.request.accepted_renderer.format == "jsonapi"

@@ -1,18 +1,21 @@
 """Pages of lists: `page` and `page_size`, or JSON:API's `page[number]` and `page[size]`.
 
-Of lists that grow while they are read: `after` and `page_size`, or `page[after]` and `page[size]`.
+Lists that grow while a client reads them have `after` and `page_size`, or `page[after]` and `page[size]`.
 """
 
 import hashlib
 from typing import Any, ClassVar
 
 from django.core.cache import cache
+from django.db.models import QuerySet
 from rest_framework.pagination import BasePagination
+from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import remove_query_param, replace_query_param
 
 from core.rest.errors import InvalidParameter
-from core.rest.parsers import LARGEST_INTEGER
+from core.rest.json_schema import Schema, query_parameter
+from core.rest.resource import LARGEST_INTEGER
 
 DEFAULT_SIZE = 10
 LARGEST_SIZE = 100
@@ -25,7 +28,7 @@ SIZES = f"Resources on a page, {DEFAULT_SIZE} by default; more than {LARGEST_SIZ
 
 
 class Pagination(BasePagination):
-    """What both kinds say of themselves: their parameters, each of which has two names."""
+    """What both kinds have in common. `about` describes the parameters, each of which has two names."""
 
     about: ClassVar[dict[tuple[str, str], str]]
 
@@ -33,16 +36,12 @@ class Pagination(BasePagination):
     def names(self) -> list[str]:
         return [name for names in self.about for name in names]
 
-    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+    def get_paginated_response_schema(self, schema: Schema) -> Schema:
         return schema
 
-    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+    def get_schema_operation_parameters(self, view: object) -> list[Schema]:
         schema = {"type": "integer", "minimum": 1}
-        return [
-            {"name": name, "in": "query", "required": False, "description": f"{text}.", "schema": schema}
-            for names, text in self.about.items()
-            for name in names
-        ]
+        return [query_parameter(name, schema, f"{text}.") for names, text in self.about.items() for name in names]
 
 
 class PageNumberPagination(Pagination):
@@ -50,9 +49,9 @@ class PageNumberPagination(Pagination):
 
     about: ClassVar = {NUMBER_NAMES: "The page; the first is 1, and comes by default", SIZE_NAMES: SIZES}
 
-    def paginate_queryset(self, queryset: Any, request: Any, view: Any = None) -> list[Any]:
-        self.number_name, self.number = read(request, NUMBER_NAMES, 1)
-        _, size = read(request, SIZE_NAMES, DEFAULT_SIZE)
+    def paginate_queryset(self, queryset: QuerySet, request: Request, view: object = None) -> list[Any]:  # type: ignore[override]
+        self.number_name, self.number = read_parameter(request, NUMBER_NAMES, 1)
+        _, size = read_parameter(request, SIZE_NAMES, DEFAULT_SIZE)
         self.size = min(size, LARGEST_SIZE)
         self.url = request.build_absolute_uri().replace("[", "%5B").replace("]", "%5D")
         self.count = self.total(queryset, request)
@@ -60,10 +59,10 @@ class PageNumberPagination(Pagination):
         start = (self.number - 1) * self.size
         return list(queryset[start : start + self.size]) if start < self.count else []
 
-    def total(self, queryset: Any, request: Any) -> int:
-        """How many there are: exactly, but a large number, which takes long to count, may be some seconds old."""
-        asked = sorted(item for item in request.query_params.items() if item[0] not in NUMBER_NAMES + SIZE_NAMES)
-        key = f"total:{hashlib.sha256(repr((request.user.pk, request.path, asked)).encode()).hexdigest()}"
+    def total(self, queryset: QuerySet, request: Request) -> int:
+        """How many rows there are. A large number, which takes long to count, may be some seconds old."""
+        filters = sorted(item for item in request.query_params.items() if item[0] not in NUMBER_NAMES + SIZE_NAMES)
+        key = f"total:{hashlib.sha256(repr((request.user.pk, request.path, filters)).encode()).hexdigest()}"
         count: int | None = cache.get(key)
         if count is None:
             count = queryset.count()
@@ -71,7 +70,7 @@ class PageNumberPagination(Pagination):
                 cache.set(key, count, TOTAL_AGE)
         return count
 
-    def get_paginated_response(self, data: Any) -> Response:
+    def get_paginated_response(self, data: object) -> Response:
         return Response(data, headers={"X-Total-Count": str(self.count), "X-Total-Pages": str(self.last)})
 
     def link(self, number: int) -> str:
@@ -91,13 +90,13 @@ class PageNumberPagination(Pagination):
 
 
 class CursorPagination(Pagination):
-    """The newest of a queryset, and those before them: what is added while one reads moves nothing."""
+    """The newest rows of a queryset, then those before them: rows that are added meanwhile move no page."""
 
     about: ClassVar = {AFTER_NAMES: "Where the page begins, as the link to the next page has it", SIZE_NAMES: SIZES}
 
-    def paginate_queryset(self, queryset: Any, request: Any, view: Any = None) -> list[Any]:
-        self.after_name, after = read(request, AFTER_NAMES, 0)
-        _, size = read(request, SIZE_NAMES, DEFAULT_SIZE)
+    def paginate_queryset(self, queryset: QuerySet, request: Request, view: object = None) -> list[Any]:  # type: ignore[override]
+        self.after_name, after = read_parameter(request, AFTER_NAMES, 0)
+        _, size = read_parameter(request, SIZE_NAMES, DEFAULT_SIZE)
         size = min(size, LARGEST_SIZE)
         self.url = request.build_absolute_uri().replace("[", "%5B").replace("]", "%5D")
         if after > LARGEST_INTEGER:
@@ -107,7 +106,7 @@ class CursorPagination(Pagination):
         self.next = rows[size - 1].pk if len(rows) > size else None
         return rows[:size]
 
-    def get_paginated_response(self, data: Any) -> Response:
+    def get_paginated_response(self, data: object) -> Response:
         more = self.links()["next"]
         return Response(data, headers={"Link": f'<{more}>; rel="next"'} if more else {})
 
@@ -115,11 +114,11 @@ class CursorPagination(Pagination):
         more = replace_query_param(self.url, self.after_name, self.next) if self.next else None
         return {"self": self.url, "first": remove_query_param(self.url, self.after_name), "prev": None, "next": more}
 
-    def meta(self) -> dict[str, Any]:
+    def meta(self) -> dict[str, object]:
         return {}
 
 
-def read(request: Any, names: tuple[str, str], default: int) -> tuple[str, int]:
+def read_parameter(request: Request, names: tuple[str, str], default: int) -> tuple[str, int]:
     """The name that the client used, and its value: an integer from 1 up."""
     used = [name for name in names if name in request.query_params]
     if not used:

@@ -1,36 +1,34 @@
 """Request bodies: strict JSON in one of two dialects, made into the same `Document` of serializer fields.
 
-What a dialect cannot place is not dropped: it becomes an error that points at where it stood.
+A member that has no place in the dialect is not dropped: it becomes an error, which points at it.
 """
 
 import difflib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Collection
-from typing import Any, NamedTuple, NoReturn
+from collections.abc import Collection, Mapping
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from django.conf import settings
 from rest_framework.exceptions import ErrorDetail, ParseError, PermissionDenied, ValidationError
 from rest_framework.parsers import BaseParser
 
 from core.rest.errors import Conflict, PayloadTooLarge
-from core.rest.resource import ResourceSchema
+from core.rest.resource import LARGEST_INTEGER, Identifier, ResourceSchema
+from core.rest.serializers import resource_schema
+
+if TYPE_CHECKING:
+    from core.rest.operations import OperationView
 
 MAX_DEPTH = 32
 MAX_MEMBERS = 1000  # of one object
 MAX_HINTS = 20  # unknown members that an answer names
-LARGEST_INTEGER = 2**63 - 1
+
+JSONObject = dict[str, Any]
 
 
-class Identifier(NamedTuple):
-    """A JSON:API resource identifier."""
-
-    type: Any
-    id: Any
-
-
-class Document(dict[str, Any]):
-    """A body as serializer fields: `pointers` says where each stands, `problems` what had no place, by pointer."""
+class Document(JSONObject):
+    """A body as serializer fields. `pointers` says where each stands; `problems` has errors by their pointers."""
 
     def __init__(self, pointers: dict[str, str]) -> None:
         super().__init__()
@@ -51,21 +49,17 @@ class Document(dict[str, Any]):
                 hint = f"did you mean {near[0]}?"
             else:
                 hint = f"there are {', '.join(known)}" if known else "there are none"
-            self.problem(f"{pointer}/{escaped(name)}", f"There is no {name} here: {hint}", "unknown_attribute")
+            own = name.replace("~", "~0").replace("/", "~1")  # as RFC 6901 writes it in a pointer
+            self.problem(f"{pointer}/{own}", f"There is no {name} here: {hint}", "unknown_attribute")
 
 
-def escaped(name: str) -> str:
-    """The name as RFC 6901 writes it in a pointer."""
-    return name.replace("~", "~0").replace("/", "~1")
-
-
-def strict_json(stream: Any) -> Any:
-    """The JSON of a body, or one clear error: PayloadTooLarge, or ParseError for what only looks like JSON."""
+def strict_json(stream: IO[bytes]) -> object:
+    """The JSON of a body; raises PayloadTooLarge, and ParseError for what only looks like JSON."""
     body = stream.read(settings.MAX_BODY_SIZE + 1)
     if len(body) > settings.MAX_BODY_SIZE:
         raise PayloadTooLarge(f"The body has more than {settings.MAX_BODY_SIZE:,} bytes.")
     try:
-        document = json.loads(
+        document: object = json.loads(
             body.decode("utf-8"),
             object_pairs_hook=unique_members,
             parse_int=integer,
@@ -82,10 +76,10 @@ def strict_json(stream: Any) -> Any:
     return document
 
 
-def unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_members(pairs: list[tuple[str, object]]) -> JSONObject:
     if len(pairs) > MAX_MEMBERS:
         raise ParseError(f"An object has more than {MAX_MEMBERS} members.")
-    members: dict[str, Any] = {}
+    members: JSONObject = {}
     for name, value in pairs:
         if name in members:
             raise ParseError(f"The member {name[:100]!r} is there twice.")
@@ -110,8 +104,8 @@ def refuse_constant(name: str) -> NoReturn:
     raise ParseError(f"{name} is not JSON.")
 
 
-def check_strings(value: Any, depth: int = 0) -> None:
-    """Refuse what no database or answer can hold: NUL, lone surrogates, endless nesting."""
+def check_strings(value: object, depth: int = 0) -> None:
+    """Refuse what no database or answer can hold: NUL, lone surrogates, deep nesting (RecursionError)."""
     if depth > MAX_DEPTH:
         raise RecursionError
     if isinstance(value, str):
@@ -132,47 +126,52 @@ def check_strings(value: Any, depth: int = 0) -> None:
 
 
 class DialectParser(BaseParser, ABC):
-    """What both dialects share: `{"data": {"type", "attributes"}}` for the serializer of the view."""
+    """Reads `{"data": {"type", "attributes"}}` in one dialect, for the serializer of the view."""
 
-    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
-        view = parser_context["view"]
-        serializer_class = view.get_serializer_class()
+    def parse(
+        self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> Any:
+        """A Document, or the identifiers that the body of a relationship names."""
+        assert parser_context
+        view: OperationView = parser_context["view"]
+        schema, operation = resource_schema(view.get_serializer_class()), view.operation
         body = strict_json(stream)
         if not isinstance(body, dict):
             raise ParseError("The body must be a JSON object with the member data.")
-        if relation := view.operation.relation:
-            kind = serializer_class.included_serializers[relation].shape().type
-            return self.identifiers(body, kind, many=view.operation.takes == "identifiers")
-        shape = serializer_class.shape()
-        document = Document(self.pointers(shape))
-        self.read(document, body, shape, parser_context["kwargs"].get("pk"))
+        if operation.relation:
+            kind = schema.related_types[operation.relation]
+            return self.identifiers(body, kind, many=operation.takes == "identifiers")
+        document = Document(self.pointers(schema))
+        self.read(document, body, schema, parser_context["kwargs"].get("pk"))
         return document
 
-    def identifiers(self, body: dict[str, Any], kind: str, many: bool) -> list[Identifier]:
+    def identifiers(self, body: JSONObject, kind: str, many: bool) -> list[Identifier]:
         """The resources of this type that the body names: one, or a list of them."""
         form = 'a list of {"type", "id"}' if many else '{"type", "id"}'
-        data: Any = body.get("data")
+        data = body.get("data")
+        malformed = ValidationError({"/data": [ErrorDetail(f"The member data must be {form}.", "invalid")]})
         if many != isinstance(data, list):
-            raise ValidationError({"/data": [ErrorDetail(f"The member data must be {form}.", "invalid")]})
-        self.check_members(body, data if many else [data], form)
+            raise malformed
+        items: list[Any] = data if isinstance(data, list) else [data]
+        self.check_members(body, items, form)
         try:
-            return [Identifier(self.type_of(item, kind), item["id"]) for item in (data if many else [data])]
+            return [Identifier(self.type_of(item, kind), item["id"]) for item in items]
         except (KeyError, TypeError, AttributeError):
-            raise ValidationError({"/data": [ErrorDetail(f"The member data must be {form}.", "invalid")]}) from None
+            raise malformed from None
 
-    def check_members(self, body: dict[str, Any], items: list[Any], form: str) -> None:
+    def check_members(self, body: JSONObject, items: list[Any], form: str) -> None:
         """Refuse members that identifiers do not have; JSON:API has a client's extra ones ignored."""
 
     @abstractmethod
-    def type_of(self, item: dict[str, Any], kind: str) -> Any:
-        """The type that an identifier says it is of."""
+    def type_of(self, item: JSONObject, kind: str) -> object:
+        """The type that an identifier has; raises ValidationError if that is not this kind."""
 
     @abstractmethod
-    def pointers(self, shape: ResourceSchema) -> dict[str, str]:
+    def pointers(self, schema: ResourceSchema) -> dict[str, str]:
         """Where each field of the serializer stands in a body."""
 
     @abstractmethod
-    def read(self, document: Document, body: dict[str, Any], shape: ResourceSchema, own_id: int | None) -> None:
+    def read(self, document: Document, body: JSONObject, schema: ResourceSchema, own_id: int | None) -> None:
         """Fill the document; `own_id` is the resource's when it exists already."""
 
 
@@ -181,24 +180,24 @@ class FlatParser(DialectParser):
 
     media_type = "application/json"
 
-    def pointers(self, shape: ResourceSchema) -> dict[str, str]:
-        return {name: f"/data/attributes/{flat_name}" for flat_name, name in shape.flat_names.items()}
+    def pointers(self, schema: ResourceSchema) -> dict[str, str]:
+        return {name: f"/data/attributes/{flat_name}" for flat_name, name in schema.flat_names.items()}
 
-    def read(self, document: Document, body: dict[str, Any], shape: ResourceSchema, own_id: int | None) -> None:
+    def read(self, document: Document, body: JSONObject, schema: ResourceSchema, own_id: int | None) -> None:
         data = object_at(body, "data")
         document.refuse_unknown("", body, ("data",))
         document.refuse_unknown("/data", data, ("type", "id", "attributes"))
-        if data.get("type", shape.type) != shape.type:
-            document.problem("/data/type", f'The type here is "{shape.type}".', "invalid")
+        if data.get("type", schema.type) != schema.type:
+            document.problem("/data/type", f'The type here is "{schema.type}".', "invalid")
         if "id" in data and own_id is None:
             document.problem("/data/id", "The server chooses the id; leave it out.", "read_only")
         elif "id" in data and data["id"] != str(own_id):
             document.problem("/data/id", f'The id of this resource is "{own_id}".', "invalid")
         attributes = object_at(data, "attributes", "/data", {})
-        document.refuse_unknown("/data/attributes", attributes, shape.flat_names)
-        document.update({shape.flat_names[name]: attributes[name] for name in attributes if name in shape.flat_names})
+        document.refuse_unknown("/data/attributes", attributes, schema.flat_names)
+        document.update({schema.flat_names[name]: attributes[name] for name in attributes if name in schema.flat_names})
 
-    def check_members(self, body: dict[str, Any], items: list[Any], form: str) -> None:
+    def check_members(self, body: JSONObject, items: list[Any], form: str) -> None:
         extra = body.keys() - {"data"} or {
             name for item in items if isinstance(item, dict) for name in item.keys() - {"type", "id"}
         }
@@ -206,7 +205,7 @@ class FlatParser(DialectParser):
             detail = f"There is no {min(extra)} here: the member data must be {form}."
             raise ValidationError({"/data": [ErrorDetail(detail, "unknown_attribute")]})
 
-    def type_of(self, item: dict[str, Any], kind: str) -> Any:
+    def type_of(self, item: JSONObject, kind: str) -> object:
         if item.get("type", kind) != kind:
             raise ValidationError({"/data": [ErrorDetail(f'The type here is "{kind}".', "invalid")]})
         return kind
@@ -217,18 +216,18 @@ class JSONAPIParser(DialectParser):
 
     media_type = "application/vnd.api+json"
 
-    def pointers(self, shape: ResourceSchema) -> dict[str, str]:
+    def pointers(self, schema: ResourceSchema) -> dict[str, str]:
         return {
-            **{name: f"/data/attributes/{name}" for name in shape.attributes},
-            **{name: f"/data/relationships/{name}" for name in shape.relations},
+            **{name: f"/data/attributes/{name}" for name in schema.attributes},
+            **{name: f"/data/relationships/{name}" for name in schema.relations},
         }
 
-    def read(self, document: Document, body: dict[str, Any], shape: ResourceSchema, own_id: int | None) -> None:
+    def read(self, document: Document, body: JSONObject, schema: ResourceSchema, own_id: int | None) -> None:
         data = object_at(body, "data")
         if "type" not in data:
-            document.problem("/data/type", f'The type is missing; here it is "{shape.type}".', "required")
-        elif data["type"] != shape.type:
-            raise Conflict(f'The type here is "{shape.type}".', "/data/type")
+            document.problem("/data/type", f'The type is missing; here it is "{schema.type}".', "required")
+        elif data["type"] != schema.type:
+            raise Conflict(f'The type here is "{schema.type}".', "/data/type")
         if own_id is None and "id" in data:
             raise PermissionDenied("The server chooses the id; leave it out.")
         if own_id is not None and "id" not in data:
@@ -237,22 +236,22 @@ class JSONAPIParser(DialectParser):
             raise Conflict(f'The id of this resource is "{own_id}".', "/data/id")
         attributes = object_at(data, "attributes", "/data", {})
         relationships = object_at(data, "relationships", "/data", {})
-        document.refuse_unknown("/data/attributes", attributes, shape.attributes, shape.relations_by_any_name)
-        document.refuse_unknown("/data/relationships", relationships, shape.relations)
-        document.update({name: attributes[name] for name in attributes if name in shape.attributes})
-        for name in relationships.keys() & shape.relations:
+        document.refuse_unknown("/data/attributes", attributes, schema.attributes, schema.relations_by_any_name)
+        document.refuse_unknown("/data/relationships", relationships, schema.relations)
+        document.update({name: attributes[name] for name in attributes if name in schema.attributes})
+        for name in relationships.keys() & schema.relations:
             try:
-                document[name] = linkage(relationships[name])
+                document[name] = read_linkage(relationships[name])
             except (KeyError, TypeError, AttributeError):
                 detail = 'It must be {"data": ...} with null, {"type": "...", "id": "..."} or a list of those.'
                 document.problem(f"/data/relationships/{name}", detail, "invalid")
                 document[name] = None
 
-    def type_of(self, item: dict[str, Any], kind: str) -> Any:
+    def type_of(self, item: JSONObject, kind: str) -> object:
         return item["type"]
 
 
-def linkage(relationship: Any) -> Identifier | list[Identifier] | None:
+def read_linkage(relationship: Any) -> Identifier | list[Identifier] | None:
     """The identifiers of a relationship; raises one of KeyError, TypeError, AttributeError when it is malformed."""
     data = relationship["data"]
     if isinstance(data, list):
@@ -260,7 +259,7 @@ def linkage(relationship: Any) -> Identifier | list[Identifier] | None:
     return None if data is None else Identifier(data["type"], data["id"])
 
 
-def object_at(holder: dict[str, Any], name: str, pointer: str = "", default: Any = None) -> dict[str, Any]:
+def object_at(holder: JSONObject, name: str, pointer: str = "", default: JSONObject | None = None) -> JSONObject:
     """The object at `holder[name]`, or the default; one clear error when it is neither."""
     value = holder.get(name, default)
     if not isinstance(value, dict):

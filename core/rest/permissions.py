@@ -1,43 +1,33 @@
-"""Who may call what. Which rows they then find is `visible_to` of each queryset."""
+"""Who may call what, by the names of permissions. Which rows callers then find is `visible_to` of each queryset."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rest_framework.exceptions import NotAuthenticated
 from rest_framework.permissions import SAFE_METHODS, BasePermission
+from rest_framework.request import Request
+
+if TYPE_CHECKING:
+    from core.rest.views import ResourceView
 
 
-class SignedIn(BasePermission):
-    """Anyone signed in, and administrators alone where `may_member` says no."""
+class NamedPermissions(BasePermission):
+    """Asks `user.may` for what the view declares; an empty name stands for everyone who is signed in.
+
+    `access_permission` is needed for everything. `read_permission` and `change_permission` are needed beside it; who
+    lacks one gets 404 for a resource that they cannot see, and 403 otherwise.
+    """
 
     message = "Only administrators may do this."
 
-    def has_permission(self, request: Any, view: Any) -> bool:
-        if not request.user.is_authenticated:
+    def has_permission(self, request: Request, view: "ResourceView") -> bool:  # type: ignore[override]
+        user = request.user
+        if not user.is_authenticated:
             raise NotAuthenticated("Send a token in Authorization: Bearer <token>, or sign in.")
-        return request.user.is_admin or self.may_member(request, view)
-
-    def may_member(self, request: Any, view: Any) -> bool:
-        return True
-
-
-class Administrators(SignedIn):
-    """Administrators alone."""
-
-    def may_member(self, request: Any, view: Any) -> bool:
-        return False
-
-
-class AdministratorsOfVisible(SignedIn):
-    """Administrators alone; to others what they cannot see is a 404, not a 403."""
-
-    def may_member(self, request: Any, view: Any) -> bool:
+        if view.access_permission and not user.may(view.access_permission):
+            return False
+        needed = view.read_permission if request.method in SAFE_METHODS else view.change_permission
+        if not needed or user.may(needed):
+            return True
         if view.detail:
-            view.get_object()
+            view.get_object()  # raises Http404
         return False
-
-
-class AdministratorsWrite(AdministratorsOfVisible):
-    """Members read what they can see; only administrators change anything."""
-
-    def may_member(self, request: Any, view: Any) -> bool:
-        return request.method in SAFE_METHODS or super().may_member(request, view)

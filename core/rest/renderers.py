@@ -1,44 +1,45 @@
-"""Answers: what a serializer made, written in one of two dialects."""
+"""Renderers: one representation, written in one of two media types."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
 
-from core.rest.resource import ResourceSchema
-from core.rest.visible import related
+from core.rest.resource import Representation, Resource
 
 OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 API_ROOT = "/api/v1/"
 
+JSONObject = dict[str, object]
+Context = Mapping[str, Any]
+
 
 class DialectRenderer(BaseRenderer, ABC):
+    """Writes JSON in one dialect. `renderer_context` has the `request` and the `view`, as DRF gives them."""
+
     charset = None
     render_style = "text"
 
-    def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> bytes:
+    def render(
+        self, data: object, accepted_media_type: str | None = None, renderer_context: Context | None = None
+    ) -> bytes:
         if data is None:
             return b""
-        serializer = getattr(data, "serializer", None)
         context = renderer_context or {}
-        document = self.document(data, serializer, context) if serializer else self.bare(data, context.get("view"))
-        return orjson.dumps(document, option=OPTIONS)
+        if isinstance(data, Representation):
+            return orjson.dumps(self.document(data, context), option=OPTIONS)
+        return orjson.dumps(self.plain_document(data, context), option=OPTIONS)
 
     @abstractmethod
-    def document(self, data: Any, serializer: Any, context: dict[str, Any]) -> Any:
-        """What is written of what a serializer made."""
+    def document(self, data: Representation, context: Context) -> object:
+        """The document of resources."""
 
-    def bare(self, data: Any, view: Any) -> Any:
-        """What no serializer made: errors, and the identifiers of a relation."""
+    def plain_document(self, data: object, context: Context) -> object:
+        """The document of errors, or of a list of identifiers."""
         return data
-
-
-def pairs(data: Any, serializer: Any) -> tuple[Any, list[tuple[dict[str, Any], Any]]]:
-    """The serializer of one resource, and each row of data with its instance."""
-    if hasattr(serializer, "child"):
-        return serializer.child, list(zip(data, serializer.instance, strict=True))
-    return serializer, [(data, serializer.instance)]
 
 
 class FlatRenderer(DialectRenderer):
@@ -47,34 +48,24 @@ class FlatRenderer(DialectRenderer):
     media_type = "application/json"
     format = "json"
 
-    def document(self, data: Any, serializer: Any, context: dict[str, Any]) -> Any:
-        one, rows = pairs(data, serializer)
-        resources = [flat(one, row, instance) for row, instance in rows]
-        if not hasattr(serializer, "child"):
+    def document(self, data: Representation, context: Context) -> object:
+        related: dict[int, JSONObject] = {}  # by identity: many resources may have the same related one
+        resources = [flat_object(resource, related) for resource in data.resources]
+        if not data.is_many:
             return resources[0]
-        return {"data": resources} if getattr(one.Meta, "wrapped", False) else resources
+        return {"data": resources} if data.is_wrapped else resources
 
 
-def flat(serializer: Any, row: dict[str, Any], instance: Any) -> dict[str, Any]:
-    shape: ResourceSchema = serializer.shape()
-    attributes = {name: row[name] for name in shape.attributes if name in row}
-    for name in shape.to_one:
-        if name in row:
-            attributes[f"{name}_id"] = row[name]
-    for name in shape.to_many:
-        if name in row:
-            one = serializer.included(name)
-            attributes[name] = [flat_once(one, item) for item in row[name]]
-    return {"type": shape.type, "id": serializer.key(instance), "attributes": attributes}
-
-
-def flat_once(serializer: Any, instance: Any) -> dict[str, Any]:
-    """A related resource, which others of the same answer may be related to as well."""
-    made: dict[int, dict[str, Any]] = serializer.__dict__.setdefault("_flat", {})
-    own = id(instance)  # rows that are attached are one object each, and live as long as the answer is made
-    if own not in made:
-        made[own] = flat(serializer, serializer.to_representation(instance), instance)
-    return made[own]
+def flat_object(resource: Resource, related: dict[int, JSONObject]) -> JSONObject:
+    attributes = dict(resource.attributes)
+    for name, key in resource.to_one.items():
+        attributes[f"{name}_id"] = key
+    for name, others in resource.to_many.items():
+        for other in others:
+            if id(other) not in related:
+                related[id(other)] = flat_object(other, related)
+        attributes[name] = [related[id(other)] for other in others]
+    return {"type": resource.schema.type, "id": resource.id, "attributes": attributes}
 
 
 class JSONAPIRenderer(DialectRenderer):
@@ -83,71 +74,45 @@ class JSONAPIRenderer(DialectRenderer):
     media_type = "application/vnd.api+json"
     format = "jsonapi"
 
-    def document(self, data: Any, serializer: Any, context: dict[str, Any]) -> Any:
-        view, request = context["view"], context["request"]
+    def document(self, data: Representation, context: Context) -> object:
+        request: Request = context["request"]
         root = request.build_absolute_uri(API_ROOT)
-        one, rows = pairs(data, serializer)
-        resources = [resource(one, row, instance, root) for row, instance in rows]
-        document: dict[str, Any] = {"jsonapi": {"version": "1.1"}}
-        if hasattr(serializer, "child"):
-            document |= {"data": resources, **page_of(view)}
+        resources = [resource_object(resource, root) for resource in data.resources]
+        document: JSONObject = {"jsonapi": {"version": "1.1"}}
+        if data.is_many:
+            document |= {"data": resources, **page_members(context)}
         else:
             document["data"] = resources[0]
-            if own := resources[0].get("links"):
-                query = f"?{request.META['QUERY_STRING']}" if view.query else ""
-                document["links"] = {"self": own["self"] + query}
-        if view.include:
-            known = {(one.shape().type, instance.pk) for _, instance in rows}
-            included: dict[tuple[str, Any], Any] = {}
-            for relation in view.include:
-                collect(one, [instance for _, instance in rows], relation, root, included)
-            document["included"] = [item for key, item in included.items() if key not in known]
+            if path := data.resources[0].path:
+                document["links"] = {"self": f"{root}{path}{data.query and f'?{data.query}'}"}
+        if data.included is not None:
+            document["included"] = [resource_object(resource, root) for resource in data.included]
         return document
 
-    def bare(self, data: Any, view: Any) -> Any:
-        if isinstance(data, list):
-            data = {"data": data, **page_of(view)}
-        return {"jsonapi": {"version": "1.1"}, **data}
+    def plain_document(self, data: object, context: Context) -> object:
+        members = {"data": data, **page_members(context)} if isinstance(data, list) else data
+        assert isinstance(members, dict)
+        return {"jsonapi": {"version": "1.1"}, **members}
 
 
-def page_of(view: Any) -> dict[str, Any]:
+def page_members(context: Context) -> JSONObject:
     """Where a list stands among its pages, if it has any."""
-    return {"links": view.paginator.links(), "meta": view.paginator.meta()} if view.paginator else {}
+    paginator = context["view"].paginator
+    return {"links": paginator.links(), "meta": paginator.meta()} if paginator else {}
 
 
-def resource(serializer: Any, row: dict[str, Any], instance: Any, root: str) -> dict[str, Any]:
-    shape: ResourceSchema = serializer.shape()
-    path = serializer.path(instance)
-    document = {
-        "type": shape.type,
-        "id": serializer.key(instance),
-        "attributes": {name: row[name] for name in shape.attributes if name in row},
-    }
-    relationships: dict[str, Any] = {
-        name: {"data": linkage(serializer, name, row[name])} for name in shape.relations if name in row
-    }
-    for name in serializer.linked_relations:
-        relationships.setdefault(name, {})["links"] = {"self": f"{root}{path}/relationships/{name}"}
+def resource_object(resource: Resource, root: str) -> JSONObject:
+    types, url = resource.schema.related_types, f"{root}{resource.path}"
+    relationships: dict[str, JSONObject] = {}
+    for name, key in resource.to_one.items():
+        relationships[name] = {"data": None if key is None else {"type": types[name], "id": str(key)}}
+    for name, others in resource.to_many.items():
+        relationships[name] = {"data": [{"type": types[name], "id": other.id} for other in others]}
+    for name in resource.links:
+        relationships.setdefault(name, {})["links"] = {"self": f"{url}/relationships/{name}"}
+    document: JSONObject = {"type": resource.schema.type, "id": resource.id, "attributes": resource.attributes}
     if relationships:
         document["relationships"] = relationships
-    if path:
-        document["links"] = {"self": f"{root}{path}"}
+    if resource.path:
+        document["links"] = {"self": url}
     return document
-
-
-def linkage(serializer: Any, relation: str, value: Any) -> Any:
-    """The identifiers of what a relation leads to."""
-    kind = serializer.included(relation).shape().type
-    if relation in serializer.shape().to_many:
-        return [{"type": kind, "id": str(item.pk)} for item in value]
-    return None if value is None else {"type": kind, "id": str(value)}
-
-
-def collect(serializer: Any, instances: list[Any], relation: str, root: str, included: dict[Any, Any]) -> None:
-    """Add to `included`, by type and id, what the relation leads to from these instances."""
-    other, many = serializer.included(relation), relation in serializer.shape().to_many
-    kind = other.shape().type
-    for instance in instances:
-        for item in related(instance, relation) if many else [getattr(instance, relation)]:
-            if item is not None and (kind, item.pk) not in included:
-                included[kind, item.pk] = resource(other, other.to_representation(item), item, root)

@@ -1,22 +1,30 @@
-"""What a resource looks like from outside: the names that parsers, renderers and the description share."""
+"""What a resource looks like from outside: its members, and what an answer shows of it, in neither media type."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 from inflection import singularize
+
+LARGEST_INTEGER = 2**63 - 1  # that a column holds
+
+Key = int | str
 
 
 @dataclass(frozen=True)
 class ResourceSchema:
     """The members of a resource: `attributes`, and of its relations those to one and to many resources.
 
-    `on_request` are the relations that are shown only where they are included; `path` is where it is found.
+    `related_types` has the type that each relation leads to. `on_request` are the relations that are shown only where
+    they are included. `path` is where the resources are, below the API's root; empty if they have no URL.
     """
 
     type: str
     attributes: tuple[str, ...]
     to_one: tuple[str, ...] = ()
     to_many: tuple[str, ...] = ()
+    related_types: Mapping[str, str] = field(default_factory=dict)
     on_request: tuple[str, ...] = ()
     path: str = ""
 
@@ -26,7 +34,7 @@ class ResourceSchema:
 
     @cached_property
     def flat_names(self) -> dict[str, str]:
-        """Names in a flat body, and the fields they are for: `llm_id` for `llm`, `group_ids` for `groups`."""
+        """The fields by their names in a flat body: `llm_id` stands for `llm`, `group_ids` for `groups`."""
         return {
             **{name: name for name in self.attributes},
             **{f"{name}_id": name for name in self.to_one},
@@ -36,3 +44,51 @@ class ResourceSchema:
     @cached_property
     def relations_by_any_name(self) -> set[str]:
         return {name for name, field in self.flat_names.items() if field in self.relations} | set(self.relations)
+
+
+class Identifier(NamedTuple):
+    """A JSON:API resource identifier, as a client sent it."""
+
+    type: object
+    id: object
+
+
+class Resource(NamedTuple):
+    """What an answer shows of a resource.
+
+    `attributes` are values that JSON can have, `to_one` the keys of related resources, `to_many` related resources.
+    `links` are the relations that have a URL of their own.
+    """
+
+    schema: ResourceSchema
+    id: str
+    path: str
+    attributes: dict[str, object]
+    to_one: dict[str, Key | None]
+    to_many: dict[str, list["Resource"]]
+    links: Sequence[str]
+
+
+class Representation(NamedTuple):
+    """What a serializer gives to a renderer: one resource, or many.
+
+    `included` are the resources that `include` asked for, None if it asked for none. `query` is the query string of
+    the request. `is_wrapped` says that a flat list stands in `{"data": [...]}`.
+    """
+
+    resources: list[Resource]
+    is_many: bool = False
+    included: list[Resource] | None = None
+    query: str = ""
+    is_wrapped: bool = False
+
+
+class Selection(NamedTuple):
+    """What the query of a request selects: the relations to include, and by type the members to show."""
+
+    include: tuple[str, ...] = ()
+    fields: Mapping[str, frozenset[str]] = {}
+    query: str = ""
+
+
+EVERYTHING = Selection()

@@ -1,10 +1,12 @@
-"""What the admin's pages of every model share."""
+"""What the admin's pages of all models have in common."""
 
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, Model, OuterRef, Subquery, TextField
-from django.http import HttpRequest
+from django.db.models import Count, Model, OuterRef, QuerySet, Subquery, TextField
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from unfold.admin import ModelAdmin
@@ -17,9 +19,9 @@ LINK = "text-primary-600 dark:text-primary-500"
 
 
 class Admin(ModelAdmin):
-    """What the pages of every model share.
+    """The base of our admin classes.
 
-    `add_label` and `when_empty` are read by the templates of unfold that ours replace.
+    `add_label` and `when_empty` are read by our templates, which replace those of unfold.
     """
 
     warn_unsaved_form = True
@@ -28,49 +30,48 @@ class Admin(ModelAdmin):
     add_label = ""
     when_empty = ""
 
-    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        return recorded(super().changeform_view, request, *args, **kwargs)
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return self.change(request, partial(super().changeform_view, request, *args, **kwargs))
 
-    def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        return recorded(super().changelist_view, request, *args, **kwargs)
+    def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return self.change(request, partial(super().changelist_view, request, *args, **kwargs))
 
-    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        return recorded(super().delete_view, request, *args, **kwargs)
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return self.change(request, partial(super().delete_view, request, *args, **kwargs))
+
+    def change(self, request: HttpRequest, page: Callable[[], HttpResponse]) -> HttpResponse:
+        """Answer with a page; a POST makes one record of all that it changes of a row."""
+        if request.method != "POST":
+            return page()
+        with transaction.atomic(), recording():
+            return page()
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        """What a page is of. While its form is stored nobody else changes it: what is recorded as before it was."""
-        found = super().get_object(request, object_id, from_field)
-        if found is None or request.method != "POST" or not transaction.get_connection().in_atomic_block:
-            return found
+        """The row that a page shows. It is locked while a POST changes it, so that its record has the values before."""
+        row: Model | None = super().get_object(request, object_id, from_field)
+        if row is None or request.method != "POST" or not transaction.get_connection().in_atomic_block:
+            return row
         try:
-            found.refresh_from_db(from_queryset=self.model._base_manager.select_for_update(no_key=True))
+            row.refresh_from_db(from_queryset=self.model._base_manager.select_for_update(no_key=True))
         except self.model.DoesNotExist:
             return None
-        return found
+        return row
 
-    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> Any:
-        """Find names whatever their letter case: folded fields hold folded names, the others what was typed."""
-        term = search_term.replace("\0", "")  # which PostgreSQL refuses
-        found, duplicates = super().get_search_results(request, queryset, term)
-        folded, _ = super().get_search_results(request, queryset, fold(term))
-        return found | folded, duplicates
-
-
-def recorded(page: Any, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-    """A page, whose form makes one record of all that it changes of a row."""
-    if request.method != "POST":
-        return page(request, *args, **kwargs)
-    with transaction.atomic(), recording():
-        return page(request, *args, **kwargs)
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
+        """Find names in any letter case: casefolded fields hold casefolded names, other fields what was typed."""
+        term = search_term.replace("\0", "")  # PostgreSQL refuses NUL
+        as_typed, has_duplicates = super().get_search_results(request, queryset, term)
+        casefolded, _ = super().get_search_results(request, queryset, fold(term))
+        return as_typed | casefolded, has_duplicates
 
 
 def link(to: Model) -> str:
-    """The name of something, leading to its page."""
+    """The name of a row, as a link to its page."""
     url = reverse(f"admin:{to._meta.app_label}_{to._meta.model_name}_change", args=[to.pk])
     return format_html('<a class="{}" href="{}">{}</a>', LINK, url, to)
 
 
-def links(to: Any) -> str:
+def links(to: Iterable[Model]) -> str:
     joined = format_html_join(", ", "{}", ((link(one),) for one in to))
     return joined and format_html("<span>{}</span>", joined)  # in one piece where a cell is a flex box
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from django.test import Client
 
-from core.rest.description import Description
+from core.rest.schema_view import SchemaView
 
 CONTRACT = yaml.safe_load((Path(__file__).parents[1] / "contract" / "create-chat.yaml").read_text())
 
@@ -86,7 +86,7 @@ def test_it_is_written_once_for_each_media_type(monkeypatch: pytest.MonkeyPatch,
 
     accepts = ["application/json", "application/yaml", "*/*"]
     first = [asked(accept, "") for accept in accepts]
-    monkeypatch.setattr(Description, "generator_class", None)
+    monkeypatch.setattr(SchemaView, "generator_class", None)
     again = [asked(f"{accept}; q=0.{n}", f"?version={n}") for n, accept in enumerate(accepts, start=1)]
     assert [each.content for each in again] == [each.content for each in first]
     assert [each["Content-Type"] for each in again] == [each["Content-Type"] for each in first]

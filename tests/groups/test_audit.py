@@ -307,13 +307,11 @@ def test_a_page_of_the_admin_makes_one_record(
 def test_the_admin_shows_records_and_changes_none(admin: Client, alice: Person, llm: LLM) -> None:
     alice.patch(f"/llms/{llm.pk}", body(name="<b>Bold</b>"))
     event = AuditEvent.objects.get()
-    assert "alice@example.com" in admin.get("/admin/groups/auditevent/?object_type=llms").content.decode()
-    page = admin.get(f"/admin/groups/auditevent/{event.pk}/change/").content.decode()
+    assert "alice@example.com" in admin.get("/admin/core/auditevent/?object_type=llms").content.decode()
+    page = admin.get(f"/admin/core/auditevent/{event.pk}/change/").content.decode()
     assert "House model" in page and "<b>Bold" not in page
     for path in ("add/", f"{event.pk}/change/", f"{event.pk}/delete/"):
-        assert (
-            admin.post(f"/admin/groups/auditevent/{path}", {"actor_name": "mallory", "post": "yes"}).status_code == 403
-        )
+        assert admin.post(f"/admin/core/auditevent/{path}", {"actor_name": "mallory", "post": "yes"}).status_code == 403
     for harm in (
         event.save,
         event.delete,

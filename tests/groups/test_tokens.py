@@ -122,7 +122,7 @@ def test_last_use_is_noted_off_the_path(alice: Person, django_assert_num_queries
         status(f"Bearer {alice.key}")
     assert ApiToken.objects.get().last_used_at is None
 
-    token_last_used.write()
+    token_last_used.store_uses()
     assert ApiToken.objects.get().last_used_at is not None
 
 

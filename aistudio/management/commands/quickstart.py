@@ -21,6 +21,7 @@ from chats.models import Chat
 from core.audit.recording import recording
 from core.server.http_protocol import Server
 from groups.models import ApiToken, Group, User
+from groups.sign_in import active_administrators
 
 TOKEN_NAME = "make run"  # noqa: S105
 
@@ -51,7 +52,7 @@ class TalkativeServer(Server):
 
 def welcome(url: str, new_password: str | None) -> str:
     """How to get in: the address, a sign-in, a token, a request to paste."""
-    admin = User.objects.filter(is_admin=True, is_active=True).order_by("pk").first()
+    admin = active_administrators().first()
     if admin is None:
         return f"AI Studio  {url}\nIt has no active administrator; manage.py createsuperuser makes one."
     with recording():

@@ -1,0 +1,66 @@
+"""Views whose POST requests can be repeated with an Idempotency-Key."""
+
+from contextlib import ExitStack, suppress
+from typing import Any
+
+from django.db import DatabaseError, IntegrityError
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from rest_framework.response import Response
+
+from core.database.compiled import write_transaction
+from core.idempotency import attempts
+from core.rest.errors import Conflict
+from core.rest.operations import OperationView
+
+COLLISION = "Someone else changed the same at this moment. Nothing was stored; try again."
+
+
+class IdempotentView(OperationView):
+    """Answers a request with an Idempotency-Key once, and stores the answer in the transaction of what it did."""
+
+    attempt: attempts.Attempt | None = None
+
+    def dispatch(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
+        response: Any
+        try:
+            with ExitStack() as self.transaction:
+                response = super().dispatch(request, *args, **kwargs)
+                if self.attempt:
+                    self.render_response(response)
+                    self.attempt.settle(response, is_secret=self.operation.holds_secret)
+        except attempts.Failed as failure:
+            response = failure.response
+            assert self.attempt
+            with suppress(DatabaseError):
+                self.attempt.settle_failure(response)
+        except BaseException as error:
+            if self.attempt is None:
+                raise
+            with suppress(DatabaseError):  # without a database, a repeated request waits for the end of the lease
+                self.attempt.give_up()
+            if not isinstance(error, Exception):
+                raise
+            # PostgreSQL says only at the end that a row was deleted which another was to refer to
+            problem = Conflict(COLLISION) if isinstance(error, IntegrityError) else error
+            failure_response: Any = self.handle_exception(problem)
+            response = self.finalize_response(self.request, failure_response)
+            self.render_response(response)
+        return response
+
+    @staticmethod
+    def render_response(response: HttpResponse) -> None:
+        if isinstance(response, Response):
+            response.render()
+
+    def handle_exception(self, exc: Exception) -> HttpResponseBase:  # type: ignore[override]
+        return exc.response if isinstance(exc, attempts.AnsweredBefore) else super().handle_exception(exc)
+
+    def begin_attempt(self) -> None:
+        """Of requests with the same key, do the first. Operations that stream take care of the key themselves."""
+        key = attempts.key_of(self.request)
+        if key is None or self.operation.streams or self.operation.repeatable:
+            return
+        self.attempt = attempts.begin(self.request._request, user=self.user, key=key)
+        if not self.operation.waits:
+            self.transaction.enter_context(write_transaction())
