@@ -1,6 +1,6 @@
 """Sessions and messages: what people and programs talk with."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from functools import cached_property
 from http import HTTPStatus
 from types import SimpleNamespace
@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from django.db.models import Count, Q, QuerySet, Sum
-from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django_filters import rest_framework as filters
 from rest_framework.exceptions import ErrorDetail, NotFound, PermissionDenied, ValidationError
@@ -39,6 +38,7 @@ from core.rest.permissions import SignedIn
 from core.rest.renderers import API_ROOT, FlatRenderer
 from core.rest.sse import MEDIA_TYPE, EventStream
 from core.rest.views import ResourceView, ResourceViewSet
+from core.server.responses import StreamedResponse
 
 FAILURE = "aistudio.failure"  # in the scope of a request: what it met with on the short way, to be explained here
 EVENT_ID = {"type": "string", "pattern": "^[0-9]{1,19}$"}
@@ -267,14 +267,14 @@ class MessageViewSet(Streaming):
         if self.wants_events:
             return EventStream(events(exchange.answer, exchange.question))
         renderer = self.request.accepted_renderer
-        response = StreamingHttpResponse(
+        response = StreamedResponse(
             self.whole(exchange.answer), status=HTTPStatus.CREATED, content_type=renderer.media_type
         )
         path = f"sessions/{self.kwargs['session']}/messages/{exchange.answer.pk}"
         response["Location"] = self.request.build_absolute_uri(f"{API_ROOT}{path}")
         return response
 
-    async def whole(self, answer: Message) -> AsyncIterator[bytes]:
+    async def whole(self, answer: Message) -> AsyncGenerator[bytes]:
         """The answer once it has ended."""
         feed = runner.current().feed(answer)
         with Subscriber(feed) as reader:
