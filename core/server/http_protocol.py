@@ -2,7 +2,7 @@
 
 from array import array
 from asyncio import AbstractEventLoop
-from typing import Any
+from typing import Any, TypeAlias
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn import Config
@@ -11,7 +11,7 @@ from uvicorn.server import ServerState
 
 LINGER = 2  # seconds that an idle connection has to send a request after the server began to stop
 DRAINING = "draining"  # in the state of the lifespan and of every scope, from when the server begins to stop
-Data = bytes | bytearray | memoryview | array[int]
+Data: TypeAlias = "bytes | bytearray | memoryview | array[int]"
 
 OFFER = {b"upgrade", b"http2-settings"}
 

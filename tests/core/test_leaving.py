@@ -38,11 +38,11 @@ def while_it_stops(behaviour: Callable[[list[Streams]], Awaitable[None]]) -> Non
         assert await answer_on(connections[0]) == (False, "False")
         server.lifespan.state[DRAINING] = True  # as the application does at SIGTERM
         server.should_exit = True
+        while server.servers[0].is_serving():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
         with pytest.raises(ConnectionRefusedError):
-            while True:
-                await asyncio.sleep(0.01)
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-                writer.close()
+            await asyncio.open_connection("127.0.0.1", port)
         await behaviour(connections)
         await asyncio.wait_for(serving, 5)
         for _, writer in connections:
