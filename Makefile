@@ -10,17 +10,19 @@ help: ## Show what there is
 
 setup: $(VENV)/.runtime .env ## Make the environment, and once the secrets in .env
 
-run: setup ## Try it: migrated, with a demo, on http://localhost:8080
-	@HTTPS=$${HTTPS:-0} LLM_PRIVATE_NETWORKS=$${LLM_PRIVATE_NETWORKS:-1} DEBUG=0 exec $(BIN)/python manage.py quickstart
+run: setup .env.local ## Try it: migrated, with a demo, on http://localhost:8080
+	@DEBUG=0 exec $(BIN)/python manage.py quickstart
 
-dev: setup ## Develop: DEBUG, and a restart when code changes
+dev: setup .env.local ## Develop: DEBUG, and a restart when code changes
 	$(BIN)/python manage.py migrate --verbosity 0
-	@HTTPS=0 LLM_PRIVATE_NETWORKS=$${LLM_PRIVATE_NETWORKS:-1} DEBUG=1 exec $(BIN)/python manage.py runserver --reload
+	@DEBUG=1 exec $(BIN)/python manage.py runserver --reload
 
-serve: $(VENV)/.runtime ## Serve in production: everything from the environment, no demo; WORKERS=4 serves from four processes
-	DEBUG=0 $(BIN)/python manage.py check --deploy --fail-level WARNING
-	DEBUG=0 $(BIN)/python manage.py migrate --verbosity 0
-	@DEBUG=0 exec $(BIN)/python manage.py runserver
+serve: export LOCAL_ENV := 0
+serve: export DEBUG := 0
+serve: $(VENV)/.runtime ## Serve in production: settings from the environment and .env, no demo; WORKERS=4 serves from four processes
+	$(BIN)/python manage.py check --deploy --fail-level WARNING
+	$(BIN)/python manage.py migrate --verbosity 0
+	@exec $(BIN)/python manage.py runserver
 
 test: $(VENV)/.dev ## Run all tests
 	$(BIN)/python -m pytest
@@ -53,3 +55,6 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
 
 .env:
 	@$(BIN)/python -m aistudio.generate_env
+
+.env.local:
+	@printf '# For make run and make dev on this machine; make serve ignores it. See docs/settings.md.\nHTTPS=0\nPRIVATE_NETWORKS=1\n' > $@

@@ -77,7 +77,7 @@ WITHOUT_WORDS = (
     "https and whether its path is right."
 )
 TRY_AGAIN = "Try again in a moment. Where it stays so, the vendor's status page may say more."
-PRIVATE = "Where the LLM is meant to be there, set LLM_PRIVATE_NETWORKS=1 and restart the server."
+PRIVATE = "Where the LLM is meant to be there, set PRIVATE_NETWORKS=1 and restart the server."
 PASTED = re.compile(r"/(chat/completions|completions|messages|responses|models|api/chat|api/tags)/*$")
 WHOLE = ("stop", "length")  # how an answer ends that is as it should be
 UNKNOWN_MODEL = re.compile(  # in the words of those vendors that say so with a 400
@@ -228,7 +228,7 @@ def passed(checked: Check, heard: Heard) -> Check:
 
 def failed(checked: Check, code: str, detail: str, advice: str = "", models: Iterable[str] = ()) -> Check:
     advice = advice or ADVICE.get(code, TRY_AGAIN)
-    if code == "refused_address" and "LLM_PRIVATE_NETWORKS" in detail:
+    if code == "refused_address" and "PRIVATE_NETWORKS" in detail:
         advice = f"{PRIVATE} Else correct the endpoint."
     elif code == "bad_request" and (WEB_PAGE in detail or WORDLESS.search(detail)):
         advice = WITHOUT_WORDS

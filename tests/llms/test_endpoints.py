@@ -49,7 +49,7 @@ PUBLIC = ["https://api.openai.com/v1", "http://8.8.8.8/v1", "https://[2606:4700:
 @pytest.mark.parametrize("allowed", [True, False])
 @pytest.mark.parametrize("url", ALWAYS_REFUSED)
 def test_never(url: str, allowed: bool, settings: Any) -> None:
-    settings.LLM_PRIVATE_NETWORKS = allowed
+    settings.PRIVATE_NETWORKS = allowed
     with pytest.raises(ValidationError) as caught:
         validate_endpoint(url)
     assert "secret" not in str(caught.value)
@@ -57,10 +57,10 @@ def test_never(url: str, allowed: bool, settings: Any) -> None:
 
 @pytest.mark.parametrize("url", PRIVATE)
 def test_private_addresses_need_a_setting(url: str, settings: Any) -> None:
-    settings.LLM_PRIVATE_NETWORKS = False
-    with pytest.raises(ValidationError, match="LLM_PRIVATE_NETWORKS=1"):
+    settings.PRIVATE_NETWORKS = False
+    with pytest.raises(ValidationError, match="PRIVATE_NETWORKS=1"):
         validate_endpoint(url)
-    settings.LLM_PRIVATE_NETWORKS = True
+    settings.PRIVATE_NETWORKS = True
     validate_endpoint(url)
 
 
