@@ -3,10 +3,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run dev serve test fuzz lint format pins
+.PHONY: help setup run dev serve test test-next test-all fuzz lint format pins
 
 help: ## Show what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-9s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.runtime .env ## Make the environment, and once the secrets in .env
 
@@ -24,8 +24,15 @@ serve: $(VENV)/.runtime ## Serve in production: settings from the environment an
 	$(BIN)/python manage.py migrate --verbosity 0
 	@exec $(BIN)/python manage.py runserver
 
-test: $(VENV)/.dev ## Run all tests
+test: $(VENV)/.dev ## Run the tests, but for the slow ones
+	$(BIN)/python -m pytest -m "not slow"
+
+test-next: $(VENV)/.dev ## Run the tests on the newest Django, where a Python for it is installed
+	.ci/test-next -m "not slow"
+
+test-all: $(VENV)/.dev ## Run all tests, slow ones too (clients of others, storms), and those on the newest Django
 	$(BIN)/python -m pytest
+	.ci/test-next -m "not slow"
 
 fuzz: $(VENV)/.dev ## Let schemathesis walk through all corners of the API, which takes minutes
 	bench/fuzz.sh

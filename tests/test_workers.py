@@ -14,6 +14,8 @@ import pytest
 from tests.production import Production, events_of
 from tests.talking import Event, question, text_of, until
 
+pytestmark = pytest.mark.slow
+
 ASKED = 150  # numbers, which take three seconds and more
 COUNTED = " ".join(map(str, range(1, ASKED + 1)))
 STREAMS = 6
