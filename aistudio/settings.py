@@ -9,7 +9,7 @@ from environs import Env, EnvError
 from environs import validate as check
 
 from core.database.url import database
-from core.env import explain, fernet_key, host_name, network, private_networks, read_files, secret, url_origin
+from core.env import error_line, fernet_key, host_name, network, private_networks, read_files, secret, url_origin
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 LOCAL_ENV_FILE = BASE_DIR / ".env.local"
@@ -54,7 +54,7 @@ try:
 except UnicodeDecodeError:
     raise SystemExit("AI Studio cannot start: .env or .env.local is not UTF-8. See docs/settings.md.") from None
 except EnvError as error:
-    raise SystemExit(f"AI Studio cannot start: {explain(error)} See docs/settings.md.") from None
+    raise SystemExit(f"AI Studio cannot start: {error_line(error)} See docs/settings.md.") from None
 
 # local to a process; it counts wrong tokens, so many entries must not push others out early
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 100_000}}}

@@ -1,6 +1,6 @@
 """Reads settings from the environment and from files, and checks their values.
 
-Validators raise ValidationError with a sentence that says what is wrong; `explain` puts it into one line.
+Validators raise ValidationError with a sentence that says what is wrong; `error_line` puts it into one line.
 """
 
 import ipaddress
@@ -78,7 +78,7 @@ def host_name(value: str) -> str:
     return value.strip()
 
 
-def explain(error: EnvError) -> str:
+def error_line(error: EnvError) -> str:
     """The name of the setting and what is wrong with it, in one line."""
     messages = error.error_messages if isinstance(error, EnvValidationError) else "is not set."
     name = re.split(r" invalid: | not set", str(error).removeprefix("Environment variable "))[0].strip('"')

@@ -1,13 +1,11 @@
 """uvicorn's HTTP/1.1 protocol, which ignores offers of other protocols and closes no connection under a request."""
 
 from array import array
-from asyncio import AbstractEventLoop
-from typing import Any, TypeAlias
+from asyncio import Transport
+from typing import TypeAlias
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
-from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.server import ServerState
 
 LINGER = 2  # seconds that an idle connection has to send a request after the server began to stop
 DRAINING = "draining"  # in the state of the lifespan and of every scope, from when the server begins to stop
@@ -58,14 +56,8 @@ class GracefulProtocol(HttpToolsProtocol):
     newest request, which may wait behind the one that is being answered.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: AbstractEventLoop | None = None,
-    ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
         self.parser = UpgradeTolerantParser(self)
         self.answering = self.cycle  # the request that is being answered
 

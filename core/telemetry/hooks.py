@@ -53,29 +53,20 @@ class VendorCallRecord:
 class CallUsage(Protocol):
     """Tokens and end of a vendor call. A count that is unknown is None; `estimated` says that a count is ours."""
 
-    @property
-    def error_code(self) -> str: ...
-    @property
-    def input_tokens(self) -> int | None: ...
-    @property
-    def output_tokens(self) -> int | None: ...
-    @property
-    def cached_tokens(self) -> int | None: ...
-    @property
-    def estimated(self) -> bool: ...
-    @property
-    def latency_ms(self) -> int | None: ...
+    error_code: str
+    input_tokens: int | None
+    output_tokens: int | None
+    cached_tokens: int | None
+    estimated: bool
+    latency_ms: int | None
 
 
 class AnswerUsage(CallUsage, Protocol):
     """The message of an answer as it is stored."""
 
-    @property
-    def status(self) -> str: ...
-    @property
-    def finish_reason(self) -> str | None: ...
-    @property
-    def time_to_first_token_ms(self) -> int | None: ...
+    status: str
+    finish_reason: str | None
+    time_to_first_token_ms: int | None
 
 
 class Instrumentation:
