@@ -95,7 +95,6 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "aistudio.urls"
-ASGI_APPLICATION = "aistudio.asgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -124,7 +123,6 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 
 STATIC_URL = "/static/"
@@ -136,7 +134,6 @@ SECURE_REDIRECT_EXEMPT = [r"^health(/\w+)?$"]  # probes ask the process, not the
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 SESSION_COOKIE_NAME = "aistudio_session"
-X_FRAME_OPTIONS = "DENY"
 
 MAX_BODY_SIZE = DATA_UPLOAD_MAX_MEMORY_SIZE = 2**20  # bytes
 
@@ -160,14 +157,12 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "core.rest.errors.exception_handler",
     "PAGE_SIZE": 10,
     "URL_FORMAT_OVERRIDE": None,
-    "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "AI Studio API",
     "VERSION": "1.0",
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
-    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": [],
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "SCHEMA_PATH_PREFIX_TRIM": True,

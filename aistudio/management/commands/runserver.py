@@ -17,7 +17,7 @@ from core.database.connections import Unsuitable, refuse_half_moved
 from core.server.http_protocol import GracefulProtocol
 from core.server.supervisor import Supervisor
 
-APPLICATION = "aistudio.asgi:proxied"
+APPLICATION = "aistudio.asgi:application"
 FIRST_SYSTEMD_SOCKET = 3  # the file descriptor, see sd_listen_fds(3)
 WORKER_TIMEOUT = 30  # seconds to start; and without a sign of life after which a worker is replaced
 
