@@ -48,7 +48,7 @@ class Supervisor(Multiprocess):
     @property
     def exit_status(self) -> int:
         """The status of a worker that could not start, or 0."""
-        return max(0, *(worker.exitcode or 0 for worker in self.processes))
+        return max([0, *(worker.exitcode or 0 for worker in self.processes)])
 
 
 def stop_with_master() -> None:

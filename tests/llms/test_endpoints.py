@@ -64,6 +64,15 @@ def test_private_addresses_need_a_setting(url: str, settings: Any) -> None:
     validate_endpoint(url)
 
 
+def test_a_list_of_networks_admits_only_these(settings: Any) -> None:
+    settings.PRIVATE_NETWORKS = ("10.1.0.0/16", "127.0.0.1", "169.254.0.0/16")
+    for url in ("http://10.1.2.3/v1", "http://localhost:11434/v1", "http://[::ffff:10.1.0.7]/v1", "http://8.8.8.8/v1"):
+        validate_endpoint(url)
+    for url in ("http://10.2.0.1/v1", "http://127.0.0.2/v1", "http://[::1]/v1", "http://169.254.169.254/v1"):
+        with pytest.raises(ValidationError):
+            validate_endpoint(url)
+
+
 @pytest.mark.parametrize("url", PUBLIC)
 def test_public_addresses_and_names(url: str) -> None:
     validate_endpoint(url)
