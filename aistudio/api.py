@@ -3,7 +3,8 @@
 from rest_framework.routers import SimpleRouter
 
 from chats.api.chats import ChatViewSet
-from chats.api.conversations import MessageViewSet, RecordViewSet, SessionViewSet
+from chats.api.conversations import MessageViewSet, SessionViewSet
+from chats.api.records import RecordViewSet
 from core.audit.views import AuditEventViewSet
 from groups.views import AuthViewSet, GroupViewSet, TokenViewSet, UserViewSet
 from llms.views import LLMSettingsViewSet, LLMViewSet, VendorViewSet

@@ -42,7 +42,7 @@ CONTENT_LENGTH = b"content-length"
 PRINTABLE = "/:@!$&'()*+,;=~"  # in a path, beside letters and digits
 OPENTELEMETRY = ("opentelemetry", "opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 
-django_application = ThreadPoolASGIHandler(on_stop=runner.let_readers_go)
+django_application = ThreadPoolASGIHandler(on_stop=runner.release_readers)
 probes = Probes(
     open_streams=lambda: django_application.open_streams, work_obstacle=runner.obstacle, work_state=runner.state
 )

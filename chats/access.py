@@ -1,4 +1,4 @@
-"""Why someone may or may not use a chat. The answer is `visible_to`'s; here it is put into words."""
+"""Explains why a user may or may not use a chat. `visible_to` decides; this module only words it."""
 
 from dataclasses import dataclass, field
 
@@ -10,7 +10,7 @@ from groups.models import Group, User
 
 @dataclass(frozen=True)
 class Explanation:
-    """Whether a user may use a chat; `code` is for programs, `detail` for people; `groups` are those that decide."""
+    """Whether a user may use a chat. `code` is for programs, `detail` for people; `groups` are those that decide."""
 
     user_id: int
     chat_id: int
@@ -25,7 +25,7 @@ class Explanation:
 
 
 def explain(*, user: User, chat: Chat) -> Explanation:
-    """Whether the user may use the chat, and by which groups, or what is missing."""
+    """Whether the user may use the chat, through which groups, or what is missing."""
     groups = list(chat.groups.all())
     own = set(user.groups.values_list("pk", flat=True))
     shared = [group.name for group in groups if group.pk in own]
@@ -33,7 +33,7 @@ def explain(*, user: User, chat: Chat) -> Explanation:
     if allowed and user.is_admin:
         code, detail, deciding = "administrator", f"{user} is an administrator, who may use every chat.", shared
     elif allowed:
-        code, detail, deciding = "member", f"{user} belongs to {listed(shared)}.", shared
+        code, detail, deciding = "member", f"{user} belongs to {', '.join(shared)}.", shared
     elif not user.is_active:
         code, detail, deciding = "inactive", f"{user} is not active, so nothing is open to them; activate the user.", []
     elif not groups:
@@ -45,35 +45,33 @@ def explain(*, user: User, chat: Chat) -> Explanation:
     else:
         deciding = [group.name for group in groups]
         code = "not_member"
-        detail = f"{chat} is open to {listed(deciding)}; {user} belongs to none of them. {access_summary(user)}"
+        detail = f"{chat} is open to {', '.join(deciding)}; {user} belongs to none of them. {access_summary(user)}"
     return Explanation(user.pk, chat.pk, allowed, code, detail, deciding)
 
 
 def access_summary(user: User) -> str:
-    """What the user can use at all, or why it is nothing."""
+    """The chats that the user may use, or why there are none, for an administrator."""
     if not user.is_active:
         return f"{user} is not active, so nothing is open to them."
     chats = Chat.objects.visible_to(user).order_by("name_folded")
     if total := chats.count():
-        shown = listed([str(chat) for chat in chats[:10]])
+        shown = ", ".join(str(chat) for chat in chats[:10])
         return f"They may use {total} chat{'s' if total > 1 else ''}: {shown}{' and more' if total > 10 else ''}."
     groups = [str(group) for group in Group.objects.filter(members=user)]
     if user.is_admin:
         return "There is no chat yet."
     if not groups:
         return "They belong to no group at all, so there is no chat for them; add them to a group."
-    return f"No chat is open to their groups, {listed(groups)}; add one of these to a chat."
+    return f"No chat is open to their groups, {', '.join(groups)}; add one of these to a chat."
 
 
 def no_chats_reason(user: User) -> str:
-    """To someone who may use no chat: why that is so."""
+    """Why a user may use no chat, for that user."""
     if user.is_admin:
         return _("There is no chat yet.")
     groups = [str(group) for group in Group.objects.filter(members=user)]
     if not groups:
         return _("Chats are open to groups of people, and you belong to no group yet.")
-    return _("Chats are open to groups of people, and none is open to yours: %(groups)s.") % {"groups": listed(groups)}
-
-
-def listed(names: list[str]) -> str:
-    return ", ".join(names)
+    return _("Chats are open to groups of people, and none is open to yours: %(groups)s.") % {
+        "groups": ", ".join(groups)
+    }

@@ -1,5 +1,3 @@
-from typing import Any
-
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -21,13 +19,15 @@ class ChatAdmin(Admin):
     readonly_fields = ("created_at", "updated_at")
     when_empty = "A chat is where the members of its groups talk to an LLM."
 
-    def get_fieldsets(self, request: HttpRequest, obj: Chat | None = None) -> Any:
-        fieldsets = (
+    def get_fieldsets(
+        self, request: HttpRequest, obj: Chat | None = None
+    ) -> list[tuple[str | None, dict[str, tuple[str, ...]]]]:
+        fieldsets: list[tuple[str | None, dict[str, tuple[str, ...]]]] = [
             (None, {"fields": ("name", "description")}),
             ("Model", {"fields": ("llm", "llm_settings", "system_prompt", "llm_titles")}),
             ("Who may use it", {"fields": ("groups",)}),
-        )
-        return (*fieldsets, ("Dates", {"fields": ("created_at", "updated_at")})) if obj else fieldsets
+        ]
+        return [*fieldsets, ("Dates", {"fields": ("created_at", "updated_at")})] if obj else fieldsets
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Chat]:
         return super().get_queryset(request).prefetch_related("groups")

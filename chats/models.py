@@ -13,20 +13,20 @@ from core.audit.recording import Audited, AuditedManyToManyField
 from core.database.casefold import CasefoldedCharField
 from groups.models import Group, User
 from llms.models import LLM, LLMSettings
-from llms.vendors.types import Usage
+from usage.metering import CallResult
 
 
 class ChatQuerySet(models.QuerySet["Chat"]):
     def visible_to(self, user: User) -> Self:
-        """All to an administrator; to anyone else those of the groups they belong to. The one way to a chat."""
+        """All to an administrator; to others those of their groups. Every access to a chat starts here."""
         if user.is_admin:
             return self
         open_to_user = Chat.groups.through.objects.filter(group__members=user)
-        return self.filter(pk__in=open_to_user.values("chat"))  # SQLite would walk through all chats for EXISTS
+        return self.filter(pk__in=open_to_user.values("chat"))  # with EXISTS, SQLite would scan all chats
 
 
 class Chat(Audited):
-    """A room where members of its groups talk to an LLM; without groups it is for administrators only."""
+    """An LLM with settings, open to the members of its groups; without groups, only to administrators."""
 
     name = models.CharField(max_length=200)
     name_folded = CasefoldedCharField("name")
@@ -58,18 +58,20 @@ class Chat(Audited):
         return self.name
 
 
-def keep_chat_name(collector: Any, field: Any, sessions: Any, using: str) -> None:
-    """Deleting a chat leaves its conversations, closed to new questions, with its name.
+def keep_chat_name(
+    collector: Any, field: "models.ForeignKey[Chat, Chat]", sessions: "SessionQuerySet", using: str
+) -> None:
+    """An `on_delete`: the sessions of a deleted chat stay, with its name, and take no more questions.
 
-    Those whose owner was shut out of it stay out of sight: nobody gets back what was taken from them.
+    A session whose owner had lost access to the chat stays invisible to them.
     """
     chats = Chat.objects.using(using).filter(sessions__in=sessions)
-    if transaction.get_connection(using).in_atomic_block:  # whoever takes membership away now waits
+    if transaction.get_connection(using).in_atomic_block:  # a change of memberships has to wait
         members = Group.members.through.objects.using(using).filter(group__chats__in=chats)
         groups = Chat.groups.through.objects.using(using).filter(chat__in=chats)
         for rows in (members, groups):
             list(rows.select_for_update(of=("self",)).values_list("pk"))
-    shut_out = list(sessions.exclude(is_open()))  # now: the groups of the chat are gone before anything is updated
+    shut_out = list(sessions.exclude(is_open()))  # now, because the groups are deleted before the update
     collector.add_field_update(Session._meta.get_field("shut_out"), True, shut_out)
     for chat in chats.distinct():
         collector.add_field_update(Session._meta.get_field("chat_name"), chat.name, sessions.filter(chat=chat))
@@ -84,19 +86,19 @@ def is_open() -> Q:
 
 class SessionQuerySet(models.QuerySet["Session"]):
     def visible_to(self, user: User) -> Self:
-        """One's own, as long as one may see their chat; those of a deleted chat, if one could see it then."""
+        """The user's own sessions whose chat they may see, or might see when it was deleted."""
         own = self.filter(user=user)
-        if user.is_admin:  # who sees every chat, so there is none to look for
+        if user.is_admin:  # who sees every chat
             return own
         return own.filter(Q(chat=None, shut_out=False) | Q(chat__in=Chat.objects.visible_to(user)))
 
     def open_to_owner(self) -> Self:
-        """Those whose owner may ask in them: of many owners what `visible_to` says of one, but for deleted chats."""
+        """Sessions in which their owner may ask: `visible_to` of each owner, without those of deleted chats."""
         return self.filter(is_open(), user__is_active=True, chat__isnull=False)
 
 
 class Session(models.Model):
-    """A conversation of one person in one chat. The API knows it by its uuid, the contract's records by its key."""
+    """A conversation of one user in one chat. Its id in the API is the uuid; in the contract's records, the key."""
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="sessions")
@@ -106,7 +108,7 @@ class Session(models.Model):
         default=False, db_default=False, editable=False, help_text="Whether its owner was, when its chat was deleted."
     )
     name = models.CharField(max_length=200, blank=True, help_text="Made of the first question, when empty.")
-    name_folded = CasefoldedCharField("name", db_index=False)  # it is searched, and sorted by, among those of one user
+    name_folded = CasefoldedCharField("name", db_index=False)  # searched and sorted only among those of one user
     leaf = models.ForeignKey("Message", on_delete=models.SET_NULL, null=True, related_name="+", db_index=False)
     last_sequence = models.BigIntegerField(default=0, editable=False)
     pinned = models.BooleanField(default=False)
@@ -120,7 +122,7 @@ class Session(models.Model):
         ordering = ("-updated_at", "-id")
         indexes = (
             models.Index(fields=("user", "-updated_at", "-id"), name="session_newest"),
-            # each question changes it: of those without one there is nothing to look up
+            # each question changes it, so rows without a leaf are left out
             models.Index(fields=("leaf",), condition=Q(leaf__isnull=False), name="session_leaf"),
         )
 
@@ -142,7 +144,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
         return self.filter(pk__in=RawSQL(BRANCH, (leaf_id,)))  # noqa: S611  (it has no text of anyone's)
 
     def below(self, message_id: int) -> Self:
-        """A message and all that was said after it, in whatever branch."""
+        """A message and all messages that follow it, in any branch."""
         return self.filter(pk__in=RawSQL(BELOW, (message_id,)))  # noqa: S611
 
 
@@ -163,7 +165,7 @@ BELOW = """
 
 
 class Metered(models.Model):
-    """What a call of a vendor took. Each call is a row of a model of this kind, so that it can be accounted for."""
+    """What a call of a vendor took. Each call is stored in a row of such a model, so that it can be accounted for."""
 
     model = models.CharField(max_length=200, null=True)  # noqa: DJ001  (the API says null)
     input_tokens = models.BigIntegerField(null=True)
@@ -176,19 +178,17 @@ class Metered(models.Model):
     class Meta:
         abstract = True
 
-    def count(self, usage: Usage) -> None:
-        """What the vendor counted is what is stored."""
-        if usage.input_tokens is not None:
-            self.input_tokens = usage.input_tokens
-        self.output_tokens, self.cached_tokens = usage.output_tokens, usage.cached_tokens
-        self.estimated = usage.input_tokens is None or usage.output_tokens is None
+    def record_usage(self, result: CallResult) -> None:
+        """Take over what the call took, as its vendor counted it or as it was estimated."""
+        for name in USAGE:
+            setattr(self, name, getattr(result, name))
 
 
 USAGE = ("input_tokens", "output_tokens", "cached_tokens", "estimated", "latency_ms", "time_to_first_token_ms")
 
 
 class Message(Metered):
-    """A question or an answer. Messages form a tree: regenerate and edit add to it, and nothing is lost."""
+    """A question or an answer. Messages form a tree: regenerate and edit add branches, so nothing is lost."""
 
     class Role(models.TextChoices):
         USER = "user"
@@ -201,7 +201,7 @@ class Message(Metered):
         FAILED = "failed"
         INTERRUPTED = "interrupted"
 
-    # the index of the first constraint serves it
+    # the index of the first constraint is used for it
     session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="messages", db_index=False)
     parent = models.ForeignKey("self", on_delete=models.CASCADE, null=True, related_name="children", db_index=False)
     sequence = models.BigIntegerField(help_text="The order within the session; a clock may go back, this does not.")
@@ -234,23 +234,23 @@ class Message(Metered):
         return f"{self.role} {self.sequence}"
 
     @property
-    def usage(self) -> dict[str, Any] | None:
-        """What the answer took; None for a question, and while it is being answered."""
+    def usage(self) -> dict[str, int | bool | None] | None:
+        """What the answer took. None for a question, and while the answer is being produced."""
         if self.role == self.Role.USER or self.status == self.Status.STREAMING:
             return None
         return {name: getattr(self, name) for name in USAGE}
 
     @property
-    def error(self) -> dict[str, Any] | None:
+    def error(self) -> dict[str, str | bool] | None:
         if not self.error_code:
             return None
         return {"code": self.error_code, "detail": self.error_detail, "retryable": self.error_retryable}
 
 
 class Title(Metered):
-    """That the LLM of a session was asked for its title, which happens once, and what it took.
+    """The one call of an LLM for the title of a session.
 
-    It is stored before the call, so that no other worker makes it, and a call whose worker dies is not forgotten.
+    It is stored before the call, so that no other worker makes it, and so that it counts even if its worker dies.
     """
 
     session = models.OneToOneField(Session, on_delete=models.CASCADE, primary_key=True, related_name="title")
@@ -262,11 +262,11 @@ class Title(Metered):
 
 
 class ActiveAnswer(models.Model):
-    """The answer that is being made in a session: one at a time, by a worker that says so again and again."""
+    """The answer that is being produced in a session, one at a time, by a worker that renews its lease."""
 
     session = models.OneToOneField(Session, on_delete=models.CASCADE, primary_key=True, related_name="run")
     message = models.OneToOneField(Message, on_delete=models.CASCADE, related_name="run")
-    worker = models.UUIDField()  # without an index: there are no more rows than answers under way
+    worker = models.UUIDField()  # without an index: there are only as many rows as answers being produced
     lease_until = models.DateTimeField(help_text="When its worker is to be thought dead.")
     stop_requested = models.BooleanField(default=False)
 
@@ -275,9 +275,9 @@ class ActiveAnswer(models.Model):
 
 
 class Piece(models.Model):
-    """A part of an answer that is not whole yet; a text is never written again as it grows."""
+    """A part of an answer that is being produced. A text is not written again as it grows."""
 
-    # a worker may store a piece while the message is being deleted, which must not fail for it; the sweep finds it
+    # without a constraint: storing a piece must not fail while its message is deleted; `expired_leases` removes it
     message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="pieces", db_constraint=False)
     start = models.BigIntegerField(help_text="Characters of the answer before it.")
     text = models.TextField()

@@ -9,11 +9,12 @@ from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.hashers import check_password
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from core.audit.recording import Audited, AuditedManyToManyField
 from core.database.casefold import CasefoldedCharField, UniqueCasefolded, fold
-from core.database.compiled import Lookup
+from core.database.compiled import CompiledQuery, column_names, to_instance
 
 
 class UserQuerySet(models.QuerySet["User"]):
@@ -131,7 +132,7 @@ class Group(Audited):
 class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
     def usable(self) -> Self:
         """Neither revoked nor expired, and of an active user."""
-        return self.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()), revoked_at=None, user__is_active=True)
+        return self.filter(Q(expires_at=None) | Q(expires_at__gt=Now()), revoked_at=None, user__is_active=True)
 
 
 class ApiToken(Audited):
@@ -170,12 +171,13 @@ class ApiToken(Audited):
 
     @staticmethod
     def user_of(key: str) -> "User | None":
-        """Who may act with this key, with the `token_id` of its token: one query."""
-        token = BY_DIGEST.first(digest(key))
-        if token is None or not token.is_usable:
+        """The user who may act with this key, with the `token_id` of its token: one query."""
+        row = USERS_BY_DIGEST.get(digest(key))
+        if row is None:
             return None
-        token.user.token_id = token.pk
-        return token.user
+        user = to_instance(User, USER_COLUMNS, row[:-1])
+        user.token_id = row[-1]
+        return user
 
     def revoke(self) -> None:
         self.revoked_at = timezone.now()
@@ -187,12 +189,13 @@ class ApiToken(Audited):
         return self.revoked_at is None and not expired and self.user.is_active
 
 
-def tokens_of(digest: str) -> models.QuerySet[ApiToken]:
-    tokens = ApiToken.objects.filter(digest=digest).select_related("user").order_by()
-    return tokens.defer("name", "prefix", "created_at", "last_used_at")
+def users_by_digest(digest: str) -> models.QuerySet[ApiToken, tuple[Any, ...]]:
+    columns = [f"user__{name}" for name in USER_COLUMNS]
+    return ApiToken.objects.usable().filter(digest=digest).order_by().values_list(*columns, "pk")
 
 
-BY_DIGEST = Lookup(str, compose=tokens_of)
+USER_COLUMNS = column_names(User)
+USERS_BY_DIGEST = CompiledQuery(str, compose=users_by_digest)
 
 
 def digest(key: str) -> str:

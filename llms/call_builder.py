@@ -1,9 +1,10 @@
 """From an LLM and its settings, as they are stored, to a call of its vendor."""
 
-from typing import Any
+from typing import cast
 
+from llms.errors import LLMNotUsable
 from llms.models import LLM, LLMSettings
-from llms.vendors.types import Call, ChatMessage
+from llms.vendors.types import Call, ChatMessage, Options
 
 OPTIONS = (
     "temperature",
@@ -17,12 +18,8 @@ OPTIONS = (
 )
 
 
-class LLMNotUsable(Exception):
-    """Why an LLM cannot be called, in words for an administrator."""
-
-
 def model_of(llm: LLM, settings: LLMSettings) -> str:
-    """The model that the settings name, else the LLM's own; Uncallable where it may not be called."""
+    """The model that the settings name, else the LLM's own; raises LLMNotUsable if it must not be called."""
     if not llm.active:
         raise LLMNotUsable("The LLM of this chat is not active.")
     model = settings.model_name or llm.default_model
@@ -44,6 +41,6 @@ def build_call(llm: LLM, settings: LLMSettings, turns: tuple[ChatMessage, ...]) 
     )
 
 
-def options_of(settings: LLMSettings) -> dict[str, Any]:
+def options_of(settings: LLMSettings) -> Options:
     values = {name: getattr(settings, name) for name in OPTIONS}
-    return {name: value for name, value in values.items() if value is not None and value != []}
+    return cast("Options", {name: value for name, value in values.items() if value is not None and value != []})

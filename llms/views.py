@@ -14,7 +14,7 @@ from llms.serializers import (
     LLMSettingsSerializer,
     VendorSerializer,
 )
-from llms.vendors.registry import VENDORS, Vendor
+from llms.vendors.registry import VENDORS, VendorInfo
 
 MIN_SCORE = Parameter("min_score", INTEGER_64, "The least privacy score.")
 MAX_SCORE = Parameter("max_score", INTEGER_64, "The greatest privacy score.")
@@ -122,4 +122,4 @@ class VendorViewSet(ResourceView):
     def llm_drivers(self, request: Any) -> Response:
         if not self.speaks_jsonapi:
             return Response({"data": list(VENDORS)})
-        return Response(self.get_serializer([Vendor(*item) for item in VENDORS.items()], many=True).data)
+        return Response(self.get_serializer([VendorInfo(*item) for item in VENDORS.items()], many=True).data)

@@ -11,21 +11,10 @@ PAST_SAVE = {
     "update", "aupdate", "bulk_create", "abulk_create", "bulk_update", "abulk_update", "save_base", "_update",
     "_raw_delete", "execute", "executemany",
 }  # fmt: skip
-ROWS = {"insert", "update", "store", "execute", "execute_each"}  # of core.database.compiled
-
 A_DICT = "a dict, no rows"
 READS = "only reads"
 NOT_AUDITED = "sessions, messages, runs and pieces are not audited: they are what people say, not what they may do"
 OF_ALL = "a whole database is copied, with its records"
-IN_CONVERSATIONS = (
-    "store",
-    "update",
-    "execute",
-    "execute_each",
-    "Run.objects.filter(session=session).update",
-    "Run.objects.filter(worker=worker, message__in=answers).update",
-    "Message.objects.filter(pk=message).update",
-)
 KNOWN = {
     "core.audit.recording": {
         "model._base_manager.using(using).bulk_create": "the records themselves",
@@ -41,16 +30,11 @@ KNOWN = {
     "core.database.key_rotation": {
         "type(row)._base_manager.filter(pk=row.pk).update": "the same secret under another key is no change of it",
     },
-    "core.telemetry.metrics": {"execute": "what is timed"},
     "core.database.move_to_postgres": {"cursor.execute": OF_ALL},
     "core.rest.parsers": {"document.update": A_DICT},
+    "core.rest.errors": {"_http_errors.update": A_DICT},
     "core.database.backup": {"cursor.execute": OF_ALL},
-    "core.database.compiled": {
-        **dict.fromkeys(("insert", "update"), "of store(), whose callers are known below"),
-        **dict.fromkeys(("execute", "execute_each"), "a Lookup, which reads, or one whose callers are known below"),
-        **dict.fromkeys(("cursor.execute", "cursor.executemany"), "the same"),
-        **dict.fromkeys(("instance.__dict__.update", "known.update"), A_DICT),
-    },
+    "core.database.compiled": {"cursor.execute": READS},
     "core.database.table_dump": {"cursor.executemany": OF_ALL},
     "groups.models": {
         "type(self)._base_manager.filter(pk=self.pk).update": "a better hash of the same password is no change of it",
@@ -58,8 +42,16 @@ KNOWN = {
     "groups.token_last_used": {
         "ApiToken.objects.filter(pk=pk).update": "when a token was last used is no change of it",
     },
-    "chats.conversation": dict.fromkeys(IN_CONVERSATIONS, NOT_AUDITED),
-    "chats.answering.titles": {"insert": NOT_AUDITED, "update": NOT_AUDITED},
+    "chats.conversation": {"active.update": NOT_AUDITED},
+    "chats.answering.journal": dict.fromkeys(
+        (
+            "cursor.execute",
+            "cursor.executemany",
+            "ActiveAnswer.objects.filter(worker=worker, message__in=answers).update",
+            "Message.objects.filter(pk=message).update",
+        ),
+        NOT_AUDITED,
+    ),
     "groups.sign_in": {"cursor.execute": "locks a table, or counts attempts to sign in, each of which has its record"},
     "chats.models": dict.fromkeys(("Chat.groups.through", "Group.members.through"), READS),
     "llms.serializers": {"self.update": "the serializer's own, which saves"},
@@ -78,8 +70,6 @@ def past_save(module: str) -> Iterator[str]:
         if isinstance(function, ast.Attribute) and function.attr in PAST_SAVE:
             if not (isinstance(function.value, ast.Call) and ast.unparse(function.value) == "super()"):
                 yield ast.unparse(function)
-        elif isinstance(function, ast.Name) and function.id in ROWS:
-            yield function.id
         elif any(keyword.arg == "manager" for keyword in node.keywords):  # a relation by another manager than its own
             yield ast.unparse(function)
 

@@ -39,6 +39,7 @@ class Received:
     target: str
     headers: dict[str, str]
     body: dict[str, Any]
+    raw: bytes  # the body
     at: float  # by time.monotonic()
 
     @property
@@ -132,6 +133,13 @@ def unused_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def text_in(content: str | list[dict[str, Any]] | None) -> str:
+    """The text of a message, which may have other parts too."""
+    if isinstance(content, list):
+        return "".join(part.get("text", "") for part in content)
+    return content or ""
+
+
 class OpenAI:
     """How an answer looks on the wire: the bytes of its parts, in the order in which they come."""
 
@@ -142,7 +150,7 @@ class OpenAI:
 
     def asked(self, body: dict[str, Any]) -> list[tuple[str, str]]:
         """Who said what in a request."""
-        return [(message["role"], message["content"]) for message in body["messages"]]
+        return [(message["role"], text_in(message["content"])) for message in body["messages"]]
 
     def event(self, values: dict[str, Any]) -> bytes:
         event = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m", **values}
@@ -176,7 +184,7 @@ class Anthropic:
 
     def asked(self, body: dict[str, Any]) -> list[tuple[str, str]]:
         system = [("system", body["system"])] if "system" in body else []
-        return system + [(message["role"], message["content"]) for message in body["messages"]]
+        return system + [(message["role"], text_in(message["content"])) for message in body["messages"]]
 
     def event(self, kind: str, **values: Any) -> bytes:
         return f"event: {kind}\ndata: {json.dumps({'type': kind, **values})}\n\n".encode()
@@ -212,7 +220,7 @@ class GoogleAI:
     def asked(self, body: dict[str, Any]) -> list[tuple[str, str]]:
         turns = [("system", body["systemInstruction"])] if "systemInstruction" in body else []
         turns += [(content["role"], content) for content in body["contents"]]
-        return [(role, "".join(part["text"] for part in content["parts"])) for role, content in turns]
+        return [(role, text_in(content["parts"])) for role, content in turns]
 
     def event(self, **values: Any) -> bytes:
         event = {**values, "modelVersion": "m", "responseId": "r-1"}
@@ -320,7 +328,7 @@ class Connection(asyncio.Protocol):
         method, target, _ = first.split(" ")
         body = json.loads(rest[:length] or b"{}")
         self.received = rest[length:]
-        request = Received(method, target, headers, body, time.monotonic())
+        request = Received(method, target, headers, body, rest[:length], time.monotonic())
         self.server.requests.append(request)
         self.wire = wire_of(target)
         work = self.list_models(request) if method == "GET" else self.answer(request.model, body)
@@ -548,6 +556,23 @@ async def answers(connection: Connection, argument: str, asked: dict[str, Any]) 
     connection.answer_whole(int(status), body, f"Content-Type: {kind}")
 
 
+async def busy(connection: Connection, argument: str, asked: dict[str, Any]) -> None:
+    """Refuses with 429, the header in front of `|`, and the body behind it."""
+    header, _, body = argument.partition("|")
+    connection.answer_whole(429, body.encode(), *filter(None, [header]))
+
+
+async def event_error(connection: Connection, body: str, asked: dict[str, Any]) -> None:
+    """Refuses with 400 and this body, as an event stream."""
+    connection.answer_whole(400, body.encode(), "Content-Type: text/event-stream")
+
+
+async def typed(connection: Connection, kind: str, asked: dict[str, Any]) -> None:
+    """Answers with events, under this content type or none."""
+    body = connection.wire.text("Rain.") + connection.wire.finish(1, 1) + connection.wire.last
+    connection.answer_whole(200, body, *([f"Content-Type: {kind}"] if kind else []))
+
+
 async def filtered(connection: Connection, argument: str, asked: dict[str, Any]) -> None:
     connection.begin()
     connection.send(connection.wire.event({"choices": [{"index": 0, "delta": {}, "finish_reason": "content_filter"}]}))
@@ -648,6 +673,9 @@ BEHAVIOURS: dict[str, Callable[[Connection, str, dict[str, Any]], Awaitable[None
     "hang-up": hang_up,
     "end-early": end_early,
     "answers": answers,
+    "busy": busy,
+    "event": event_error,
+    "typed": typed,
     "filtered": filtered,
     "garbage": garbage,
     "broken-framing": broken_framing,

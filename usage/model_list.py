@@ -1,4 +1,4 @@
-"""The models that vendors offer: asked, and remembered for a minute."""
+"""The models that vendors list. A list is cached for a minute."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -9,58 +9,56 @@ from django.core.cache import cache
 from core.database.encryption import UnreadableSecret
 from llms.models import LLM
 from llms.vendors.errors import VendorError
-from llms.vendors.registry import adapter
+from usage.metering import list_models
 from usage.sync_client import run_with_client
 
 if TYPE_CHECKING:
     from llms.vendors.http import Client
 
-TIMEOUT = 10  # seconds for a whole list
-REMEMBERED = 60  # seconds
-MOST_ASKED = 20  # LLMs at once
+CACHE_SECONDS = 60
+MOST_LLMS = 20  # whose vendors are asked at once
 UNREADABLE_KEY = "Its key cannot be read: it was encrypted with a key that FIELD_KEYS no longer has."
 
-Offer = tuple[str, ...] | VendorError
+ModelList = tuple[str, ...] | VendorError
 
 
 def models_of(llm: LLM) -> tuple[str, ...]:
-    """The names of the models that the LLM's vendor lists; raises VendorError, and Unavailable where too many ask."""
-    offer = models_of_each([llm])[llm.pk]
-    if isinstance(offer, VendorError):
-        raise offer
-    return offer
+    """The names of the models that the LLM's vendor lists.
+
+    Raises VendorError, or VendorsBusy if too many vendors are being asked at this moment.
+    """
+    models = models_of_each([llm])[llm.pk]
+    if isinstance(models, VendorError):
+        raise models
+    return models
 
 
-def models_of_each(llms: Iterable[LLM]) -> dict[int, Offer]:
-    """The same of several, asked at once: by the LLM's id the models, or why there are none."""
-    asked = list(llms)[:MOST_ASKED]
-    known: dict[str, tuple[str, ...]] = cache.get_many([key_of(llm) for llm in asked])
-    unknown = [llm for llm in asked if key_of(llm) not in known]
-    offers: dict[int, Offer] = {llm.pk: known[key_of(llm)] for llm in asked if llm not in unknown}
-    if unknown:
-        found = dict(zip(unknown, run_with_client(lambda http: ask_each(unknown, http)), strict=True))
-        fresh = {key_of(llm): offer for llm, offer in found.items() if not isinstance(offer, VendorError)}
-        cache.set_many(fresh, REMEMBERED)
-        offers |= {llm.pk: offer for llm, offer in found.items()}
-    return offers
+def models_of_each(llms: Iterable[LLM]) -> dict[int, ModelList]:
+    """By the id of each LLM its vendor's models, or the error that the vendor gave. Vendors are asked at once."""
+    chosen = list(llms)[:MOST_LLMS]
+    # An LLM that was changed may have another vendor or key, so the time of its last change is part of the key.
+    keys = {llm.pk: f"usage.model_list:{llm.pk}:{llm.updated_at.timestamp()}" for llm in chosen}
+    cached: dict[str, tuple[str, ...]] = cache.get_many(keys.values())
+    lists: dict[int, ModelList] = {pk: cached[key] for pk, key in keys.items() if key in cached}
+    missing = [llm for llm in chosen if llm.pk not in lists]
+    if missing:
+        fetched = dict(
+            zip((llm.pk for llm in missing), run_with_client(lambda http: fetch_each(missing, http)), strict=True)
+        )
+        fresh = {keys[pk]: models for pk, models in fetched.items() if not isinstance(models, VendorError)}
+        cache.set_many(fresh, CACHE_SECONDS)
+        lists |= fetched
+    return lists
 
 
-def key_of(llm: LLM) -> str:
-    """Another one for each version of the row, and nothing secret in it."""
-    return f"usage.model_list:{llm.pk}:{llm.updated_at.timestamp()}"
+async def fetch_each(llms: Sequence[LLM], http: "Client") -> list[ModelList]:
+    return await asyncio.gather(*(fetch_models(llm, http) for llm in llms))
 
 
-async def ask_each(llms: Sequence[LLM], http: "Client") -> list[Offer]:
-    return await asyncio.gather(*(ask(llm, http) for llm in llms))
-
-
-async def ask(llm: LLM, http: "Client") -> Offer:
+async def fetch_models(llm: LLM, http: "Client") -> ModelList:
+    """The models of one LLM's vendor, or why there are none."""
     try:
-        async with asyncio.timeout(TIMEOUT):
-            return await adapter(llm.vendor).models(llm.api_endpoint, llm.get_api_key(), http)
-    except TimeoutError:
-        return VendorError("timeout", f"The vendor sent no list of models within {TIMEOUT} s.")
+        key = llm.get_api_key()
     except UnreadableSecret:
         return VendorError("unauthorized", UNREADABLE_KEY)
-    except VendorError as error:
-        return error
+    return await list_models(llm.vendor, llm.api_endpoint, key, http)

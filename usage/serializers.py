@@ -10,7 +10,7 @@ class StepSerializer(serializers.Serializer):
 
 
 class CheckSerializer(PlainSerializer):
-    """Whether an LLM answered; if not, what is wrong and what to do. Its id is the LLM's."""
+    """The result of checking an LLM: whether it answers; if not, what is wrong and what to do. Its id is the LLM's."""
 
     ok = serializers.BooleanField(read_only=True)
     code = serializers.CharField(read_only=True)
@@ -30,7 +30,7 @@ class CheckSerializer(PlainSerializer):
 
 
 class ModelSerializer(PlainSerializer):
-    """A model, by the name that the vendor lists it under."""
+    """A model that a vendor lists. Its id is the name."""
 
     name = serializers.CharField(read_only=True)
 

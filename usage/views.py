@@ -1,7 +1,7 @@
 from http import HTTPStatus
 from types import SimpleNamespace
-from typing import Any
 
+from rest_framework.request import Request
 from rest_framework.response import Response
 
 from core.rest.errors import InvalidParameter, VendorFailed
@@ -16,12 +16,14 @@ from usage.model_list import models_of
 from usage.serializers import CheckSerializer, ModelSerializer
 
 LONGEST_NAME = LLMSettings._meta.get_field("model_name").max_length or 0
-MODEL = Parameter("model", NOT_BLANK, "The model to ask; else the settings', the LLM's default.", required=False)
-SETTINGS = Parameter("llm_settings", INTEGER_64, "The id of the settings to ask with.", required=False)
+MODEL = Parameter(
+    "model", NOT_BLANK, "The model to ask. Without it, that of the settings, else the LLM's default.", required=False
+)
+SETTINGS = Parameter("llm_settings", INTEGER_64, "The id of the LLM settings to ask with.", required=False)
 
 
 class LLMCallViewSet(ResourceView):
-    """What of an LLM calls its vendor: a check, and the list of its models."""
+    """The actions of an LLM that call its vendor: a check, and the list of the vendor's models."""
 
     queryset = LLM.objects.all()
     serializer_class = LLMSerializer
@@ -36,20 +38,17 @@ class LLMCallViewSet(ResourceView):
         parameters=(MODEL, SETTINGS),
         waits=True,
     )
-    def check(self, request: Any, pk: int) -> Response:
-        llm, model = self.get_object(), request.query_params.get("model", "").strip()
+    def check(self, request: Request, pk: int) -> Response:
+        model = request.query_params.get("model", "").strip()
         if "\0" in model or len(model) > LONGEST_NAME:
             raise InvalidParameter("model", f"model must have at most {LONGEST_NAME} characters, no NUL.")
-        return self.answer_one(check(llm=llm, settings=self.settings_asked_for(), model=model))
-
-    def settings_asked_for(self) -> LLMSettings | None:
-        if "llm_settings" not in self.request.query_params:
-            return None
-        number = self.integer("llm_settings")
-        found: LLMSettings | None = LLMSettings.objects.visible_to(self.user).filter(pk=number).first()
-        if found is None:
-            raise InvalidParameter("llm_settings", f"There are no LLM settings with the id {number}.")
-        return found
+        llm, settings = self.get_object(), None
+        if "llm_settings" in request.query_params:
+            number = self.integer("llm_settings")
+            settings = LLMSettings.objects.visible_to(self.user).filter(pk=number).first()
+            if settings is None:
+                raise InvalidParameter("llm_settings", f"There are no LLM settings with the id {number}.")
+        return self.answer_one(check(llm=llm, settings=settings, model=model))
 
     @extra_action(
         "List the models that the vendor of an LLM offers",
@@ -60,7 +59,7 @@ class LLMCallViewSet(ResourceView):
         fails=(HTTPStatus.FAILED_DEPENDENCY,),
         pagination_class=None,
     )
-    def models(self, request: Any, pk: int) -> Response:
+    def models(self, request: Request, pk: int) -> Response:
         try:
             names = models_of(self.get_object())
         except VendorError as error:

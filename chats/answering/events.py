@@ -1,11 +1,11 @@
-"""The events of an answer, and where in them a client is.
+"""The events of an answer, and the position of a client in them.
 
-An event's id says its place: the answer's sequence number, and in it the number of characters that came before its
-end. So ids ascend within a session, every one is a point to resume from, and none of them is stored.
+An event's id is the answer's sequence number and the number of characters up to the event's end. So ids ascend within a
+session, a client can resume from each of them, and none is stored.
 """
 
 from collections.abc import AsyncGenerator, Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from chats.answering.live_answer import LiveAnswer, Subscriber
 from chats.models import Message
@@ -18,7 +18,7 @@ LONGEST_ANSWER = IDS_PER_ANSWER - 10  # characters
 
 
 class Position(NamedTuple):
-    """The last event that a client has: -1 is none of this answer's."""
+    """The last event that a client has. A place of -1 means none of this answer."""
 
     sequence: int
     place: int = -1
@@ -29,9 +29,9 @@ class Position(NamedTuple):
 
 
 async def follow(find: Callable[[], LiveAnswer], question: Message | None, place: int = -1) -> AsyncGenerator[bytes]:
-    """The events of an answer after a place, the ones there are and then the ones to come, until `done`.
+    """The events of an answer after a place: those that exist, then those to come, until `done`.
 
-    `find` is called in the event loop, where feeds are.
+    `find` gives the live answer. It is called in the event loop.
     """
     feed = find()
     answer = feed.message
@@ -39,9 +39,9 @@ async def follow(find: Callable[[], LiveAnswer], question: Message | None, place
     with Subscriber(feed) as reader:
         begun = [(QUESTION, question)] if question else []
         begun.append((ANSWER, answer))
-        if place < ANSWER:  # together: what is sent by itself costs the server as much as a token
+        if place < ANSWER:  # in one piece, because each piece costs the server as much as a token
             yield b"".join(
-                encode_event(base + at, "message", described(message)) for at, message in begun if at > place
+                encode_event(base + at, "message", message_payload(message)) for at, message in begun if at > place
             )
         offset = max(0, place - ANSWER)
         while place < USAGE:
@@ -50,14 +50,14 @@ async def follow(find: Callable[[], LiveAnswer], question: Message | None, place
                 yield encode_event(base + ANSWER + offset, "delta", {"text": text})
             elif feed.ended:
                 break
-            elif await reader.woken():
+            elif await reader.wait():
                 yield COMMENT
-    if feed.cut:
+    if feed.detached:
         return
-    yield b"".join(encode_event(base + at, name, data) for at, name, data in endings(feed.message) if at > place)
+    yield b"".join(encode_event(base + at, name, data) for at, name, data in closing_events(feed.message) if at > place)
 
 
-def described(message: Message) -> dict[str, Any]:
+def message_payload(message: Message) -> dict[str, str | None]:
     parent = message.parent_id
     return {
         "id": str(message.pk),
@@ -67,8 +67,8 @@ def described(message: Message) -> dict[str, Any]:
     }
 
 
-def endings(answer: Message) -> Iterator[tuple[int, str, Any]]:
-    """What follows the text of an answer that has ended."""
+def closing_events(answer: Message) -> Iterator[tuple[int, str, object]]:
+    """The events after the text of an answer that has ended: place, name and data of each."""
     yield USAGE, "usage", answer.usage
     if answer.error:
         yield ERROR, "error", answer.error
@@ -80,10 +80,10 @@ def id_after(answer: Message, characters: int) -> int:
     return answer.sequence * IDS_PER_ANSWER + ANSWER + characters
 
 
-def is_place(answer: Message, place: int) -> bool:
-    """Whether an event with this place can have been sent.
+def is_valid_position(answer: Message, place: int) -> bool:
+    """Whether an event at this place can have been sent.
 
-    A worker that died, or one that is ahead of what is stored, may have sent more than there is now.
+    A worker that died may have sent more than is stored, and so may one that still produces the answer.
     """
     has_ended = answer.status != Message.Status.STREAMING
     if place in (QUESTION, ANSWER):

@@ -1,4 +1,4 @@
-"""An answer as it comes: its text so far, and those who read along."""
+"""An answer as it grows: its text so far, and its subscribers."""
 
 from asyncio import Future, get_running_loop
 from types import TracebackType
@@ -10,14 +10,14 @@ GONE = "The answer was deleted, or is no longer open to you."
 
 
 class LiveAnswer:
-    """The text of an answer so far; of this process, and of its event loop alone."""
+    """The text of an answer so far. Only the event loop of this process uses it."""
 
     def __init__(self, message: Message) -> None:
         self.message = message
         self.stored = message.text
         self.fresh: list[str] = []  # not stored yet
         self.ended = message.status != Message.Status.STREAMING
-        self.cut = False  # whether it only ended here, and can be read on elsewhere
+        self.detached = False  # whether it ended only here, and goes on at another worker
         self.readers: set[Subscriber] = set()
 
     def since(self, offset: int) -> str:
@@ -30,26 +30,26 @@ class LiveAnswer:
         return "".join(self.fresh)[offset - known :]
 
     def end(self) -> None:
-        """There comes no more: `message` says how it ended."""
+        """No more text comes. `message` says how the answer ended."""
         self.ended = True
         self.wake()
 
-    def finish(self, message: Message | None) -> None:
-        """There comes no more: it is as it is stored now, or gone."""
+    def complete(self, message: Message | None) -> None:
+        """No more text comes. The message is as it is stored now; None if it was deleted."""
         if message is None:
-            self.lose()
+            self.revoke()
         else:
             self.message, self.stored, self.fresh = message, message.text, []
             self.end()
 
-    def cut_off(self) -> None:
-        """There comes no more of it in this process."""
-        self.cut = True
+    def detach(self) -> None:
+        """No more text comes in this process. Another worker goes on."""
+        self.detached = True
         self.message.text = self.since(0)
         self.end()
 
-    def lose(self) -> None:
-        """It was deleted, or taken from those who read it."""
+    def revoke(self) -> None:
+        """The answer was deleted, or its readers may not read it any more."""
         message = self.message
         message.status, message.finish_reason = Message.Status.INTERRUPTED, None
         message.error_code, message.error_detail, message.error_retryable = "gone", GONE, False
@@ -61,7 +61,7 @@ class LiveAnswer:
 
 
 class Subscriber:
-    """One who reads along, within a `with`."""
+    """One reader of an answer. Use as a context manager."""
 
     def __init__(self, feed: LiveAnswer) -> None:
         self.feed = feed
@@ -76,8 +76,8 @@ class Subscriber:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.feed.readers.discard(self)
 
-    async def woken(self) -> bool:
-        """Wait for something new; whether it was only to show a sign of life."""
+    async def wait(self) -> bool:
+        """Wait for something new. Returns whether it is only a sign of life."""
         self.last_read = self.loop.time()
         self.waiting = self.loop.create_future()
         return await self.waiting

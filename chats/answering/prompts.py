@@ -1,37 +1,25 @@
-"""What is sent to an LLM: the system prompt, the newest history that fits, the question."""
+"""Builds the prompt for an LLM: system prompt, the newest history that fits, question."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from llms.vendors.types import ChatMessage
-
-BYTES_PER_TOKEN = 4  # of UTF-8; what vendors say of English, and near enough to it for other scripts
-TOKENS_PER_TURN = 4  # that mark where it begins and whose it is
-
-
-def estimate(text: str) -> int:
-    """About how many tokens a text has, where no vendor has counted them."""
-    return -(-len(text.encode()) // BYTES_PER_TOKEN)
-
-
-def tokens_of(turns: Iterable[ChatMessage]) -> int:
-    """About how many tokens turns have together."""
-    return sum(estimate(turn.text) + TOKENS_PER_TURN for turn in turns)
+from llms.vendors.types import ChatMessage, text_message
+from usage.tokens import prompt_tokens
 
 
 def build(*, system: str, history: Sequence[ChatMessage], question: str, window: int | None) -> tuple[ChatMessage, ...]:
-    """The turns to send, of at most `window` tokens (None: no limit), as we estimate them.
+    """The messages to send, of at most `window` estimated tokens (None: no limit).
 
-    The newest exchanges of the history are kept, each whole: a question goes with its answers or not at all. The
-    system prompt and the new question are always there, even where they alone are too much: then the vendor decides.
+    The newest exchanges of the history are kept, each whole: a question goes with its answers or not at all. The system
+    prompt and the new question are always sent, even if they alone exceed the window: then the vendor decides.
     """
-    first = [ChatMessage("system", system)] if system else []
-    last = ChatMessage("user", question)
+    first = [text_message("system", system)] if system else []
+    last = text_message("user", question)
     if window is None:
         return (*first, *history, last)
-    left = window - tokens_of([*first, last])
+    left = window - prompt_tokens([*first, last])
     kept: list[ChatMessage] = []
     for exchange in reversed(exchanges(history)):
-        left -= tokens_of(exchange)
+        left -= prompt_tokens(exchange)
         if left < 0:
             break
         kept[:0] = exchange

@@ -1,7 +1,8 @@
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.db.models import QuerySet
 from django_filters import rest_framework as filters
+from rest_framework.request import Request
 from rest_framework.response import Response
 
 from chats.access import explain
@@ -21,7 +22,7 @@ class ChatFilters(filters.FilterSet):
     groups = IdFilter(method="of_group")
 
     def of_group(self, chats: QuerySet[Chat], name: str, group_id: int) -> QuerySet[Chat]:
-        """Those of a group that the caller may see: which others a chat has is not theirs to find out."""
+        """Only for groups that the caller may see, so that nobody finds out which others a chat has."""
         return chats.filter(groups__in=Group.objects.visible_to(self.request.user).filter(pk=group_id))
 
 
@@ -45,8 +46,8 @@ class ChatViewSet(ResourceViewSet):
         returns="many",
         parameters=(Parameter("group_id", INTEGER_64, "The id of a group."),),
     )
-    def by_group(self, request: Any) -> Response:
-        group = Group.objects.visible_to(request.user).filter(pk=self.integer("group_id"))
+    def by_group(self, request: Request) -> Response:
+        group = Group.objects.visible_to(self.user).filter(pk=self.integer("group_id"))
         return self.answer_list(self.get_queryset().filter(groups__in=group))
 
     @extra_action(
@@ -57,9 +58,9 @@ class ChatViewSet(ResourceViewSet):
         parameters=(Parameter("user", INTEGER_64, "The id of a user."),),
         permission_classes=[AdministratorsOfVisible],
     )
-    def explain_access(self, request: Any, pk: int) -> Response:
+    def explain_access(self, request: Request, pk: int) -> Response:
         chat = self.get_object()
-        user = User.objects.visible_to(request.user).filter(pk=self.integer("user")).first()
+        user = User.objects.visible_to(self.user).filter(pk=self.integer("user")).first()
         if user is None:
             raise InvalidParameter("user", f"There is no user with the id {request.query_params['user']}.")
         return self.answer_one(explain(user=user, chat=chat))

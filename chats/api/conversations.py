@@ -4,43 +4,45 @@ from collections.abc import AsyncGenerator, Callable
 from functools import cached_property
 from http import HTTPStatus
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import ClassVar, TypedDict, cast
 from uuid import UUID
 
 from django.db.models import Count, Q, QuerySet, Sum
 from django.http.response import HttpResponseBase
+from django.utils.encoding import force_bytes
 from django_filters import rest_framework as filters
-from rest_framework.exceptions import ErrorDetail, NotFound, PermissionDenied, ValidationError
 from rest_framework.generics import get_object_or_404
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
 
 from chats import conversation
 from chats.answering import runner
-from chats.answering.events import DONE, Position, follow, is_place
+from chats.answering.events import follow
 from chats.answering.live_answer import Subscriber
+from chats.answering.streams import resume_point
 from chats.api.serializers import (
     MessageSerializer,
     QuestionSerializer,
-    RecordSerializer,
     SessionSerializer,
     SessionUsageSerializer,
 )
+from chats.api.streaming import EventStreamRenderer, StreamingView
 from chats.conversation import Exchange
-from chats.models import ActiveAnswer, Message, MessageQuerySet, Session, Title
+from chats.models import Message, MessageQuerySet, Session, Title
 from chats.search import text_contains
 from core.idempotency import attempts
-from core.rest.errors import Conflict, InvalidParameter
+from core.rest.errors import InvalidParameter
 from core.rest.filters import BooleanFilter, IdFilter
-from core.rest.operations import INTEGER_64, Parameter, documents, extra_action
+from core.rest.operations import Parameter, documents, extra_action
 from core.rest.permissions import SignedIn
-from core.rest.renderers import API_ROOT, FlatRenderer
+from core.rest.renderers import API_ROOT
 from core.rest.sse import MEDIA_TYPE, EventStream
-from core.rest.views import ResourceView, ResourceViewSet
+from core.rest.views import ResourceViewSet
 from core.server.responses import StreamedResponse
+from groups.models import User
 
-FAILURE = "aistudio.failure"  # in the scope of a request: what it met with on the short way, to be explained here
 EVENT_ID = {"type": "string", "pattern": "^[0-9]{1,19}$"}
 BRANCH = {"type": "string", "enum": ["current", "all"]}
 KEY = Parameter(
@@ -50,42 +52,15 @@ KEY = Parameter(
     required=False,
     place="header",
 )
-USER = Parameter("user_id", INTEGER_64, "Your own id; an administrator may name anyone.")
 
 
-class EventStreamRenderer(BaseRenderer):
-    """Stands for `text/event-stream` where a media type is chosen; errors before the stream are JSON."""
+class Asked(TypedDict):
+    """What each way to ask takes."""
 
-    media_type = MEDIA_TYPE
-    format = "events"
-
-
-class Streaming(ResourceView):
-    """A view some of whose actions can answer with events."""
-
-    def get_renderers(self) -> list[Any]:
-        events = [EventStreamRenderer()] if self.has_operation and self.operation.streams else []
-        return [*super().get_renderers(), *events]
-
-    @property
-    def wants_events(self) -> bool:
-        return bool(self.request.accepted_renderer.format == EventStreamRenderer.format)
-
-    def refuse_content(self) -> None:
-        """Where nothing is taken, nothing that is sent may be overlooked."""
-        if self.request._request.body.strip() in (b"", b"{}"):
-            return
-        document: Any = self.request.data
-        errors = dict(document.problems)
-        errors |= {name: ErrorDetail(f"{self.action} takes no {name}.", "unknown_attribute") for name in document}
-        if errors:
-            raise ValidationError(errors)
-
-    def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
-        chosen = getattr(request, "accepted_renderer", None)  # none, where no media type fits
-        if isinstance(response, Response) and isinstance(chosen, EventStreamRenderer):
-            request.accepted_renderer, request.accepted_media_type = FlatRenderer(), FlatRenderer.media_type
-        return super().finalize_response(request, response, *args, **kwargs)
+    user: User
+    session: UUID
+    worker: Callable[[], UUID]
+    idempotency_key: str | None
 
 
 class SessionFilters(filters.FilterSet):
@@ -94,7 +69,7 @@ class SessionFilters(filters.FilterSet):
     archived = BooleanFilter()
 
 
-class SessionViewSet(Streaming, ResourceViewSet):
+class SessionViewSet(StreamingView, ResourceViewSet):
     queryset = Session.objects.all()
     serializer_class = SessionSerializer
     permission_classes = [SignedIn]
@@ -115,7 +90,7 @@ class SessionViewSet(Streaming, ResourceViewSet):
     def search_elsewhere(self, word: str) -> Q:
         return text_contains(word)
 
-    def save(self, serializer: Any) -> None:
+    def save(self, serializer: BaseSerializer[Session]) -> None:
         serializer.save(**({} if serializer.instance else {"user": self.user}))
 
     @extra_action(
@@ -123,8 +98,8 @@ class SessionViewSet(Streaming, ResourceViewSet):
     )
     def usage(self, request: Request, pk: UUID) -> Response:
         session = self.get_object()
-        answers = took(session.messages.filter(role=Message.Role.ASSISTANT))
-        titles = took(Title.objects.filter(session=session))
+        answers = usage_totals(session.messages.filter(role=Message.Role.ASSISTANT))
+        titles = usage_totals(Title.objects.filter(session=session))
         cached = [each["cached_tokens"] for each in (answers, titles) if each["cached_tokens"] is not None]
         sums = SimpleNamespace(
             session=pk,
@@ -133,7 +108,7 @@ class SessionViewSet(Streaming, ResourceViewSet):
             input_tokens=answers["input_tokens"] + titles["input_tokens"],
             output_tokens=answers["output_tokens"] + titles["output_tokens"],
             cached_tokens=sum(cached) if cached else None,
-            estimated=answers["guesses"] + titles["guesses"] > 0,
+            estimated=answers["estimates"] + titles["estimates"] > 0,
         )
         return self.answer_one(sums)
 
@@ -147,11 +122,7 @@ class SessionViewSet(Streaming, ResourceViewSet):
     )
     def stop(self, request: Request, pk: UUID) -> Response:
         self.refuse_content()
-        session = self.get_object()
-        run = ActiveAnswer.objects.filter(session=session).first()
-        if run is None or not conversation.request_stop(session=session):
-            raise Conflict("Nothing is being answered in this session.")
-        runner.stop(run.message_id)
+        runner.stop(conversation.request_stop(session=self.get_object()))
         return Response(status=HTTPStatus.ACCEPTED)
 
     @extra_action(
@@ -165,24 +136,28 @@ class SessionViewSet(Streaming, ResourceViewSet):
         ),
     )
     def events(self, request: Request, pk: UUID) -> HttpResponseBase:
-        answer, place = followed(self.get_object(), request)
+        answer, place = resume_point(
+            self.get_object(),
+            after=request.query_params.get("after"),
+            last_event_id=request.headers.get("Last-Event-ID"),
+        )
         if answer is None:
             return Response(status=HTTPStatus.NO_CONTENT)
-        return EventStream(events(answer, answer.parent, place))
+        return EventStream(follow(lambda: runner.current_runner().live_answer(answer), answer.parent, place))
 
-    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple[BaseRenderer, str]:
         if self.action == "events":
             return EventStreamRenderer(), MEDIA_TYPE
         return super().perform_content_negotiation(request, force)
 
 
-class MessageViewSet(Streaming):
+class MessageViewSet(StreamingView):
     queryset = Message.objects.all()
     serializer_class = MessageSerializer
     permission_classes = [SignedIn]
     lookup_value_converter = "int"
 
-    def get_serializer_class(self) -> Any:
+    def get_serializer_class(self) -> type[BaseSerializer[Message]]:
         return QuestionSerializer if self.request and self.request.method == "POST" else MessageSerializer
 
     def get_queryset(self) -> MessageQuerySet:
@@ -218,7 +193,7 @@ class MessageViewSet(Streaming):
         parameters=(KEY,),
     )
     def create(self, request: Request, session: UUID) -> HttpResponseBase:
-        return self.answer(conversation.ask, text=self.text)
+        return self.answer(conversation.ask(**self.asked, text=self.text))
 
     @extra_action(
         "Ask for another answer to a question",
@@ -232,7 +207,7 @@ class MessageViewSet(Streaming):
     )
     def regenerate(self, request: Request, session: UUID, pk: int) -> HttpResponseBase:
         self.refuse_content()
-        return self.answer(conversation.regenerate, message=pk)
+        return self.answer(conversation.regenerate(**self.asked, message=pk))
 
     @extra_action(
         "Ask another question instead of one",
@@ -246,109 +221,65 @@ class MessageViewSet(Streaming):
         parameters=(KEY,),
     )
     def edit(self, request: Request, session: UUID, pk: int) -> HttpResponseBase:
-        return self.answer(conversation.edit, message=pk, text=self.text)
+        return self.answer(conversation.edit(**self.asked, message=pk, text=self.text))
+
+    @property
+    def asked(self) -> Asked:
+        """Who asks where, which is the same for each way to ask."""
+        user = self.request.user
+        assert isinstance(user, User)  # as permissions have checked
+        return {
+            "user": user,
+            "session": self.kwargs["session"],
+            "worker": runner.current_runner_id,
+            "idempotency_key": attempts.key_of(self.request),
+        }
 
     @property
     def text(self) -> str:
-        serializer: Any = QuestionSerializer(data=self.body, context=self.get_serializer_context())
+        serializer = QuestionSerializer(data=self.body, context=self.get_serializer_context())
         serializer.is_valid(raise_exception=True)
-        text: str = serializer.validated_data["text"]
-        return text
+        return str(serializer.validated_data["text"])
 
-    def answer(self, verb: Callable[..., Exchange], **said: Any) -> HttpResponseBase:
-        """Let the worker of this process answer, and show that: as it comes, or when it is whole."""
-        key = attempts.key_of(self.request)
-        try:
-            if failure := getattr(self.request._request, "scope", {}).get(FAILURE):
-                raise failure
-            exchange = begun(verb, user=self.user, session=self.kwargs["session"], idempotency_key=key, **said)
-        except (Session.DoesNotExist, Message.DoesNotExist):
-            raise NotFound from None
-        if self.wants_events:
-            return EventStream(events(exchange.answer, exchange.question))
-        renderer = self.request.accepted_renderer
-        response = StreamedResponse(
-            self.whole(exchange.answer), status=HTTPStatus.CREATED, content_type=renderer.media_type
-        )
+    def answer(self, exchange: Exchange) -> HttpResponseBase:
+        """Produce the answer in this process. The response shows it as it grows, or once it is whole."""
+        runner.produce(exchange)
+        media_type = self.request.accepted_renderer.media_type
+        if media_type == MEDIA_TYPE:
+            return EventStream(follow(lambda: runner.current_runner().live_answer(exchange.answer), exchange.question))
+        response = StreamedResponse(self.whole(exchange.answer), status=HTTPStatus.CREATED, content_type=media_type)
         path = f"sessions/{self.kwargs['session']}/messages/{exchange.answer.pk}"
         response["Location"] = self.request.build_absolute_uri(f"{API_ROOT}{path}")
         return response
 
     async def whole(self, answer: Message) -> AsyncGenerator[bytes]:
         """The answer once it has ended."""
-        feed = runner.current().feed(answer)
-        with Subscriber(feed) as reader:
-            while not feed.ended:
-                await reader.woken()
-        # here no database can be asked, and need not be
-        serializer = MessageSerializer(feed.message, context={**self.get_serializer_context(), "as_it_is": True})
-        renderer: Any = self.request.accepted_renderer
-        yield renderer.render(serializer.data, renderer_context=self.get_renderer_context())
+        live = runner.current_runner().live_answer(answer)
+        with Subscriber(live) as subscriber:
+            while not live.ended:
+                await subscriber.wait()
+        # the database must not be used in the event loop, and need not be: the message is complete
+        serializer = MessageSerializer(live.message, context={**self.get_serializer_context(), "as_it_is": True})
+        renderer, context = self.request.accepted_renderer, self.get_renderer_context()
+        yield force_bytes(renderer.render(serializer.data, renderer_context=context))
 
 
-class RecordViewSet(ResourceViewSet):
-    """Sessions, as the contract has them."""
+class UsageTotals(TypedDict):
+    """What some calls of vendors took together, and how many of them were estimated."""
 
-    queryset = Session.objects.all()
-    serializer_class = RecordSerializer
-    permission_classes = [SignedIn]
-    http_method_names = ["get", "post", "delete", "head"]
-
-    @documents("List the sessions of a user", "get", returns="many", parameters=(USER,))
-    def list(self, request: Request) -> Response:
-        user_id = self.integer("user_id")
-        if user_id == self.user.pk:
-            return self.answer_list(self.get_queryset())
-        if not self.user.is_admin:
-            raise PermissionDenied(f"These are not yours; your own id is {self.user.pk}.")
-        return self.answer_list(self.queryset.filter(user=user_id))
+    calls: int
+    estimates: int
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int | None
 
 
-def took(calls: QuerySet[Any]) -> dict[str, Any]:
-    """The sums of what these calls of vendors took."""
-    sums = {name: Sum(name, default=0) for name in ("input_tokens", "output_tokens")}
-    guesses = Count("pk", filter=Q(estimated=True))
-    return calls.aggregate(calls=Count("pk"), guesses=guesses, cached_tokens=Sum("cached_tokens"), **sums)
-
-
-def begun(verb: Callable[..., Exchange], **said: Any) -> Exchange:
-    """What was said, and the answer to it, which the worker of this process gives from now on."""
-    exchange = verb(worker=runner.current_id, **said)
-    if exchange.call:
-        runner.begin(exchange)
-    return exchange
-
-
-def events(answer: Message, question: Message | None, place: int = -1) -> AsyncGenerator[bytes]:
-    return follow(lambda: runner.current().feed(answer), question, place)
-
-
-def followed(session: Session, request: Any) -> tuple[Message | None, int]:
-    """The answer that a request for events is to read on, and after which place; None where nothing (more) comes.
-
-    Raises InvalidParameter where it names no event of this session.
-    """
-    answers = session.messages.filter(role=Message.Role.ASSISTANT).select_related("parent")
-    position = asked_position(request)
-    if position is None:
-        return answers.order_by("sequence").last(), -1
-    answer = answers.filter(sequence=position.sequence).first()
-    if answer is None or not is_place(answer, position.place):
-        name = "after" if "after" in request.GET else "Last-Event-ID"
-        raise InvalidParameter(name, "There is no event with this id in this session.")
-    if position.place == DONE:
-        return answers.filter(sequence__gt=answer.sequence).order_by("sequence").first(), -1
-    return answer, position.place
-
-
-def asked_position(request: Any) -> Position | None:
-    """The later of the two places that a browser names: where it began, and where it lost the connection."""
-    given = {"after": request.GET.get("after"), "Last-Event-ID": request.headers.get("Last-Event-ID")}
-    ids = []
-    for name, text in given.items():
-        if text is None or (name != "after" and not text):
-            continue
-        if not (text.isascii() and text.isdigit() and len(text) < 20):
-            raise InvalidParameter(name, f"{name} must be the id of an event.")
-        ids.append(int(text))
-    return Position.of(max(ids)) if ids else None
+def usage_totals(calls: QuerySet[Message] | QuerySet[Title]) -> UsageTotals:
+    sums = calls.aggregate(
+        calls=Count("pk"),
+        estimates=Count("pk", filter=Q(estimated=True)),
+        input_tokens=Sum("input_tokens", default=0),
+        output_tokens=Sum("output_tokens", default=0),
+        cached_tokens=Sum("cached_tokens"),
+    )
+    return cast(UsageTotals, sums)

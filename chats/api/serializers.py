@@ -1,13 +1,15 @@
-from typing import Any, ClassVar
+from typing import ClassVar
 from uuid import UUID
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
-from chats.conversation import arrived, refuse_switch
+from chats.answering.journal import partial_text
+from chats.conversation import ensure_idle
 from chats.models import USAGE, Chat, Message, Session
 from core.rest.serializers import CharField, IntegerField, PlainSerializer, ResourceSerializer
+from groups.models import User
 from groups.serializers import GroupSummarySerializer
 from llms.serializers import LLMSerializer, LLMSettingsSerializer
 
@@ -44,26 +46,26 @@ class ChatSerializer(ResourceSerializer):
 
 
 @extend_schema_field({"type": "string"})
-class IdField(serializers.Field):
-    """An id of a message, which is a string outside."""
+class MessageIdField(serializers.Field):
+    """The id of a message: a string in the API, an integer in the database."""
 
     default_error_messages: ClassVar = {"invalid": "This must be an id: a string of digits."}
 
     def to_representation(self, value: int | None) -> str | None:
         return None if value is None else str(value)
 
-    def to_internal_value(self, data: Any) -> int:
+    def to_internal_value(self, data: object) -> int:
         if not (isinstance(data, str) and data.isascii() and data.isdigit() and len(data) < 20):
             self.fail("invalid")
         return int(data)
 
 
-class LeafField(IdField):
+class LeafField(MessageIdField):
     """The id of an answer of the session, or null: before the first question."""
 
     default_error_messages: ClassVar = {"does_not_exist": "This session has no answer with the id {id}."}
 
-    def to_internal_value(self, data: Any) -> int:
+    def to_internal_value(self, data: object) -> int:
         key, session = super().to_internal_value(data), self.parent.instance
         if session is None or not session.messages.filter(role=Message.Role.ASSISTANT, pk=key).exists():
             self.fail("does_not_exist", id=key)
@@ -83,7 +85,7 @@ class SessionSerializer(ResourceSerializer):
         read_only_fields = ("created_at", "updated_at")
         extra_kwargs: ClassVar = {"chat": {"required": True}}
 
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+    def validate(self, attrs: dict[str, object]) -> dict[str, object]:
         own = self.instance and self.instance.chat
         chat = attrs.get("chat", own)
         if chat is None and (own or not self.instance):
@@ -91,7 +93,7 @@ class SessionSerializer(ResourceSerializer):
         if self.instance and chat != own:
             raise ValidationError({"chat": [ErrorDetail("A session stays in its chat.", "read_only")]})
         if self.instance and attrs.get("leaf_id", self.instance.leaf_id) != self.instance.leaf_id:
-            refuse_switch(self.instance)
+            ensure_idle(self.instance)
         return attrs
 
 
@@ -129,10 +131,11 @@ class RecordSerializer(PlainSerializer):
         return key
 
     @property
-    def user(self) -> Any:
-        return self.context["request"].user
+    def user(self) -> User:
+        user: User = self.context["request"].user
+        return user
 
-    def create(self, validated_data: dict[str, Any]) -> Session:
+    def create(self, validated_data: dict[str, object]) -> Session:
         return Session.objects.create(**{**validated_data, "user": self.user})
 
 
@@ -173,7 +176,7 @@ class MessageSerializer(ResourceSerializer):
     text = serializers.CharField(read_only=True)
     ignored_settings = StringsField(read_only=True, help_text="Settings of the chat that the vendor does not know.")
     error = ErrorField(read_only=True, allow_null=True)
-    parent_id = IdField(read_only=True, allow_null=True)
+    parent_id = MessageIdField(read_only=True, allow_null=True)
     usage = UsageField(read_only=True, allow_null=True)
 
     class Meta:
@@ -194,11 +197,11 @@ class MessageSerializer(ResourceSerializer):
         )
         read_only_fields = fields
 
-    def to_representation(self, instance: Message) -> dict[str, Any]:
+    def to_representation(self, instance: Message) -> dict[str, object]:
         row = super().to_representation(instance)
         is_growing = instance.status == Message.Status.STREAMING and "as_it_is" not in self.context
-        if is_growing and "text" in row:  # at most one of a session
-            row["text"] = arrived(instance.pk)
+        if is_growing and "text" in row:  # at most one in a session
+            row["text"] = partial_text(instance.pk)
         return row
 
     def path(self, instance: Message) -> str:

@@ -89,10 +89,10 @@ def answering() -> Iterator[AnswerRunner]:
     try:
         yield begun.result()[0]
         with suppress(KeyboardInterrupt):
-            asyncio.run_coroutine_threadsafe(begun.result()[0].all_titled(), begun.result()[0].loop).result()
+            asyncio.run_coroutine_threadsafe(begun.result()[0].wait_for_titles(), begun.result()[0].loop).result()
     finally:
         worker, leave = begun.result()
-        worker.loop.call_soon_threadsafe(worker.hurry)
+        worker.loop.call_soon_threadsafe(worker.interrupt)
         worker.loop.call_soon_threadsafe(leave.set)
         thread.join()
 

@@ -5,12 +5,12 @@ All that is refused is a CommandError, in words for a terminal.
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from django.core.management.base import CommandError
 from django.db.models import QuerySet
-from rest_framework.exceptions import APIException
 
 from chats import conversation
 from chats.access import access_summary
@@ -19,6 +19,7 @@ from chats.answering.live_answer import Subscriber
 from chats.answering.runner import AnswerRunner
 from chats.api.serializers import QuestionSerializer
 from chats.conversation import Exchange
+from chats.errors import ChatError, MessageNotFound, NothingToStop, SessionNotFound
 from chats.models import Chat, Message, Session
 from chats.terminal.screen import INTERVAL, LiveMarkdown, PlainOutput, clean, typed
 from core.database.casefold import fold
@@ -114,11 +115,11 @@ class TerminalSession:
 
     def begin(self, verb: Callable[..., Exchange], session: Session, **said: Any) -> Message:
         try:
-            exchange = verb(user=self.asking_user(), session=session.uuid, worker=runner.current_id, **said)
-        except (Session.DoesNotExist, Message.DoesNotExist):
+            exchange = verb(user=self.asking_user(), session=session.uuid, worker=runner.current_runner_id, **said)
+        except (SessionNotFound, MessageNotFound):
             raise self.closed() from None
-        except APIException as reason:  # a Conflict: the answer before is not whole, the LLM is switched off
-            raise refused(str(reason.detail)) from None
+        except ChatError as reason:
+            raise refused(str(reason)) from None
         self.worker.begin(exchange)
         return exchange.answer
 
@@ -127,11 +128,12 @@ class TerminalSession:
 
     def stop(self) -> None:
         """Stop what is being answered in this conversation, here or elsewhere; raises CommandError if nothing is."""
-        if self.session is None or not conversation.request_stop(session=self.session):
-            raise refused("Nothing is being answered in this conversation.")
-        newest = self.newest()
-        if newest:
-            runner.stop(newest.pk)
+        try:
+            if self.session is None:
+                raise NothingToStop
+            runner.stop(conversation.request_stop(session=self.session))
+        except NothingToStop:
+            raise refused("Nothing is being answered in this conversation.") from None
 
     def newest(self) -> Message | None:
         """The answer that the next question comes after."""
@@ -155,15 +157,15 @@ class TerminalSession:
                 view.add(text)
             if events.stop and not is_stopped:
                 is_stopped = True
-                conversation.request_stop(session=answer.session)
-                runner.stop(answer.pk)
+                with suppress(NothingToStop):  # it has just ended
+                    runner.stop(conversation.request_stop(session=answer.session))
             view.refresh()
         view.end()
         return future.result()
 
     async def read(self, answer: Message, put: Callable[[str], None]) -> Message:
         """In the worker's loop: hand on what comes of an answer."""
-        feed = self.worker.feed(answer)
+        feed = self.worker.live_answer(answer)
         offset = 0
         with Subscriber(feed) as reader:
             while True:
@@ -173,7 +175,7 @@ class TerminalSession:
                 elif feed.ended:
                     return feed.message
                 else:
-                    await reader.woken()
+                    await reader.wait()
 
 
 class AnswerInput:

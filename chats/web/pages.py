@@ -18,11 +18,13 @@ from django.views.decorators.http import require_GET, require_POST
 
 from chats import conversation
 from chats.answering import runner
-from chats.api.conversations import followed
+from chats.answering.journal import partial_text
+from chats.answering.streams import resume_point
 from chats.api.serializers import LONGEST_QUESTION, MessageSerializer, SessionSerializer
+from chats.errors import AnswerInProgress, InvalidPosition, MessageNotFound, RunnerUnavailable, SessionNotFound
 from chats.models import ActiveAnswer, Chat, Message, Session
 from chats.web.rendering import message_page, stream_blocks
-from core.rest.errors import Conflict, InvalidParameter, Unavailable, error_object
+from core.rest.errors import error_object, http_error
 from core.rest.renderers import FlatRenderer
 from core.rest.sse import EventStream
 from core.web.decorators import page
@@ -96,15 +98,17 @@ def state_of(session: Session) -> dict[str, Any]:
 def events(request: HttpRequest, uuid: UUID) -> HttpResponseBase:
     """The newest answer as it grows, in blocks of HTML; where to read on is named as in the API's events."""
     try:
-        answer, place = followed(own(request, uuid), request)
-        runner.current()
-    except InvalidParameter as error:
-        return HttpResponse(str(error), status=HTTPStatus.BAD_REQUEST, content_type="text/plain")
-    except Unavailable as error:
+        session = own(request, uuid)
+        last_event_id = request.headers.get("Last-Event-ID")
+        answer, place = resume_point(session, after=request.GET.get("after"), last_event_id=last_event_id)
+        runner.current_runner()
+    except InvalidPosition as error:
+        return HttpResponse(error.args[1], status=HTTPStatus.BAD_REQUEST, content_type="text/plain")
+    except RunnerUnavailable as error:
         return HttpResponse(str(error), status=HTTPStatus.SERVICE_UNAVAILABLE, content_type="text/plain")
     if answer is None:
         return HttpResponse(status=HTTPStatus.NO_CONTENT)
-    return EventStream(stream_blocks(lambda: runner.current().feed(answer), place))
+    return EventStream(stream_blocks(lambda: runner.current_runner().live_answer(answer), place))
 
 
 @require_POST
@@ -113,12 +117,14 @@ def switch(request: HttpRequest, uuid: UUID, pk: int) -> HttpResponse:
     """Go on in the branch of this message."""
     user: Any = request.user
     try:
-        conversation.switch(user=user, session=uuid, message=pk)
-    except (Session.DoesNotExist, Message.DoesNotExist):
+        conversation.switch_branch(user=user, session=uuid, message=pk)
+    except (SessionNotFound, MessageNotFound):
         raise Http404 from None
-    except Conflict as error:
-        refusal = error_object(error.status_code, error.default_code, str(error))
-        return JsonResponse({"errors": [refusal]}, status=error.status_code)
+    except AnswerInProgress as error:
+        problem = http_error(error)
+        assert problem
+        refusal = error_object(problem.status_code, problem.default_code, str(error))
+        return JsonResponse({"errors": [refusal]}, status=problem.status_code)
     return HttpResponse(status=HTTPStatus.NO_CONTENT)
 
 
@@ -130,7 +136,7 @@ def export_markdown(request: HttpRequest, uuid: UUID) -> HttpResponse:
     parts = [f"# {found.shown_name}\n\n{gettext('Chat')}: {found.name_of_chat}"]
     for message in Message.objects.branch(found.leaf_id).order_by("sequence"):
         heading = gettext("Question") if message.role == Message.Role.USER else gettext("Answer")
-        text = message.text if message.status != Message.Status.STREAMING else conversation.arrived(message.pk)
+        text = message.text if message.status != Message.Status.STREAMING else partial_text(message.pk)
         parts.append(f"## {heading}\n\n{text}")
         if message.status != Message.Status.COMPLETE:
             parts.append(f"*({message.status})*")

@@ -12,8 +12,8 @@ from django.db.models import Q
 from django.db.models.functions import Length
 
 from chats.answering.events import ANSWER, DONE, IDS_PER_ANSWER, id_after
+from chats.answering.journal import partial_text
 from chats.answering.live_answer import LiveAnswer, Subscriber
-from chats.conversation import arrived
 from chats.models import Message, Session
 from core.rest.sse import encode_event
 
@@ -76,7 +76,7 @@ def shown(message: Message) -> RenderedMessage:
         return RenderedMessage(message)
     if message.status != Message.Status.STREAMING:
         return RenderedMessage(message, markdown().render(message.text))
-    message.text = arrived(message.pk)
+    message.text = partial_text(message.pk)
     return RenderedMessage(message, markdown().render(message.text), id_after(message, len(message.text)))
 
 
@@ -122,7 +122,7 @@ async def stream_blocks(find: Callable[[], LiveAnswer], place: int) -> AsyncGene
                 await asyncio.sleep(min(max(PACE, rendering * SHARE, len(data) / BYTES_PER_SECOND), SLOWEST_PACE))
             elif feed.ended:
                 break
-            elif await reader.woken():
+            elif await reader.wait():
                 yield ALIVE
-    if not feed.cut:
+    if not feed.detached:
         yield encode_event(base + DONE, "done", {"id": str(feed.message.pk), "status": feed.message.status})

@@ -17,7 +17,7 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext as _
 
 from chats.models import Chat, Session
-from chats.search import matching
+from chats.search import match_sessions
 from core.rest.filters import LONGEST_SEARCH
 from core.rest.parsers import LARGEST_INTEGER
 from core.web.decorators import page
@@ -115,7 +115,7 @@ def conversations_of(
     user: User, *, words: str = "", archived: bool = False, after: Place | None = None
 ) -> Conversations:
     """One's own, as the API has them, in one statement; after that one, or from the first."""
-    sessions = matching(Session.objects.visible_to(user).filter(archived=archived), words)
+    sessions = match_sessions(Session.objects.visible_to(user).filter(archived=archived), words)
     if after:
         sessions = sessions.filter(after.after)
     found = list(sessions.order_by("-pinned", "-updated_at", "-pk").only(*FIELDS)[: CONVERSATIONS + 1])

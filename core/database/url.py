@@ -27,6 +27,7 @@ def database(url: str) -> Config:
         options = config.setdefault("OPTIONS", {})
         options["pool"] = {"min_size": 2, "max_size": CONNECTIONS, "timeout": 10}
         options["prepare_threshold"] = prepare_threshold(options.get("prepare_threshold", 5))
+        options["server_side_binding"] = True  # without it, the values are part of a statement, and no plan is reused
         return config
     if config["NAME"] != ":memory:":
         try:

@@ -5,7 +5,7 @@ for people) and `source` (`pointer` into the body or query `parameter`) where th
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -111,6 +111,20 @@ class Unavailable(exceptions.APIException):
     )
 
 
+_http_errors: dict[type[Exception], type[exceptions.APIException]] = {}
+
+
+def register_errors(table: Mapping[type[Exception], type[exceptions.APIException]]) -> None:
+    """Say how the API answers exceptions of the apps. Their arguments become those of the API's exceptions."""
+    _http_errors.update(table)
+
+
+def http_error(exc: Exception) -> exceptions.APIException | None:
+    """What the API raises for an exception of an app; None if none is registered for its class."""
+    kind = _http_errors.get(type(exc))
+    return kind(*exc.args) if kind else None
+
+
 def error_object(status: int, code: str | None, detail: str, source: dict[str, str] | None = None) -> dict[str, Any]:
     code = SYNONYMS.get(code or "", code)
     code = code if code in TITLES else "invalid"
@@ -135,6 +149,8 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
         case OperationalError():
             log.warning("database: %s", exc)
             exc = Unavailable()
+        case _:
+            exc = http_error(exc) or exc
     if not isinstance(exc, exceptions.APIException):
         return None
     response = Response({"errors": list(error_objects(exc, context))}, status=exc.status_code)

@@ -20,7 +20,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from core.audit.recording import recording
 from core.database.casefold import fold
-from core.database.compiled import writing
+from core.database.compiled import write_transaction
 from core.idempotency import attempts
 from core.rest.errors import Conflict, InvalidParameter, PreconditionFailed
 from core.rest.filters import LONGEST_SEARCH, SortBackend
@@ -100,7 +100,7 @@ class ResourceView(GenericViewSet):
         if not (self.operation.streams or self.operation.repeatable):
             self.attempt = attempts.begin(self.request._request, user=self.user, key=key)
             if not self.operation.waits:
-                self.until_kept.enter_context(writing())
+                self.until_kept.enter_context(write_transaction())
 
     @property
     def has_operation(self) -> bool:

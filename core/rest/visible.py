@@ -10,7 +10,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.db.models import F, Model, QuerySet
 
-from core.database.compiled import Lookup
+from core.database.compiled import CompiledQuery, column_names, to_instance
 
 
 def found(model: type[Model], keys: Iterable[int], user: Any) -> dict[int, Any]:
@@ -18,8 +18,9 @@ def found(model: type[Model], keys: Iterable[int], user: Any) -> dict[int, Any]:
     wanted = list(keys)
     if not wanted:
         return {}
-    lookup = by_keys(model, user.is_admin, size_for(wanted))
-    return {row[0]: lookup.made(row) for row in lookup.rows(user.pk, *padded(wanted))}
+    columns = column_names(model)
+    rows = by_keys(model, user.is_admin, size_for(wanted)).rows(user.pk, *padded(wanted))
+    return {instance.pk: instance for instance in (to_instance(model, columns, row) for row in rows)}
 
 
 def attach(rows: Sequence[Model], name: str, user: Any) -> list[Any]:
@@ -30,12 +31,13 @@ def attach(rows: Sequence[Model], name: str, user: Any) -> list[Any]:
     if not rows:
         return []
     of: dict[Any, list[Any]] = {row.pk: [] for row in rows}
-    lookup = by_holder(type(rows[0]), name, user.is_admin, size_for(of))
+    query = by_holder(type(rows[0]), name, user.is_admin, size_for(of))
+    related_model: Any = type(rows[0])._meta.get_field(name).related_model
+    columns = column_names(related_model)
     made: dict[Any, Any] = {}
-    for row in lookup.rows(user.pk, *padded(list(of))):
-        key, holder = row[0], row[-1]
+    for key, *values, holder in query.rows(user.pk, *padded(list(of))):
         if key not in made:
-            made[key] = lookup.made(row)
+            made[key] = to_instance(related_model, columns, values)
         of[holder].append(made[key])
     for holder in rows:
         setattr(holder, shown(name), of[holder.pk])
@@ -63,24 +65,30 @@ def padded(keys: list[Any]) -> list[Any]:
 
 
 @cache
-def by_keys(model: Any, is_admin: bool, size: int) -> Lookup[Any]:
+def by_keys(model: Any, is_admin: bool, size: int) -> CompiledQuery:
     def compose(user: int, *keys: int) -> QuerySet[Any]:
-        return model._default_manager.filter(pk__in=keys).visible_to(caller(user, is_admin)).order_by()
+        return (
+            model._default_manager.filter(pk__in=keys)
+            .visible_to(caller(user, is_admin))
+            .order_by()
+            .values_list(*column_names(model))
+        )
 
-    return Lookup(int, *[int] * size, compose=compose)
+    return CompiledQuery(int, *[int] * size, compose=compose)
 
 
 @cache
-def by_holder(model: type[Model], name: str, is_admin: bool, size: int) -> Lookup[Any]:
-    """The rows to which a relation of a model leads, in their order, each with the key of who has it at the end."""
+def by_holder(model: type[Model], name: str, is_admin: bool, size: int) -> CompiledQuery:
+    """The rows to which a relation of a model leads, in their order: key, columns, and the key of who has it."""
     field: Any = model._meta.get_field(name)
 
     def compose(user: int, *holders: int) -> QuerySet[Any]:
         back = field.remote_field.name
         of_holders = field.related_model._default_manager.filter(**{f"{back}__in": holders}).annotate(_holder=F(back))
-        return of_holders.visible_to(caller(user, is_admin))  # later, so that it has a join of its own
+        visible = of_holders.visible_to(caller(user, is_admin))  # later, so that it has a join of its own
+        return visible.values_list("pk", *column_names(field.related_model), "_holder")
 
-    return Lookup(int, *[int] * size, compose=compose)
+    return CompiledQuery(int, *[int] * size, compose=compose)
 
 
 def caller(key: int, is_admin: bool) -> Any:

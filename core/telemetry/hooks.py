@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:  # optional at run time
     from opentelemetry.trace import Span
@@ -36,36 +36,49 @@ class RequestRecord:
     span: "Span | None" = None  # if traces are on
 
 
+CallKind = Literal["answer", "title", "check", "models"]
+
+
 @dataclass(slots=True, eq=False)
 class VendorCallRecord:
-    """A vendor call on its way. `headers` are sent to the vendor with it."""
+    """A call of a vendor, and the request that caused it. `headers` are sent to the vendor."""
 
+    kind: CallKind
     vendor: str
     model: str
     endpoint: str
     options: Mapping[str, object]
     conversation: str
-    request: RequestRecord | None  # the one that caused it
+    request: RequestRecord | None
     headers: dict[str, str] = field(default_factory=dict)
     span: "Span | None" = None
 
 
-class CallUsage(Protocol):
-    """Tokens and end of a vendor call. A count that is unknown is None; `estimated` says that a count is ours."""
+class CallCounts(Protocol):
+    """What a call of a vendor took. `error_code` is empty if it succeeded."""
 
-    error_code: str
-    input_tokens: int | None
-    output_tokens: int | None
-    cached_tokens: int | None
-    estimated: bool
-    latency_ms: int | None
+    @property
+    def error_code(self) -> str: ...
+    @property
+    def finish_reason(self) -> str | None: ...
+    @property
+    def input_tokens(self) -> int | None: ...
+    @property
+    def output_tokens(self) -> int | None: ...
+    @property
+    def cached_tokens(self) -> int | None: ...
+    @property
+    def estimated(self) -> bool: ...
+    @property
+    def time_to_first_token_ms(self) -> int | None: ...
 
 
-class AnswerUsage(CallUsage, Protocol):
-    """The message of an answer as it is stored."""
+class AnswerCounts(Protocol):
+    """How an answer ended, and after how many milliseconds."""
 
     status: str
-    finish_reason: str | None
+    error_code: str
+    latency_ms: int | None
     time_to_first_token_ms: int | None
 
 
@@ -78,9 +91,13 @@ class Instrumentation:
 
     def call_begins(self, call: VendorCallRecord) -> None: ...
 
-    def call_ended(self, call: VendorCallRecord, answer: AnswerUsage) -> None: ...
+    def call_ended(self, call: VendorCallRecord, result: CallCounts) -> None: ...
 
-    def title_ended(self, vendor: str, title: CallUsage) -> None: ...
+    def answer_ended(self, vendor: str, answer: AnswerCounts) -> None:
+        """An answer is whole, or has failed, or was stopped."""
+
+    def title_ended(self, vendor: str, error_code: str) -> None:
+        """A conversation has its title, or an error says why not."""
 
     def stored(self, seconds: float) -> None:
         """Pieces of answers were written to the database, which took so long."""

@@ -20,8 +20,8 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from core.telemetry.hooks import (
-    AnswerUsage,
-    CallUsage,
+    AnswerCounts,
+    CallCounts,
     Instrumentation,
     RequestRecord,
     VendorCallRecord,
@@ -80,25 +80,21 @@ class Metrics(Instrumentation):
         self.waits.observe(request.waited)
         self.database.observe(request.database)
 
-    def call_ended(self, call: VendorCallRecord, answer: AnswerUsage) -> None:
-        vendor = call.vendor
-        self.answers.labels(vendor, answer.status, answer.error_code).inc()
-        if answer.latency_ms is not None:
-            self.answer_seconds.labels(vendor).observe(answer.latency_ms / 1000)
-        if answer.time_to_first_token_ms is not None:
-            self.first_token_seconds.labels(vendor).observe(answer.time_to_first_token_ms / 1000)
-        self.count_tokens(vendor, answer)
-
-    def title_ended(self, vendor: str, title: CallUsage) -> None:
-        self.titles.labels(vendor, title.error_code).inc()
-        self.count_tokens(vendor, title)
-
-    def count_tokens(self, vendor: str, call: CallUsage) -> None:
-        estimated = "yes" if call.estimated else "no"
-        counts = {"input": call.input_tokens, "output": call.output_tokens, "cached": call.cached_tokens}
+    def call_ended(self, call: VendorCallRecord, result: CallCounts) -> None:
+        estimated = "yes" if result.estimated else "no"
+        counts = {"input": result.input_tokens, "output": result.output_tokens, "cached": result.cached_tokens}
         for kind, count in counts.items():
             if count is not None:
-                self.tokens.labels(vendor, kind, estimated).inc(count)
+                self.tokens.labels(call.vendor, kind, estimated).inc(count)
+
+    def answer_ended(self, vendor: str, answer: AnswerCounts) -> None:
+        self.answers.labels(vendor, answer.status, answer.error_code).inc()
+        self.answer_seconds.labels(vendor).observe((answer.latency_ms or 0) / 1000)
+        if answer.time_to_first_token_ms is not None:
+            self.first_token_seconds.labels(vendor).observe(answer.time_to_first_token_ms / 1000)
+
+    def title_ended(self, vendor: str, error_code: str) -> None:
+        self.titles.labels(vendor, error_code).inc()
 
     def stored(self, seconds: float) -> None:
         self.writes.observe(seconds)

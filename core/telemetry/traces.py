@@ -18,7 +18,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_contex
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AttributeValue
 
-from core.telemetry.hooks import AnswerUsage, Instrumentation, RequestRecord, VendorCallRecord
+from core.telemetry.hooks import CallCounts, Instrumentation, RequestRecord, VendorCallRecord
 
 PROVIDERS = {"google_ai": "gcp.gemini"}  # where the convention's name is not ours
 OPTIONS = ("temperature", "max_tokens", "top_p", "top_k", "seed")  # `gen_ai.request.`: not stop_words, which are texts
@@ -62,42 +62,45 @@ class Traces(Instrumentation):
 
     def call_begins(self, call: VendorCallRecord) -> None:
         endpoint = urlsplit(call.endpoint)
+        operation = "list_models" if call.kind == "models" else "chat"
         attributes = {
-            "gen_ai.operation.name": "chat",
+            "gen_ai.operation.name": operation,
             "gen_ai.provider.name": PROVIDERS.get(call.vendor, call.vendor),
-            "gen_ai.request.model": call.model,
-            "gen_ai.request.stream": True,
-            "gen_ai.conversation.id": call.conversation,
+            "gen_ai.request.model": call.model or None,
+            "gen_ai.request.stream": True if operation == "chat" else None,
+            "gen_ai.conversation.id": call.conversation or None,
+            "aistudio.call.kind": call.kind,
             **{f"gen_ai.request.{name}": call.options[name] for name in OPTIONS if name in call.options},
             "server.address": endpoint.hostname,
             "server.port": endpoint.port or {"https": 443, "http": 80}.get(endpoint.scheme),
         }
         asked_in = call.request.span if call.request else None
         call.span = self.tracer.start_span(
-            f"chat {call.model}",
+            f"{operation} {call.model}".strip(),
             context=set_span_in_context(asked_in) if asked_in else None,
             kind=SpanKind.CLIENT,
             attributes=without_none(attributes),
         )
         self.propagator.inject(call.headers, set_span_in_context(call.span))
 
-    def call_ended(self, call: VendorCallRecord, answer: AnswerUsage) -> None:
-        if call.span is None:  # it was stopped before it began
+    def call_ended(self, call: VendorCallRecord, result: CallCounts) -> None:
+        if call.span is None:
             return
-        first = answer.time_to_first_token_ms
+        status = "failed" if result.error_code else "complete" if result.finish_reason else "stopped"
+        first = result.time_to_first_token_ms
         attributes = {
-            "gen_ai.response.finish_reasons": [answer.finish_reason] if answer.finish_reason else None,
-            "gen_ai.usage.output_tokens": answer.output_tokens,
-            "gen_ai.usage.input_tokens": answer.input_tokens,
-            "gen_ai.usage.cache_read.input_tokens": answer.cached_tokens,
-            "aistudio.usage.estimated": answer.estimated,
-            "aistudio.status": str(answer.status),
-            "error.type": answer.error_code or None,
+            "gen_ai.response.finish_reasons": [result.finish_reason] if result.finish_reason else None,
+            "gen_ai.usage.output_tokens": result.output_tokens,
+            "gen_ai.usage.input_tokens": result.input_tokens,
+            "gen_ai.usage.cache_read.input_tokens": result.cached_tokens,
+            "aistudio.usage.estimated": result.estimated,
+            "aistudio.status": status if call.kind != "models" else None,
+            "error.type": result.error_code or None,
             "gen_ai.response.time_to_first_chunk": None if first is None else first / 1000,
         }
         call.span.set_attributes(without_none(attributes))
-        if answer.error_code:
-            call.span.set_status(Status(StatusCode.ERROR, answer.error_code))
+        if result.error_code:
+            call.span.set_status(Status(StatusCode.ERROR, result.error_code))
         call.span.end()
 
     def close(self) -> None:

@@ -1,72 +1,105 @@
-"""What all wire formats share: a request over HTTP, and an answer that is read wherever its bytes are cut."""
+"""What all wire formats share in asking: a request over HTTP, whose answer a parser reads."""
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
-from typing import Any, ClassVar, NamedTuple, Protocol
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from typing import ClassVar, NamedTuple
 
 import orjson
 
-from llms.vendors.errors import VendorError
-from llms.vendors.http import Client, failure, message_in, shown
-from llms.vendors.sse import Events
-from llms.vendors.types import Call, ChatMessage, Finish, IgnoredSettings, Reasoning, StreamEvent, Text, ToolCall, Usage
+from llms.vendors.errors import VendorError, redact
+from llms.vendors.http import Client
+from llms.vendors.json_access import JSONObject
+from llms.vendors.messages import write_file
+from llms.vendors.parser import MALFORMED, WEB_PAGE_ERROR, AnswerParser
+from llms.vendors.types import (
+    Call,
+    ChatMessage,
+    FilePart,
+    Finish,
+    IgnoredSettings,
+    ImagePart,
+    Options,
+    Part,
+    Role,
+    StreamEvent,
+    Text,
+    TextPart,
+    ThinkingPart,
+    ToolCallPart,
+    ToolResultPart,
+)
 
-LONGEST_BODY = 16 * 2**20  # bytes of an answer that is not streamed
 LONGEST_LIST = 4 * 2**20  # bytes of one page of a list of models
 MOST_PAGES = 10
 MOST_MODELS = 1_000
-LONGEST_NAME = 200  # as long as a model's name can be stored
-LONGEST_REASON = 50
-LARGEST_COUNT = 2**31 - 1
-UNKNOWN = "\ufffd"  # stands for what is no character, and for NUL, which no database holds
+LONGEST_NAME = 200  # characters of a model's name that can be stored
 
-# what reading a document breaks with that is not as it should be: its types, infinite numbers, lists in lists in lists
-BROKEN = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+PARTS: Mapping[Role, tuple[type[Part], ...]] = {
+    "system": (TextPart, FilePart),
+    "user": (TextPart, ImagePart, FilePart, ToolResultPart),
+    "assistant": (TextPart, FilePart, ThinkingPart, ToolCallPart),
+}
+PARTS_WITH_PICTURES: Mapping[Role, tuple[type[Part], ...]] = {**PARTS, "assistant": (*PARTS["assistant"], ImagePart)}
+PART_NAMES: Mapping[type[Part], str] = {
+    TextPart: "text",
+    ImagePart: "an image",
+    FilePart: "a file",
+    ThinkingPart: "thinking",
+    ToolCallPart: "a tool call",
+    ToolResultPart: "a tool result",
+}
 
-Of = type[Text] | type[Reasoning] | int  # what a piece of text belongs to; a call of a tool by its index
 
-
-class Request(NamedTuple):
-    """What is posted, and the settings that the vendor does not know and that are not in it."""
+class WireRequest(NamedTuple):
+    """What is posted, and the settings that are not in it because the vendor does not know them."""
 
     url: str
     headers: dict[str, str]
-    body: dict[str, Any]
+    body: JSONObject
     ignored: tuple[str, ...]
 
 
-class Page(NamedTuple):
-    """A part of a vendor's list of models, and the mark of the next; empty where this is the last."""
+class ModelPage(NamedTuple):
+    """A part of a vendor's list of models, and the mark of the next part; empty if this is the last."""
 
-    names: list[Any]
-    next: Any = ""
+    names: list[object]
+    next: object = ""
 
 
 class Adapter(ABC):
-    """Speaks one wire format over HTTP: its own say what is sent, and what reads the answer."""
+    """Speaks one wire format over HTTP. A subclass says what is sent and which parser reads the answer."""
 
-    parser: ClassVar[type["Parser"]]
+    vendor: ClassVar[str]  # its name, in errors that people read
+    parser: ClassVar[type[AnswerParser]]
+    parts: ClassVar[Mapping[Role, tuple[type[Part], ...]]] = PARTS  # that the format can express, by role
+    image_types: ClassVar[frozenset[str]] = frozenset()  # the media types that the format allows; empty: all
+    pictures_in_results: ClassVar[bool] = True  # whether the result of a tool can have an image
 
     @abstractmethod
-    def request(self, call: Call) -> Request:
-        """What is sent for this call."""
+    def request(self, call: Call) -> WireRequest:
+        """What is sent for this call; raises VendorError for a part that the format cannot express."""
 
     @abstractmethod
     def list_request(self, endpoint: str, api_key: str, page: str) -> tuple[str, dict[str, str]]:
-        """The URL and the headers that ask for the models from the mark of a page on, or from the first."""
+        """The URL and the headers to list the models, from the mark of a page on, or from the first."""
 
     @abstractmethod
-    def page_in(self, document: Any) -> Page:
-        """The models in a list. What a vendor would not send may raise as it breaks."""
+    def read_page(self, document: object) -> ModelPage:
+        """The models in a list. May raise any of MALFORMED."""
 
-    def listed_as(self, model: str) -> str:
-        """The name by which the vendor lists a model that it also knows by this one."""
+    def canonical_name(self, model: str) -> str:
         return model
 
-    def explained(self, error: VendorError) -> VendorError:
+    def translate_error(self, error: VendorError) -> VendorError:
         """The error as this vendor means it, where it uses a status for something else."""
         return error
+
+    def encode(self, body: JSONObject) -> bytes:
+        try:
+            return orjson.dumps(body)
+        except TypeError:  # it refuses numbers above 64 bits and halves of characters, which tool calls can contain
+            return json.dumps(body, separators=(",", ":")).encode()
 
     async def stream(self, call: Call, http: Client) -> AsyncGenerator[StreamEvent, None]:
         url, headers, body, ignored = self.request(call)
@@ -74,239 +107,73 @@ class Adapter(ABC):
             yield IgnoredSettings(ignored)
         parser = self.parser(call.api_key)
         try:
-            sent = {**call.headers, **headers}
-            async with http.post(url, orjson.dumps(body), headers=sent, secret=call.api_key) as answer:
-                can_wait = False  # as only text in the midst of an answer can
-                while not parser.done and (chunk := await answer.read(at_leisure=can_wait)):
+            headers = {**call.headers, **headers}
+            async with http.send(url, self.encode(body), headers=headers, secret=call.api_key) as answer:
+                can_wait = False  # only in the midst of the answer's text
+                while not parser.done and (chunk := await answer.read(can_wait=can_wait)):
                     can_wait = False
-                    for value in parser.feed(chunk):
-                        kind = type(value)
+                    for event in parser.feed(chunk):
+                        kind = type(event)
                         can_wait = kind is Text or (can_wait and kind is not Finish)
-                        yield value
-                for value in parser.close():
-                    yield value
+                        yield event
+                for event in parser.close():
+                    yield event
                 if parser.error:
                     raise parser.error
         except VendorError as error:
-            raise self.explained(error) from None
+            raise self.translate_error(error) from None
 
     async def models(self, endpoint: str, api_key: str, http: Client) -> tuple[str, ...]:
         names: set[str] = set()
-        page = ""
+        mark = ""
         try:
             for _ in range(MOST_PAGES):
-                url, headers = self.list_request(endpoint, api_key, page)
-                async with http.get(url, headers=headers, secret=api_key) as answer:
-                    listed, page = self._page(await answer.whole(LONGEST_LIST))
-                names |= {shown(name, api_key) for name in listed if type(name) is str and len(name) <= LONGEST_NAME}
-                if not page:
+                url, headers = self.list_request(endpoint, api_key, mark)
+                async with http.send(url, headers={"Accept": "application/json", **headers}, secret=api_key) as answer:
+                    page = self.parse_page(await answer.read_all(LONGEST_LIST))
+                names |= {
+                    redact(name, api_key) for name in page.names if isinstance(name, str) and len(name) <= LONGEST_NAME
+                }
+                mark = str(page.next)
+                if not mark:
                     break
         except VendorError as error:
-            raise self.explained(error) from None
+            raise self.translate_error(error) from None
         return tuple(sorted(filter(None, names))[:MOST_MODELS])
 
-    def _page(self, body: bytes) -> Page:
+    def parse_page(self, body: bytes) -> ModelPage:
+        if body.lstrip().startswith(b"<"):
+            raise VendorError("invalid_response", WEB_PAGE_ERROR)
         try:
-            names, mark = self.page_in(orjson.loads(body))
-            return Page(names, str(mark or ""))
-        except BROKEN:
+            names, mark = self.read_page(orjson.loads(body))
+            return ModelPage(names, str(mark or ""))
+        except MALFORMED:
             raise VendorError("invalid_response", "The vendor sent something that is no list of models.") from None
 
+    def prepare(self, messages: Iterable[ChatMessage]) -> list[ChatMessage]:
+        """The messages, with their files as text; raises VendorError for a part that the format cannot express."""
+        return [
+            ChatMessage(message.role, tuple(self._prepare(part, message.role) for part in message.parts))
+            for message in messages
+        ]
 
-class Documents(Protocol):
-    """Divides a stream into its JSON documents."""
-
-    def feed(self, chunk: bytes) -> Iterator[bytes]: ...
-
-    def close(self) -> Iterator[bytes]: ...
-
-
-class Parser:
-    """Turns the body of an answer into values, streamed or whole, wherever its bytes are cut.
-
-    Never raises: `error` is there when the vendor breaks its format, or says that it failed, and comes after the values
-    that were returned with it. Lists and not generators, because this is done for every token.
-
-    A wire format says what a document of it means, with `_read`.
-    """
-
-    form: ClassVar[str]  # what the answer should be, in words
-    reasons: ClassVar[Mapping[str, str]]  # ours for the vendor's, in lower case, why an answer ends
-    documents: ClassVar[type[Documents]] = Events
-    whole: ClassVar[tuple[bytes, ...]] = (b"{",)  # how a body begins that is one document, and no stream
-
-    def __init__(self, secret: str = "") -> None:
-        self.error: VendorError | None = None
-        self.done = False  # nothing more is to be read
-        self._secret = secret
-        self._values: list[StreamEvent] = []
-        self._documents = self.documents()
-        self._begun = False
-        self._whole: bytearray | None = None  # the answer, when it is not streamed
-        self._finished = False
-        self._stop = "stop"  # what a stop is: that, or a refusal, or the call of a tool
-        self._usage: Usage | None = None
-        self._torn = False  # a character came in halves: from then on each text is looked through
-        self._halves: dict[Of, str] = {}  # what waits for its other half
-
-    def feed(self, chunk: bytes) -> list[StreamEvent]:
-        """The values that this completes."""
-        try:
-            self._feed(chunk)
-        except VendorError as error:
-            self.done, self.error = True, error
-        return self._taken()
-
-    def close(self) -> list[StreamEvent]:
-        """What is left at the end of the body, which may have come too early."""
-        try:
-            if not self.done:
-                self._end()
-        except VendorError as error:
-            self.error = error
-        return self._taken()
-
-    def _taken(self) -> list[StreamEvent]:
-        values, self._values = self._values, []
-        return values
-
-    def _feed(self, chunk: bytes) -> None:
-        if not self._begun:
-            chunk = chunk.lstrip()
-            self._begun = bool(chunk)
-            self._whole = bytearray() if chunk.startswith(self.whole) else None
-        if self._whole is None:
-            for data in self._documents.feed(chunk):
-                self._document(data)
-                if self.done:
-                    return
-        else:
-            self._whole += chunk
-            if len(self._whole) > LONGEST_BODY:
-                raise VendorError("invalid_response", f"The vendor sent more than {LONGEST_BODY:,} bytes at once.")
-
-    def _end(self) -> None:
-        if self._whole is not None:
-            self._document(bytes(self._whole))
-            if not self._finished:
-                raise self._invalid()
-            return
-        try:
-            for data in self._documents.close():
-                self._document(data)
-        except VendorError as error:
-            if error.code != "invalid_response":
-                raise
-        if not self._finished:
-            raise VendorError("incomplete", "The vendor ended the answer without saying that it is complete.")
-        self._leave_over()
-
-    def _document(self, data: bytes) -> None:
-        try:
-            document = orjson.loads(data)
-        except orjson.JSONDecodeError:
-            document = self._loads(data)
-        try:
-            self._read(document)
-        except BROKEN:
-            raise self._invalid() from None
-
-    def _loads(self, data: bytes) -> Any:
-        """For what orjson refuses and vendors send: half a character as an escape of its own, and NaN."""
-        self._torn = True
-        try:
-            return json.loads(data.decode())
-        except (ValueError, RecursionError):
-            raise self._invalid() from None
-
-    @abstractmethod
-    def _read(self, document: Any) -> None:
-        """Do with a document what it says. What a vendor would not send may raise as it breaks."""
-
-    # what a document can say
-
-    def _text(self, text: Any) -> None:
-        if text := self._clean(text, Text):
-            self._values.append(Text(text))
-
-    def _thought(self, thought: Any) -> None:
-        if type(thought) is str and (text := self._clean(thought, Reasoning)):
-            self._values.append(Reasoning(text))
-
-    def _call(self, index: int, identity: Any, name: Any, arguments: Any) -> None:
-        if type(arguments) is dict:  # where it is not streamed
-            arguments = json.dumps(arguments)
-        self._values.append(ToolCall(index, str(identity or ""), str(name or ""), self._clean(arguments, index)))
-
-    def _count(self, usage: Usage | None) -> None:
-        if usage and usage != self._usage:
-            self._usage = usage
-            self._values.append(usage)
-
-    def _finish(self, reason: str) -> None:
-        if not self._finished:
-            self._finished = True
-            self._leave_over()
-            known = self.reasons.get(reason.lower()) or shown(reason, self._secret)[:LONGEST_REASON]
-            self._values.append(Finish(self._stop if known == "stop" else known))
-
-    def _failure(self, error: Any) -> VendorError:
-        """What the vendor says that went wrong, after it had answered 200."""
-        status = error.get("code") if isinstance(error, dict) else None
-        if type(status) is int and 400 <= status < 600:
-            return failure(status, message_in(error), secret=self._secret)
-        words = shown(message_in(error), self._secret)
-        return VendorError("vendor_error", f"The vendor failed: {words}" if words else "The vendor failed.")
-
-    def _invalid(self) -> VendorError:
-        return VendorError("invalid_response", f"The vendor sent something that is not {self.form}.")
-
-    # characters
-
-    def _clean(self, text: Any, of: Of) -> str:
-        """The text as it can be stored: without NUL, and without half of a character, which waits for its other."""
-        if type(text) is not str:
-            raise TypeError
-        if self._torn:
-            text = self._halves.pop(of, "") + text
-            if "\ud800" <= text[-1:] < "\udc00":
-                self._halves[of] = text[-1]
-                text = text[:-1]
-            text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-        return text.replace("\0", UNKNOWN) if "\0" in text else text
-
-    def _leave_over(self) -> None:
-        """The halves that found no other half."""
-        for of in self._halves:
-            self._values.append(ToolCall(of, "", "", UNKNOWN) if isinstance(of, int) else of(UNKNOWN))
-        self._halves.clear()
+    def _prepare(self, part: Part, role: Role) -> Part:
+        refused = ""
+        image = part if isinstance(part, ImagePart) else part.image if isinstance(part, ToolResultPart) else None
+        if not isinstance(part, self.parts[role]):
+            refused = f"{PART_NAMES[type(part)]} in a message of the role {role}"
+        elif isinstance(part, FilePart) and part.text is None:
+            refused = f"a file of which there is no text ({part.media_type})"
+        elif image and self.image_types and image.media_type not in self.image_types:
+            refused = f"an image of the type {image.media_type}"
+        elif image and part is not image and not self.pictures_in_results:
+            refused = "an image in the result of a tool"
+        if refused:
+            raise VendorError("unsupported_part", f"{self.vendor} does not take {refused}.", taken=False)
+        return TextPart(write_file(part)) if isinstance(part, FilePart) else part
 
 
-def map_options(options: Mapping[str, Any], names: Mapping[str, str]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The settings by the vendor's names for them, and those that it has no name for."""
+def map_options(options: Options, names: Mapping[str, str]) -> tuple[JSONObject, tuple[str, ...]]:
+    """The settings by the vendor's names for them, and those for which it has no name."""
     known = {names[setting]: value for setting, value in options.items() if setting in names}
     return known, tuple(setting for setting in options if setting not in names)
-
-
-def merge_roles(turns: Iterable[ChatMessage]) -> tuple[str, list[ChatMessage]]:
-    """The system prompt, and the other turns as some vendors demand them: first the user's, then role by role.
-
-    What one role said in several turns is one, with an empty line between; blank turns are left out.
-    """
-    prompts: list[str] = []
-    others: list[ChatMessage] = []
-    for turn in turns:
-        if turn.role == "system":
-            prompts.append(turn.text)
-        elif not turn.text.strip() or (turn.role == "assistant" and not others):
-            continue
-        elif others and others[-1].role == turn.role:
-            others.append(ChatMessage(turn.role, f"{others.pop().text}\n\n{turn.text}"))
-        else:
-            others.append(turn)
-    return "\n\n".join(prompts), others
-
-
-def token_count(value: Any) -> int | None:
-    """A number of tokens; None for what is none."""
-    return value if type(value) is int and 0 <= value <= LARGEST_COUNT else None

@@ -1,147 +1,181 @@
 """Messages, as Anthropic speaks them, and those that offer its API."""
 
 import re
-from typing import Any
+from collections.abc import Iterable
 from urllib.parse import quote
 
-from llms.vendors.adapter import Adapter, Page, Parser, Request, map_options, merge_roles, token_count
-from llms.vendors.errors import VendorError
-from llms.vendors.http import failure, message_in
-from llms.vendors.types import Call, Usage, Vendor
+from llms.vendors.adapter import Adapter, ModelPage, WireRequest, map_options
+from llms.vendors.json_access import JSONObject, as_index, as_list, as_object, as_text, token_count
+from llms.vendors.messages import encode_image, merge_roles
+from llms.vendors.parser import AnswerParser
+from llms.vendors.types import (
+    Call,
+    ChatMessage,
+    ImagePart,
+    Part,
+    Signature,
+    TextPart,
+    ThinkingPart,
+    ToolCallPart,
+    ToolResultPart,
+    Usage,
+    Vendor,
+)
 
 ENDPOINT = "https://api.anthropic.com"
 VERSION = "2023-06-01"
-MAX_TOKENS = 16_000  # the API demands a limit; what a model thinks is within it. Every current model can do more
+MAX_TOKENS = 16_000  # the API demands a limit, which includes thinking. Every current model allows more
 LIMITS = {"max_tokens": "max_tokens", "stop_words": "stop_sequences"}
 SAMPLING = {"temperature": "temperature", "top_p": "top_p", "top_k": "top_k"}
 SAMPLED = re.compile(r"claude-(instant|v?[1-3]\b|(opus|sonnet|haiku)-4(?![-.][7-9]))")  # later ones refuse SAMPLING
-STATUSES = {  # of the kinds of errors, which a stream does not say
-    "invalid_request_error": 400,
-    "authentication_error": 401,
-    "billing_error": 402,
-    "permission_error": 403,
-    "not_found_error": 404,
-    "request_too_large": 413,
-    "rate_limit_error": 429,
-    "api_error": 500,
-    "timeout_error": 504,
-    "overloaded_error": 529,
-}
+ANSWER_KEYS = frozenset({"type"})
 
 
-class MessageParser(Parser):
-    """Reads the events of a message, or the message that is not streamed."""
+class MessageParser(AnswerParser):
+    """Reads the events of a message, or a message that is not streamed."""
 
     form = "a message as Anthropic's API has it"
-    reasons = {
-        "end_turn": "stop",
-        "stop_sequence": "stop",
-        "pause_turn": "stop",
-        "max_tokens": "length",
-        "model_context_window_exceeded": "length",
-        "tool_use": "tool_calls",
-        "refusal": "refusal",
-    }
 
     def __init__(self, secret: str = "") -> None:
         super().__init__(secret)
-        self._counts: dict[str, Any] = {}  # by the vendor's names; later events correct earlier ones
-        self._tools: set[int] = set()  # the blocks that call one; the vendor's own tools are none of ours
+        self._counts: dict[str, int | None] = {}  # by the vendor's names; later events correct earlier ones
+        self._tools: set[int] = set()  # the blocks that call one of our tools; the vendor has tools of its own
 
-    def _read(self, event: Any) -> None:
+    def _read(self, document: object) -> None:
+        event = as_object(document)
         kind = event.get("type")
         if kind == "content_block_delta":
-            self._delta(event["delta"], int(event.get("index") or 0))
+            self._read_delta(as_object(event["delta"]), as_index(event.get("index")))
         elif kind == "content_block_start":
-            self._block(event["content_block"], int(event.get("index") or 0))
-        elif kind == "message_start":  # its output has only begun to be counted
-            self._message(event["message"], {"output_tokens": None})
+            self._read_block(as_object(event["content_block"]), as_index(event.get("index")))
+        elif kind == "message_start":
+            message = as_object(event["message"])
+            self._read_blocks(message)
+            # the output has only begun to be counted here
+            self._count({**as_object(message.get("usage") or {}), "output_tokens": None})
         elif kind == "message_delta":
-            self._tally(event.get("usage") or {})
-            if reason := (event.get("delta") or {}).get("stop_reason"):
+            self._count(as_object(event.get("usage") or {}))
+            if reason := as_object(event.get("delta") or {}).get("stop_reason"):
                 self._finish(reason)
         elif kind == "message_stop":
             self._finish("end_turn")
             self.done = True
         elif kind == "message":
-            self._message(event, {})
+            self._read_blocks(event)
+            self._count(as_object(event.get("usage") or {}))
             self._finish(event.get("stop_reason") or "end_turn")
-        elif kind == "error" or event.get("error"):
-            raise self._failure(event.get("error"))
+        elif kind == "error":
+            raise self._failure(event)
+        else:
+            self._check_failure(event, ANSWER_KEYS)
 
-    def _message(self, message: dict[str, Any], uncounted: dict[str, None]) -> None:
-        for index, block in enumerate(message.get("content") or ()):
-            self._block(block, index)
-        self._tally({**(message.get("usage") or {}), **uncounted})
+    def _read_blocks(self, message: JSONObject) -> None:
+        for index, block in enumerate(as_list(message.get("content") or [])):
+            self._read_block(as_object(block), index)
 
-    def _block(self, block: dict[str, Any], index: int) -> None:
-        """The beginning of a block, or all of one."""
+    def _read_block(self, block: JSONObject, index: int) -> None:
+        """Read the beginning of a block, or a whole block."""
         if text := block.get("text"):
-            self._text(text)
+            self._add_text(text)
         if thought := block.get("thinking"):
-            self._thought(thought)
-        if block.get("type") == "tool_use":
+            self._add_thinking(thought)
+        if signature := block.get("signature"):
+            self._events.append(Signature("thinking", as_text(signature)))
+        kind = block.get("type")
+        if kind == "redacted_thinking":
+            self._events.append(Signature("redacted_thinking", as_text(block["data"])))
+        elif kind == "tool_use":
             arguments = block.get("input") or ({} if self._whole else "")
             self._tools.add(index)
-            self._call(index, block.get("id"), block.get("name"), arguments)
+            self._add_tool_call(index, block.get("id"), block.get("name"), arguments)
 
-    def _delta(self, delta: dict[str, Any], index: int) -> None:
+    def _read_delta(self, delta: JSONObject, index: int) -> None:
         kind = delta.get("type")
         if kind == "text_delta":
-            self._text(delta["text"])
+            self._add_text(delta["text"])
         elif kind == "thinking_delta":
-            self._thought(delta["thinking"])
+            self._add_thinking(delta["thinking"])
+        elif kind == "signature_delta":
+            self._events.append(Signature("thinking", as_text(delta["signature"])))
         elif kind == "input_json_delta" and index in self._tools:
-            self._call(index, "", "", delta["partial_json"])
+            self._add_tool_call(index, "", "", delta["partial_json"])
 
-    def _tally(self, counts: dict[str, Any]) -> None:
-        """What is written to the cache and read from it is input that `input_tokens` leaves out."""
+    def _count(self, counts: JSONObject) -> None:
+        """Add up the input: `input_tokens` leaves out what is written to the cache and read from it."""
         self._counts |= {name: token_count(number) for name, number in counts.items() if number is not None}
-        taken_in, written, cached = (
+        uncached, written, cached = (
             self._counts.get(name)
             for name in ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
         )
-        total = None if taken_in is None else token_count(taken_in + (written or 0) + (cached or 0))
-        usage = Usage(total or None, self._counts.get("output_tokens"), cached)  # no question has 0 tokens
-        if usage != Usage(None, None, None):
-            self._count(usage)
-
-    def _failure(self, error: Any) -> VendorError:
-        status = STATUSES.get(str(error.get("type"))) if isinstance(error, dict) else None
-        return failure(status, message_in(error), secret=self._secret) if status else super()._failure(error)
+        total = None if uncached is None else token_count(uncached + (written or 0) + (cached or 0))
+        self._add_usage(Usage(total, self._counts.get("output_tokens"), cached))
 
 
 class Anthropic(Adapter):
+    vendor = "Anthropic"
     parser = MessageParser
+    image_types = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 
-    def request(self, call: Call) -> Request:
-        system, turns = merge_roles(call.turns)
+    def request(self, call: Call) -> WireRequest:
+        system, messages = merge_roles(self.prepare(call.turns))
         later = "claude-" in call.model and not SAMPLED.search(call.model)
         known, ignored = map_options(call.options, LIMITS if later else {**LIMITS, **SAMPLING})
-        body: dict[str, Any] = {
-            "model": call.model,
-            "messages": [{"role": turn.role, "content": turn.text} for turn in turns],
-            "max_tokens": MAX_TOKENS,
-            "stream": True,
-        }
         if system:
-            body["system"] = system
-        return Request(f"{base(call.endpoint)}/messages", headers_with(call.api_key), body | known, ignored)
+            known["system"] = system
+        if call.tools:
+            known["tools"] = [
+                {"name": tool.name, "description": tool.description, "input_schema": tool.parameters}
+                for tool in call.tools
+            ]
+        body = {
+            "max_tokens": known.pop("max_tokens", MAX_TOKENS),
+            "messages": [{"role": message.role, "content": write_content(message)} for message in messages],
+            "model": call.model,
+            **dict(sorted({**known, "stream": True}.items())),
+        }
+        return WireRequest(f"{self.base_url(call.endpoint)}/messages", self.headers(call.api_key), body, ignored)
 
     def list_request(self, endpoint: str, api_key: str, page: str) -> tuple[str, dict[str, str]]:
         after = f"&after_id={quote(page, safe='')}" if page else ""
-        return f"{base(endpoint)}/models?limit=1000{after}", headers_with(api_key)
+        return f"{self.base_url(endpoint)}/models?limit=1000{after}", self.headers(api_key)
 
-    def page_in(self, document: Any) -> Page:
-        return Page([model["id"] for model in document["data"]], document.get("has_more") and document.get("last_id"))
+    def read_page(self, document: object) -> ModelPage:
+        page = as_object(document)
+        names = [as_object(model)["id"] for model in as_list(page["data"])]
+        return ModelPage(names, page.get("has_more") and page.get("last_id"))
+
+    def base_url(self, endpoint: str) -> str:
+        return f"{(endpoint or ENDPOINT).rstrip('/').removesuffix('/v1')}/v1"
+
+    def headers(self, api_key: str) -> dict[str, str]:
+        return {"anthropic-version": VERSION, **({"x-api-key": api_key} if api_key else {})}
 
 
-def base(endpoint: str) -> str:
-    return f"{(endpoint or ENDPOINT).rstrip('/').removesuffix('/v1')}/v1"
+def write_content(message: ChatMessage) -> str | list[JSONObject]:
+    """The content of a message; the results of tools come first, as the API demands."""
+    if all(isinstance(part, TextPart) for part in message.parts):
+        return message.text
+    parts = sorted(message.parts, key=lambda part: not isinstance(part, ToolResultPart))
+    return [*write_blocks(parts)]
 
 
-def headers_with(api_key: str) -> dict[str, str]:
-    return {"anthropic-version": VERSION, **({"x-api-key": api_key} if api_key else {})}
+def write_blocks(parts: Iterable[Part]) -> Iterable[JSONObject]:
+    for part in parts:
+        if isinstance(part, TextPart) and part.text:
+            yield {"type": "text", "text": part.text}
+        elif isinstance(part, ImagePart):
+            source = {"type": "base64", "media_type": part.media_type, "data": encode_image(part)}
+            yield {"type": "image", "source": source}
+        elif isinstance(part, ThinkingPart) and part.redacted:
+            yield {"type": "redacted_thinking", "data": part.signature}
+        elif isinstance(part, ThinkingPart) and part.signature:  # thinking without a signature is refused
+            yield {"type": "thinking", "thinking": part.text, "signature": part.signature}
+        elif isinstance(part, ToolCallPart):
+            yield {"type": "tool_use", "id": part.id, "name": part.name, "input": part.arguments}
+        elif isinstance(part, ToolResultPart):
+            content = [*write_blocks((TextPart(part.text), part.image))] if part.image else part.text
+            error = {"is_error": True} if part.is_error else {}
+            yield {"type": "tool_result", "tool_use_id": part.tool_call_id, "content": content, **error}
 
 
 ADAPTER: Vendor = Anthropic()

@@ -1,16 +1,31 @@
 """Gemini's streamGenerateContent, as Google AI speaks it."""
 
+import base64
+import json
 import re
-from typing import Any
+from collections.abc import Iterable
 from urllib.parse import quote
 
-from llms.vendors.adapter import Adapter, Page, Parser, Request, map_options, merge_roles, token_count
-from llms.vendors.errors import VendorError
-from llms.vendors.http import OWN_WORDS
-from llms.vendors.types import Call, Usage, Vendor
+from llms.vendors.adapter import PARTS_WITH_PICTURES, Adapter, ModelPage, WireRequest, map_options
+from llms.vendors.errors import OWN_WORDS, VendorError
+from llms.vendors.json_access import JSONObject, as_list, as_object, as_text, token_count
+from llms.vendors.messages import merge_roles
+from llms.vendors.parser import AnswerParser
+from llms.vendors.types import (
+    Call,
+    ImagePart,
+    Part,
+    Signature,
+    TextPart,
+    ThinkingPart,
+    ToolCallPart,
+    ToolResultPart,
+    Usage,
+    Vendor,
+)
 
 ENDPOINT = "https://generativelanguage.googleapis.com"
-VERSION = "v1beta"  # where the endpoint names none
+VERSION = "v1beta"  # if the endpoint names none
 NAMES = {
     "temperature": "temperature",
     "max_tokens": "maxOutputTokens",
@@ -21,120 +36,155 @@ NAMES = {
 }
 ROLES = {"user": "user", "assistant": "model"}
 WRONG_KEY = re.compile(r"api key (not valid|not found|expired)", re.IGNORECASE)
-BROKEN = {"MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "UNEXPECTED_TOOL_CALL"}  # a model's slips, gone when retried
+ANSWER_KEYS = frozenset({"candidates", "promptFeedback", "usageMetadata"})
 
 
-class GeminiParser(Parser):
-    """Reads the stream of partial answers, or the list of them that comes where no event stream does."""
+class GeminiParser(AnswerParser):
+    """Reads the stream of partial answers, or their list, which comes where the server does not know `alt=sse`."""
 
     form = "an answer as Gemini's API has it"
-    reasons = {
-        "stop": "stop",
-        "max_tokens": "length",
-        "safety": "content_filter",
-        "recitation": "content_filter",
-        "blocklist": "content_filter",
-        "prohibited_content": "content_filter",
-        "spii": "content_filter",
-        "image_safety": "content_filter",
-        "image_prohibited_content": "content_filter",
-        "image_recitation": "content_filter",
-    }
     whole = (b"{", b"[")
 
     def __init__(self, secret: str = "") -> None:
         super().__init__(secret)
         self._calls = 0
 
-    def _read(self, answer: Any) -> None:
-        if type(answer) is list:
-            for part in answer:
+    def _read(self, document: object) -> None:
+        if isinstance(document, list):
+            for part in document:
                 self._read(part)
             return
-        if error := answer.get("error"):
-            raise self._failure(error)
-        reason = None
-        candidates = answer.get("candidates") or ()
-        for candidate in candidates:
-            if not candidate.get("index"):  # others are alternatives that nobody asked for
-                for part in (candidate.get("content") or {}).get("parts") or ():
-                    self._part(part)
+        answer = as_object(document)
+        self._check_failure(answer, ANSWER_KEYS)
+        reason: object = None
+        candidates = as_list(answer.get("candidates") or [])
+        for candidate in map(as_object, candidates):
+            if not candidate.get("index"):  # the others are alternatives, for which we did not ask
+                for part in as_list(as_object(candidate.get("content") or {}).get("parts") or []):
+                    self._read_part(as_object(part))
                 reason = candidate.get("finishReason")
-        self._count(usage_in(answer))
-        if reason in BROKEN:
-            raise VendorError("vendor_error", f"The model broke off its answer: {reason}.")
-        if not candidates and (answer.get("promptFeedback") or {}).get("blockReason"):
+        if counts := answer.get("usageMetadata"):
+            self._read_usage(as_object(counts))
+        if not candidates and as_object(answer.get("promptFeedback") or {}).get("blockReason"):
             reason = "SAFETY"  # whatever the block is called, nothing was let through
         if reason:
             self._finish(reason)
 
-    def _part(self, part: dict[str, Any]) -> None:
-        if call := part.get("functionCall"):
-            self._call(self._calls, call.get("id"), call.get("name"), call.get("args") or {})
+    def _read_part(self, part: JSONObject) -> None:
+        signature = as_text(part.get("thoughtSignature") or "")
+        if part.get("functionCall"):
+            call = as_object(part["functionCall"])
+            self._add_tool_call(self._calls, call.get("id"), call.get("name"), call.get("args") or {})
             self._calls += 1
             self._stop = "tool_calls"
-        elif text := part.get("text"):
-            (self._thought if part.get("thought") else self._text)(text)
+            if signature:
+                self._events.append(Signature("tool_call", signature))
+            return
+        if text := part.get("text"):
+            (self._add_thinking if part.get("thought") else self._add_text)(text)
+        if signature:
+            self._events.append(Signature("thinking" if part.get("thought") else "text", signature))
 
-
-def usage_in(answer: dict[str, Any]) -> Usage | None:
-    """What was counted so far; what a model thinks is output, and not among its candidates' tokens."""
-    counts = answer.get("usageMetadata")
-    if not counts:
-        return None
-    given_out = [token_count(counts.get(name)) for name in ("candidatesTokenCount", "thoughtsTokenCount")]
-    output = None if given_out == [None, None] else token_count(sum(filter(None, given_out)))
-    return Usage(
-        token_count(counts.get("promptTokenCount")), output, token_count(counts.get("cachedContentTokenCount"))
-    )
+    def _read_usage(self, counts: JSONObject) -> None:
+        """Read what was counted so far. Thinking is output, but not among the tokens of the candidates."""
+        outputs = [token_count(counts.get(name)) for name in ("candidatesTokenCount", "thoughtsTokenCount")]
+        output = None if outputs == [None, None] else token_count(sum(filter(None, outputs)))
+        taken, cached = token_count(counts.get("promptTokenCount")), token_count(counts.get("cachedContentTokenCount"))
+        self._add_usage(Usage(taken, output, cached))
 
 
 class GoogleAI(Adapter):
+    vendor = "Google AI"
     parser = GeminiParser
+    parts = PARTS_WITH_PICTURES
 
-    def request(self, call: Call) -> Request:
-        system, turns = merge_roles(call.turns)
+    def request(self, call: Call) -> WireRequest:
+        system, messages = merge_roles(self.prepare(call.turns))
         known, ignored = map_options(call.options, NAMES)
-        body: dict[str, Any] = {
-            "contents": [{"role": ROLES[turn.role], "parts": [{"text": turn.text}]} for turn in turns]
+        body: JSONObject = {
+            "contents": [
+                {"parts": [*write_gemini_parts(message.parts)], "role": ROLES[message.role]} for message in messages
+            ]
         }
         if system:
-            body["systemInstruction"] = {"parts": [{"text": system}]}
+            body["systemInstruction"] = {"parts": [{"text": system}], "role": "user"}
+        if call.tools:
+            declarations = [
+                {"description": tool.description, "name": tool.name, "parameters_json_schema": tool.parameters}
+                for tool in call.tools
+            ]
+            body["tools"] = [{"functionDeclarations": declarations}]
         if known:
             body["generationConfig"] = known
-        model = quote(self.listed_as(call.model), safe="")
-        url = f"{base(call.endpoint)}/models/{model}:streamGenerateContent?alt=sse"
-        return Request(url, headers_with(call.api_key), body, ignored)
+        model = quote(self.canonical_name(call.model), safe="")
+        url = f"{self.base_url(call.endpoint)}/models/{model}:streamGenerateContent?alt=sse"
+        return WireRequest(url, self.headers(call.api_key), body, ignored)
+
+    def encode(self, body: JSONObject) -> bytes:
+        return json.dumps(body).encode()  # as Google's own client writes JSON: only ASCII
 
     def list_request(self, endpoint: str, api_key: str, page: str) -> tuple[str, dict[str, str]]:
         token = f"&pageToken={quote(page, safe='')}" if page else ""
-        return f"{base(endpoint)}/models?pageSize=1000{token}", headers_with(api_key)
+        return f"{self.base_url(endpoint)}/models?pageSize=1000{token}", self.headers(api_key)
 
-    def page_in(self, document: Any) -> Page:
-        chatting = [
-            self.listed_as(model["name"])
-            for model in document.get("models") or ()  # an empty page has none
-            if "generateContent" in model.get("supportedGenerationMethods", ("generateContent",))
+    def read_page(self, document: object) -> ModelPage:
+        page = as_object(document)
+        names: list[object] = [
+            self.canonical_name(as_text(model["name"]))
+            for model in map(as_object, as_list(page.get("models") or []))  # an empty page has none
+            if "generateContent" in as_list(model.get("supportedGenerationMethods", ["generateContent"]))
         ]
-        return Page(chatting, document.get("nextPageToken"))
+        return ModelPage(names, page.get("nextPageToken"))
 
-    def listed_as(self, model: str) -> str:
+    def canonical_name(self, model: str) -> str:
         return model.removeprefix("models/")
 
-    def explained(self, error: VendorError) -> VendorError:
-        """A wrong key is a bad request to Google."""
+    def translate_error(self, error: VendorError) -> VendorError:
+        """Google calls a wrong key a bad request."""
         if error.code == "bad_request" and WRONG_KEY.search(error.detail):
             return VendorError("unauthorized", OWN_WORDS[401], taken=error.taken)
         return error
 
+    def base_url(self, endpoint: str) -> str:
+        endpoint = (endpoint or ENDPOINT).rstrip("/")
+        return endpoint if re.search(r"/v\d\w*$", endpoint) else f"{endpoint}/{VERSION}"
 
-def base(endpoint: str) -> str:
-    endpoint = (endpoint or ENDPOINT).rstrip("/")
-    return endpoint if re.search(r"/v\d\w*$", endpoint) else f"{endpoint}/{VERSION}"
+    def headers(self, api_key: str) -> dict[str, str]:
+        return {"x-goog-api-key": api_key} if api_key else {}
 
 
-def headers_with(api_key: str) -> dict[str, str]:
-    return {"x-goog-api-key": api_key} if api_key else {}
+def write_gemini_parts(parts: Iterable[Part]) -> Iterable[JSONObject]:
+    """The parts with the names that Google's own client writes, which mixes two spellings."""
+    for part in parts:
+        written: JSONObject
+        if isinstance(part, TextPart):
+            written = {"text": part.text}
+        elif isinstance(part, ImagePart):
+            written = {
+                "inlineData": {"data": base64.urlsafe_b64encode(part.data).decode(), "mime_type": part.media_type}
+            }
+        elif isinstance(part, ThinkingPart) and not part.redacted:
+            written = {"text": part.text, "thought": True}
+        elif isinstance(part, ToolCallPart):
+            identity = {"id": part.id} if part.id else {}
+            written = {"functionCall": {**identity, "args": part.arguments, "name": part.name}}
+        elif isinstance(part, ToolResultPart):
+            written = {"functionResponse": write_function_response(part)}
+        else:  # thinking that another vendor encrypted
+            continue
+        if isinstance(part, TextPart | ThinkingPart | ToolCallPart) and part.signature:
+            written["thoughtSignature"] = part.signature
+        yield written
+
+
+def write_function_response(result: ToolResultPart) -> JSONObject:
+    response: JSONObject = {}
+    if result.image:
+        image = {"mime_type": result.image.media_type, "data": base64.urlsafe_b64encode(result.image.data).decode()}
+        response["parts"] = [{"inline_data": image}]
+    if result.tool_call_id:
+        response["id"] = result.tool_call_id
+    return {**response, "name": result.name, "response": {"error" if result.is_error else "output": result.text}}
 
 
 ADAPTER: Vendor = GoogleAI()

@@ -10,17 +10,16 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import lru_cache, partial
-from typing import Any
+from functools import lru_cache
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import orjson
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.client_proto import ResponseHandler
-from yarl import URL  # what aiohttp reads URLs with: no other reading than the one that is connected to
+from yarl import URL  # aiohttp's own class, so that we check the same host that it connects to
 
-from llms.vendors.errors import WEB_PAGE, VendorError
+from llms.vendors.errors import WEB_PAGE, VendorError, error_message, status_error
+from llms.vendors.sse import BYTE_ORDER_MARK, SSEDecoder
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Refusal = Callable[[Address], str | None]
@@ -31,28 +30,24 @@ HEADERS = {
     "Content-Type": "application/json",
     "User-Agent": "AI-Studio",
 }
-ASKED_AGAIN = frozenset({"unreachable", "timeout", "rate_limited", "vendor_error"})
+RETRIED = frozenset({"unreachable", "timeout", "rate_limited", "vendor_error"})
 BACKOFF = (0.25, 0.5)  # seconds before each further attempt
-LONGEST_RETRY_AFTER = 10  # seconds; a vendor that asks for more is not asked again
+LONGEST_RETRY_AFTER = 10  # seconds; if a vendor asks for more, there is no further attempt
 LONGEST_EXPLANATION = 64 * 1024  # bytes that are read of an error's body
 EXPLANATION_TIMEOUT = 5  # seconds
-LONGEST_DETAIL = 300  # characters of a vendor's own words
-MASK = re.compile(r"[*…•]|\.{3}")  # what vendors put for the middle of a key that they quote
+SECONDS = re.compile(r"([0-9]+(\.[0-9]+)?)")
+RETRY_DELAY = re.compile(rb'"retryDelay"\s*:\s*"([0-9]{1,9}(?:\.[0-9]{1,9})?)s"')  # Google's, in an error's details
 END_TIMEOUT = 0.05  # seconds from a complete answer to the end of its body
-CODES_OF_STATUS = {401: "unauthorized", 403: "unauthorized", 408: "timeout", 429: "rate_limited"}
-OWN_WORDS = {  # where a vendor's own may have a part of the key
-    401: "The vendor refuses the API key.",
-    403: "The vendor does not allow this API key to do that.",
-}
+LOSS_CHECK_INTERVAL = 1.0  # seconds
 
 
 class Client:
-    """Asks vendors, over connections that it keeps. Made and closed in the event loop that uses it.
+    """Sends requests to vendors and keeps connections open for the next ones. Belongs to one event loop.
 
-    `refusal` says why an address must not be connected to. It is asked for every address that a name has, and for one
-    that a URL spells out. Proxies (HTTPS_PROXY, HTTP_PROXY, NO_PROXY) are the operator's choice and not asked about; a
-    proxy resolves names by itself. Without `retries` each question is asked once. `pause` says how many seconds an
-    answer that is read at leisure is left to gather.
+    `refusal` says why an address must not be connected to, or None. It is asked about every address that a host name
+    has and about an address in the URL itself. It is not asked about proxies (HTTPS_PROXY, HTTP_PROXY, NO_PROXY), which
+    are the operator's choice and resolve names themselves. Without `retries` each request is sent once. `pause` gives
+    the seconds for which `Answer.read(can_wait=True)` lets bytes gather.
     """
 
     def __init__(
@@ -66,70 +61,64 @@ class Client:
         self._refusal = refusal
         self._pause = pause
         self._pauses = BACKOFF if retries else ()
-        self._direct = session(connect_timeout, Resolver(refusal))
-        self._proxied = session(connect_timeout, aiohttp.ThreadedResolver())
-        self._proxies = getproxies()  # as the process was started with
+        self._direct = open_session(connect_timeout, Resolver(refusal))
+        self._proxied = open_session(connect_timeout, aiohttp.ThreadedResolver())
+        self._proxies = getproxies()
 
     async def close(self) -> None:
         await self._direct.close()
         await self._proxied.close()
 
     @asynccontextmanager
-    async def post(self, url: str, body: bytes, *, headers: Mapping[str, str], secret: str) -> AsyncIterator["Answer"]:
-        """Give the 2xx answer; raises VendorError for any other, once asking again has not helped.
-
-        Leaving the block closes the connection, unless the answer was read to its end. `secret` is in no error.
-        """
-        async with self._answer("POST", url, body, headers, secret) as answer:
-            yield answer
-
-    @asynccontextmanager
-    async def get(self, url: str, *, headers: Mapping[str, str], secret: str) -> AsyncIterator["Answer"]:
-        """As `post`, for what is only read."""
-        async with self._answer("GET", url, None, {"Accept": "application/json", **headers}, secret) as answer:
-            yield answer
-
-    @asynccontextmanager
-    async def _answer(
-        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], secret: str
+    async def send(
+        self, url: str, body: bytes | None = None, *, headers: Mapping[str, str], secret: str
     ) -> AsyncIterator["Answer"]:
-        response = await self._ask(method, url, body, headers, secret)
-        try:
-            if response.content_type == "text/html":
-                raise VendorError("invalid_response", "There is a web page at the endpoint, not an API.")
-            answer = Answer(response.content, self._pause)
-            yield answer
-            await answer.end()
-        finally:
-            response.close()  # nothing, when the connection went back to the pool
+        """POST the body, or GET without one, and give the 2xx answer.
 
-    async def _ask(
-        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], secret: str
-    ) -> aiohttp.ClientResponse:
+        Any other answer raises VendorError once the retries have failed. Leaving the block closes the connection,
+        unless the answer was read to its end. No error contains `secret`.
+        """
         pauses = list(self._pauses)
-        while True:
-            answer = await self._attempt(method, url, body, headers, secret)
-            if isinstance(answer, aiohttp.ClientResponse):
-                return answer
-            can_wait = pauses and (answer.retry_after or 0) <= LONGEST_RETRY_AFTER
-            if answer.code not in ASKED_AGAIN or not answer.retryable or not can_wait:
-                answer.taken = False
-                raise answer
+        while isinstance(response := await self._attempt(url, body, headers, secret), VendorError):
+            error = response
+            can_wait = pauses and (error.retry_after or 0) <= LONGEST_RETRY_AFTER
+            if error.code not in RETRIED or not error.retryable or not can_wait:
+                error.taken = False
+                raise error
             pause = pauses.pop(0) * random.uniform(0.75, 1.25)  # noqa: S311 it spreads load and guards nothing
-            await asyncio.sleep(pause if answer.retry_after is None else answer.retry_after)
+            await asyncio.sleep(pause if error.retry_after is None else error.retry_after)
+        try:
+            answer = Answer(response, self._pause)
+            try:
+                yield answer
+                await answer.end()
+            finally:
+                answer.forget()
+        finally:
+            response.close()  # does nothing if the connection went back to the pool
 
     async def _attempt(
-        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], secret: str
+        self, url: str, body: bytes | None, headers: Mapping[str, str], secret: str
     ) -> aiohttp.ClientResponse | VendorError:
-        """The 2xx answer, or why there is none. Returned and not raised: what aiohttp raises has the headers in it."""
+        """The 2xx answer, or why there is none. The error is returned: what aiohttp raises contains the headers."""
         if not (secret.isascii() and secret.isprintable()):
             return VendorError("unauthorized", "The API key has characters that no header can carry.")
         try:
             target = URL(url)
-            proxy = self._proxy_of(target)
-            self._check(target.host or "")
+            host = target.host or ""
+            address = parse_address(host)
+            if address and (reason := self._refusal(address)):  # for an address aiohttp asks no resolver
+                return VendorError("refused_address", reason)
+            proxy = None if proxy_bypass(host) else self._proxies.get(target.scheme)
+            if proxy and "://" not in proxy:
+                proxy = f"http://{proxy}"
             response = await (self._proxied if proxy else self._direct).request(
-                method, target, data=body, headers={**HEADERS, **headers}, proxy=proxy, allow_redirects=False
+                "GET" if body is None else "POST",
+                target,
+                data=body,
+                headers={**HEADERS, **headers},
+                proxy=proxy,
+                allow_redirects=False,
             )
         except VendorError as error:
             return error
@@ -138,58 +127,66 @@ class Client:
         if 200 <= response.status < 300:
             return response
         try:
-            return failure(
-                response.status,
-                await explanation(response),
-                secret=secret,
-                retry_after=seconds_of(response.headers.get("Retry-After", "")),
-            )
+            body = await read_error(response)
+            delay = find_delay(response.headers, body)
+            words = explain(body, is_html=response.content_type == "text/html")
+            failure = status_error(response.status, words, secret=secret, retry_after=delay)
+            if response.headers.get("x-should-retry") == "false":
+                failure.retryable = False
+            return failure
         finally:
             response.close()
-
-    def _proxy_of(self, url: URL) -> str | None:
-        proxy = self._proxies.get(url.scheme)
-        if not proxy or proxy_bypass(url.host or ""):
-            return None
-        return proxy if "://" in proxy else f"http://{proxy}"
-
-    def _check(self, host: str) -> None:
-        """aiohttp asks no resolver for an address."""
-        address = literal_address(host)
-        if address and (reason := self._refusal(address)):
-            raise VendorError("refused_address", reason)
 
 
 class Answer:
     """The body of a 2xx answer, as it arrives."""
 
-    def __init__(self, content: aiohttp.StreamReader, pause: Callable[[], float]) -> None:
-        self._content = content
+    def __init__(self, response: aiohttp.ClientResponse, pause: Callable[[], float]) -> None:
+        self._response = response
+        self._content = response.content
         self._pause = pause
+        self._timer = asyncio.get_running_loop().call_later(LOSS_CHECK_INTERVAL, self._check_connection)
 
-    async def read(self, *, at_leisure: bool = False) -> bytes:
-        """What has arrived, nothing at the end; raises VendorError when the connection is lost before that."""
-        if at_leisure and (pause := self._pause()):
+    def forget(self) -> None:
+        """Stop watching the connection."""
+        self._timer.cancel()
+
+    def _check_connection(self) -> None:
+        """End the waiting of `read` when the connection is lost.
+
+        Where aiohttp itself closes the connection, because of broken framing, it does not tell its reader.
+        """
+        connection = self._response.connection  # None once the body is complete
+        if connection is None or self._content.is_eof() or self._content.exception():
+            return
+        if connection.transport is None:
+            self._content.set_exception(aiohttp.ClientPayloadError("The connection was lost before the end."))
+        else:
+            self._timer = asyncio.get_running_loop().call_later(LOSS_CHECK_INTERVAL, self._check_connection)
+
+    async def read(self, *, can_wait: bool = False) -> bytes:
+        """The bytes that have arrived, empty at the end; raises VendorError if the connection is lost before that."""
+        if can_wait and (pause := self._pause()):
             await asyncio.sleep(pause)
         try:
             return await self._content.readany()
-        except (aiohttp.ClientError, OSError, RuntimeError):  # the last when aiohttp itself closed it, over its framing
-            rest = self._content._read_nowait(-1)  # aiohttp has no other way to what arrived just before the loss
+        except (aiohttp.ClientError, OSError, RuntimeError):  # RuntimeError: aiohttp closed it, over its framing
+            rest = self._content._read_nowait(-1)  # aiohttp has no public way to what arrived just before the loss
         if not rest:
             raise VendorError("incomplete", "The vendor closed the connection before the end of the answer.")
         return rest
 
-    async def whole(self, most: int) -> bytes:
-        """All of it; raises VendorError where that is more than `most` bytes."""
+    async def read_all(self, limit: int) -> bytes:
+        """The whole body; raises VendorError if it has more than `limit` bytes."""
         body = bytearray()
         while chunk := await self.read():
             body += chunk
-            if len(body) > most:
-                raise VendorError("invalid_response", f"The vendor sent more than {most:,} bytes at once.")
+            if len(body) > limit:
+                raise VendorError("invalid_response", f"The vendor sent more than {limit:,} bytes at once.")
         return bytes(body)
 
     async def end(self) -> None:
-        """Wait a moment for the end, so that the connection can serve again."""
+        """Wait a moment for the end of the body, so that the connection can be used again."""
         if self._content.at_eof():
             return
         with suppress(VendorError, TimeoutError):
@@ -198,7 +195,7 @@ class Answer:
 
 
 class Resolver(aiohttp.ThreadedResolver):
-    """Leaves out the addresses that must not be connected to."""
+    """Drops the addresses that must not be connected to."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__()
@@ -207,56 +204,31 @@ class Resolver(aiohttp.ThreadedResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        found = await super().resolve(host, port, family)
-        reasons = [self._refusal(ipaddress.ip_address(each["host"])) for each in found]
-        allowed = [each for each, reason in zip(found, reasons, strict=True) if not reason]
-        if found and not allowed:
+        addresses = await super().resolve(host, port, family)
+        reasons = [self._refusal(ipaddress.ip_address(each["host"])) for each in addresses]
+        allowed = [each for each, reason in zip(addresses, reasons, strict=True) if not reason]
+        if addresses and not allowed:
             raise VendorError("refused_address", str(reasons[0]))
         if not allowed:
             raise OSError("The name has no address.")  # aiohttp trips over an empty list
         return allowed
 
 
-class Connection(ResponseHandler):
-    """One that goes on only after a pause: aiohttp's own looks through its parser again after each read.
+def open_session(connect_timeout: float, resolver: AbstractResolver) -> aiohttp.ClientSession:
+    """A session that limits nothing but the time to connect: its user knows how long an answer may take.
 
-    And one that tells who reads when it is lost: aiohttp's own leaves him waiting where it closed it over its framing.
-    """
-
-    def resume_reading(self, resume_parser: bool = True) -> None:
-        if self._reading_paused:
-            super().resume_reading(resume_parser)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        body = self._payload
-        super().connection_lost(exc)
-        if body and not body.is_eof() and not body.exception():
-            body.set_exception(aiohttp.ClientPayloadError("The connection was lost before the end."))
-
-
-class Connector(aiohttp.TCPConnector):
-    """Makes such connections; aiohttp has no other way to say what they are."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._factory = partial(Connection, loop=self._loop)  # type: ignore[assignment]
-
-
-def session(connect_timeout: float, resolver: AbstractResolver) -> aiohttp.ClientSession:
-    """Without any limit but on connecting: who reads an answer knows how long it may take.
-
-    Not `trust_env`, which would also send what stands in a `.netrc`.
+    Not `trust_env`, which would also send the passwords of a `.netrc`.
     """
     return aiohttp.ClientSession(
-        connector=Connector(limit=0, resolver=resolver),
+        connector=aiohttp.TCPConnector(limit=0, resolver=resolver),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(connect=connect_timeout),
     )
 
 
 @lru_cache(1_000)
-def literal_address(host: str) -> Address | None:
-    """The address that a host spells out, also in the old forms that a resolver reads (127.1); None for a name."""
+def parse_address(host: str) -> Address | None:
+    """The IP address that a host consists of, also in the old forms that resolvers accept (127.1); None for a name."""
     try:
         return ipaddress.ip_address(host)
     except ValueError:
@@ -268,7 +240,7 @@ def literal_address(host: str) -> Address | None:
 
 
 def connection_failure(error: Exception) -> VendorError:
-    """Why there was no answer at all. Where the vendor is, is not everyone's to know who reads this."""
+    """Why there was no answer at all. Does not name the endpoint, which not every reader may know."""
     match error:
         case aiohttp.ConnectionTimeoutError():
             return VendorError("timeout", "The vendor did not take the connection in time.")
@@ -290,59 +262,41 @@ def connection_failure(error: Exception) -> VendorError:
     return VendorError("unreachable", "The vendor closed the connection before it answered.")
 
 
-def failure(status: int, words: str, *, secret: str, retry_after: float | None = None) -> VendorError:
-    """What a status means. `words` are the vendor's own, and shown where they cannot have the secret."""
-    if 300 <= status < 400:
-        return VendorError("redirected", "The vendor has moved; the endpoint must name where to.", status=status)
-    code = CODES_OF_STATUS.get(status) or ("vendor_error" if status >= 500 else "bad_request")
-    said = shown(words, secret)
-    detail = OWN_WORDS.get(status) or (f"The vendor answered {status}" + (f": {said}" if said else "."))
-    return VendorError(code, detail, retry_after=retry_after, status=status)
-
-
-def shown(words: str, secret: str) -> str:
-    """A vendor's own words on one line, cut, and without the secret, what begins like it, or what it is masked as."""
-    words = "".join(character if character.isprintable() else " " for character in words)
-    if secret:
-        words = words.replace(secret, "***")
-    return " ".join("***" if secret and gives_away(word, secret) else word for word in words.split())[:LONGEST_DETAIL]
-
-
-def gives_away(word: str, secret: str) -> bool:
-    masked = MASK.search(word) and (secret[:4] in word or secret[-4:] in word)
-    return bool(masked) or secret[:8] in word
-
-
-async def explanation(response: aiohttp.ClientResponse) -> str:
-    """The vendor's own words in the body of an error."""
+async def read_error(response: aiohttp.ClientResponse) -> bytes:
+    """The body of an error, as far as it comes in time."""
     body = bytearray()
     with suppress(aiohttp.ClientError, OSError):  # TimeoutError is one
         async with asyncio.timeout(EXPLANATION_TIMEOUT):
             while len(body) < LONGEST_EXPLANATION and (chunk := await response.content.readany()):
                 body += chunk
-    text = bytes(body[:LONGEST_EXPLANATION])
-    try:
-        return message_in(orjson.loads(text))
-    except orjson.JSONDecodeError:
-        return WEB_PAGE if response.content_type == "text/html" else text.decode(errors="replace")
+    return bytes(body[:LONGEST_EXPLANATION]).removeprefix(BYTE_ORDER_MARK)
 
 
-def message_in(document: Any) -> str:
-    """The message in what a vendor sent as an error, in any of the usual forms; empty when there is none."""
-    for _ in range(5):  # as deep as they go
-        if isinstance(document, str):
-            return document
-        if isinstance(document, list):
-            document = document[0] if document else None
-        elif isinstance(document, dict):
-            document = next((document[key] for key in ("error", "message", "detail", "msg") if document.get(key)), None)
-    return ""
+def explain(body: bytes, *, is_html: bool) -> str:
+    """The vendor's words in the body of an error, which can be JSON, alone or in an event."""
+    decoder = SSEDecoder()
+    events = [] if is_html else [*decoder.feed(body), *decoder.close()]
+    for document in (body, *events):
+        with suppress(orjson.JSONDecodeError):
+            return error_message(orjson.loads(document))
+    return WEB_PAGE if is_html else (events or [body])[0].decode(errors="replace")
 
 
-def seconds_of(retry_after: str) -> float | None:
-    """What a Retry-After asks for, in seconds or as a date; None when it asks for nothing that can be read."""
-    if retry_after.isascii() and retry_after.isdigit():
-        return float(retry_after[:9])
+def find_delay(headers: Mapping[str, str], body: bytes) -> float | None:
+    """The seconds that the vendor asks to wait: in Azure's header or the usual one, or, of Google, in the body."""
+    milliseconds = parse_retry_after(headers.get("retry-after-ms", ""))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    delay = parse_retry_after(headers.get("Retry-After", ""))
+    if delay is None and (match := RETRY_DELAY.search(body)):
+        return float(match[1])
+    return delay
+
+
+def parse_retry_after(retry_after: str) -> float | None:
+    """The seconds that a Retry-After asks for, as a number or as a date; None if it is neither."""
+    if number := SECONDS.fullmatch(retry_after.strip()):
+        return float(number[1][:9])
     try:
         date = parsedate_to_datetime(retry_after)
     except (ValueError, OverflowError):

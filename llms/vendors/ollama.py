@@ -1,12 +1,15 @@
-"""Ollama's own chat, which streams a JSON document a line."""
+"""Ollama's own chat, which streams one JSON document per line."""
 
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
 
-from llms.vendors.adapter import Adapter, Page, Parser, Request, map_options, token_count
-from llms.vendors.sse import LONGEST, too_long
-from llms.vendors.types import Call, Usage, Vendor
+from llms.vendors.adapter import PARTS_WITH_PICTURES, Adapter, ModelPage, WireRequest, map_options
+from llms.vendors.json_access import JSONObject, as_list, as_object, token_count
+from llms.vendors.messages import encode_image
+from llms.vendors.openai import write_tools
+from llms.vendors.parser import AnswerParser
+from llms.vendors.sse import check_length
+from llms.vendors.types import Call, ChatMessage, ImagePart, ThinkingPart, ToolCallPart, ToolResultPart, Usage, Vendor
 
 ENDPOINT = "http://localhost:11434"
 NAMES = {
@@ -20,97 +23,117 @@ NAMES = {
 }
 
 
-class Lines:
-    """Gives each line as soon as it is complete; blank ones are left out."""
+ANSWER_KEYS = frozenset({"message", "done", "model", "created_at"})
+
+
+class LineDecoder:
+    """Yields each line as soon as it is complete; skips blank ones."""
 
     def __init__(self) -> None:
-        self._begun: list[bytes] = []  # the pieces of a line whose end has not come
+        self._pieces: list[bytes] = []  # of the line that is not complete
         self._size = 0
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """The lines that this completes; VendorError where one is longer than LONGEST."""
+        """The lines that this chunk completes; raises VendorError if one is longer than LONGEST."""
         *lines, rest = chunk.split(b"\n")
         if lines:
-            lines[0] = b"".join((*self._begun, lines[0]))
-            self._begun.clear()
+            lines[0] = b"".join((*self._pieces, lines[0]))
+            self._pieces.clear()
             self._size = 0
         for line in lines:
-            if len(line) > LONGEST:
-                raise too_long()
+            check_length(len(line))
             if line.strip():
                 yield line
         if rest:
-            self._begun.append(rest)  # joined once, however small the pieces come
+            self._pieces.append(rest)  # joined only once, however small the pieces are
             self._size += len(rest)
-            if self._size > LONGEST:
-                raise too_long()
+            check_length(self._size)
 
     def close(self) -> Iterator[bytes]:
-        """The line that the end cut off from its newline."""
+        """A last line without its newline."""
         return self.feed(b"\n")
 
 
-class ChatParser(Parser):
+class ChatParser(AnswerParser):
     form = "a chat as Ollama's API has it"
-    reasons = {"stop": "stop", "length": "length"}
-    documents = Lines
-    whole = ()  # what is not streamed is one line
+    decoder = LineDecoder
+    whole = ()  # an answer that is not streamed is one line
 
     def __init__(self, secret: str = "") -> None:
         super().__init__(secret)
         self._calls = 0
 
-    def _read(self, line: Any) -> None:
-        if error := line.get("error"):
-            raise self._failure(error)
-        message = line.get("message") or {}
+    def _read(self, document: object) -> None:
+        line = as_object(document)
+        self._check_failure(line, ANSWER_KEYS)
+        if isinstance(line.get("message"), str):
+            raise self._failure(line)
+        message = as_object(line.get("message") or {})
         if thought := message.get("thinking"):
-            self._thought(thought)
+            self._add_thinking(thought)
         if text := message.get("content"):
-            self._text(text)
-        for call in message.get("tool_calls") or ():
-            self._call(
-                self._calls, call.get("id"), call["function"].get("name"), call["function"].get("arguments") or {}
-            )
+            self._add_text(text)
+        for call in map(as_object, as_list(message.get("tool_calls") or [])):
+            function = as_object(call["function"])
+            self._add_tool_call(self._calls, call.get("id"), function.get("name"), function.get("arguments") or {})
             self._calls += 1
             self._stop = "tool_calls"
         if line.get("done"):
-            usage = Usage(token_count(line.get("prompt_eval_count")), token_count(line.get("eval_count")), None)
-            self._count(None if usage == Usage(None, None, None) else usage)
+            taken, given = token_count(line.get("prompt_eval_count")), token_count(line.get("eval_count"))
+            self._add_usage(Usage(taken, given, None))
             self._finish(line.get("done_reason") or "stop")
             self.done = True
 
 
 class Ollama(Adapter):
+    vendor = "Ollama"
     parser = ChatParser
+    parts = PARTS_WITH_PICTURES
 
-    def request(self, call: Call) -> Request:
+    def request(self, call: Call) -> WireRequest:
         known, ignored = map_options(call.options, NAMES)
-        body: dict[str, Any] = {
-            "model": call.model,
-            "messages": [{"role": turn.role, "content": turn.text} for turn in call.turns],
-            "stream": True,
-        }
+        body: JSONObject = {"model": call.model, "stream": True}
         if known:
             body["options"] = known
-        return Request(f"{base(call.endpoint)}/chat", headers_with(call.api_key), body, ignored)
+        body["messages"] = [
+            written for message in self.prepare(call.turns) for written in write_ollama_messages(message)
+        ]
+        if call.tools:
+            body["tools"] = write_tools(call.tools)
+        return WireRequest(f"{self.base_url(call.endpoint)}/chat", self.headers(call.api_key), body, ignored)
 
-    def listed_as(self, model: str) -> str:
+    def canonical_name(self, model: str) -> str:
         return model if ":" in model else f"{model}:latest"
 
     def list_request(self, endpoint: str, api_key: str, page: str) -> tuple[str, dict[str, str]]:
-        return f"{base(endpoint)}/tags", headers_with(api_key)
+        return f"{self.base_url(endpoint)}/tags", self.headers(api_key)
 
-    def page_in(self, document: Any) -> Page:
-        return Page([model["name"] for model in document["models"] or ()])
+    def read_page(self, document: object) -> ModelPage:
+        return ModelPage([as_object(model)["name"] for model in as_list(as_object(document)["models"] or [])])
+
+    def base_url(self, endpoint: str) -> str:
+        return re.sub(r"/(api|v1)$", "", (endpoint or ENDPOINT).rstrip("/")) + "/api"
+
+    def headers(self, api_key: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {api_key}"} if api_key else {}
 
 
-def base(endpoint: str) -> str:
-    return re.sub(r"/(api|v1)$", "", (endpoint or ENDPOINT).rstrip("/")) + "/api"
-
-
-def headers_with(api_key: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {api_key}"} if api_key else {}
+def write_ollama_messages(message: ChatMessage) -> Iterable[JSONObject]:
+    """The message as Ollama has it: each result of a tool is a message of its own, before the rest."""
+    results = [part for part in message.parts if isinstance(part, ToolResultPart)]
+    for result in results:
+        pictures = {"images": [encode_image(result.image)]} if result.image else {}
+        yield {"role": "tool", "content": result.text, **pictures, "tool_name": result.name}
+    if len(results) == len(message.parts) and results:
+        return
+    written: JSONObject = {"role": message.role, "content": message.text}
+    if thinking := "".join(part.text for part in message.parts if isinstance(part, ThinkingPart)):
+        written["thinking"] = thinking
+    if images := [encode_image(part) for part in message.parts if isinstance(part, ImagePart)]:
+        written["images"] = images
+    if calls := [part for part in message.parts if isinstance(part, ToolCallPart)]:
+        written["tool_calls"] = [{"function": {"name": call.name, "arguments": call.arguments}} for call in calls]
+    yield written
 
 
 ADAPTER: Vendor = Ollama()

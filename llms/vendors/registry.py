@@ -1,11 +1,12 @@
-"""The vendors an LLM can be of. What speaks to them is loaded when it is first asked for."""
+"""The vendors that an LLM can have. Adapters are imported when they are first needed."""
 
+from collections.abc import Callable
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from llms.vendors import types
 from llms.vendors.errors import VendorError
+from llms.vendors.types import Vendor
 
 if TYPE_CHECKING:
     from llms.vendors.http import Client, Refusal
@@ -20,29 +21,36 @@ VENDORS = {
 ADAPTERS = {vendor: f"llms.vendors.{vendor}" for vendor in VENDORS}  # modules, each with an ADAPTER
 
 
-class Vendor(NamedTuple):
-    """The name that the API speaks, and what people read."""
+class VendorInfo(NamedTuple):
+    """The name of a vendor in the API, and the one that people read."""
 
     pk: str
     description: str
 
 
 @cache
-def adapter(vendor: str) -> types.Vendor:
-    """What speaks to this vendor; raises VendorError for one to which AI Studio cannot speak yet."""
+def adapter(vendor: str) -> Vendor:
+    """The adapter of this vendor; raises VendorError if there is none."""
     if vendor not in ADAPTERS:
         raise VendorError("unsupported", f"AI Studio cannot speak to {VENDORS.get(vendor, vendor)} yet.")
     return import_module(ADAPTERS[vendor]).ADAPTER
 
 
-def load() -> None:
-    """Import what all adapters need: a quarter of a second, which an event loop should not spend."""
+def preload() -> None:
+    """Import what all adapters need. That takes a quarter of a second, too long for a running event loop."""
     import_module("llms.vendors.http")
 
 
-def client(*, refusal: "Refusal", **options: Any) -> "Client":
-    """An HTTP client for the running event loop, which adapters share; to be closed with `await client.close()`.
+def client(
+    *,
+    refusal: "Refusal",
+    connect_timeout: float = 10.0,
+    retries: bool = True,
+    pause: Callable[[], float] = lambda: 0.0,
+) -> "Client":
+    """An HTTP client for the running event loop, shared by all adapters. Close it with `await client.close()`.
 
-    Its `options` are those of `Client`.
+    The parameters are those of `Client`.
     """
-    return import_module("llms.vendors.http").Client(refusal=refusal, **options)
+    module = import_module("llms.vendors.http")
+    return module.Client(refusal=refusal, connect_timeout=connect_timeout, retries=retries, pause=pause)

@@ -1,41 +1,141 @@
-"""What a vendor is asked and what it answers with: plain values, the same for every vendor."""
+"""What an adapter gets and what it yields: plain values, the same for every vendor."""
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypedDict
 
 if TYPE_CHECKING:
     from llms.vendors.http import Client
+
+Role = Literal["system", "user", "assistant"]
+
+# The parts of messages. A signature is opaque: the vendor wants it back, unchanged, in the part that it came with.
+
+
+@dataclass(frozen=True, slots=True)
+class TextPart:
+    text: str
+    signature: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePart:
+    media_type: str
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class FilePart:
+    """A file. Adapters send its text; they refuse a file that has none."""
+
+    name: str
+    media_type: str
+    text: str | None = None
+    data: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkingPart:
+    """What the model thought. Where it is redacted, there is only the signature, which holds it encrypted.
+
+    Adapters leave it out where their vendor does not take it back.
+    """
+
+    text: str
+    signature: str = ""
+    redacted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallPart:
+    """The model's wish to have a tool called. `id` is empty where the vendor gives none.
+
+    `unparsed` is what the model wrote as arguments where that is not a JSON object; `arguments` are empty then.
+    """
+
+    id: str
+    name: str
+    arguments: Mapping[str, object]
+    signature: str = ""
+    unparsed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResultPart:
+    """The result of a tool call; belongs into a user message, together with those of parallel calls."""
+
+    tool_call_id: str
+    name: str  # of the tool
+    text: str
+    is_error: bool = False
+    image: ImagePart | None = None
+
+
+Part = TextPart | ImagePart | FilePart | ThinkingPart | ToolCallPart | ToolResultPart
 
 
 @dataclass(frozen=True, slots=True)
 class ChatMessage:
     """One message of the conversation."""
 
-    role: Literal["system", "user", "assistant"]
-    text: str
+    role: Role
+    parts: tuple[Part, ...]
+
+    @property
+    def text(self) -> str:
+        """The text parts, joined."""
+        return "".join(part.text for part in self.parts if isinstance(part, TextPart))
+
+
+def text_message(role: Role, text: str) -> ChatMessage:
+    return ChatMessage(role, (TextPart(text),))
+
+
+@dataclass(frozen=True, slots=True)
+class ToolDefinition:
+    """A tool that the model may call; `parameters` is the JSON schema of its arguments."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, object]
+
+
+class Options(TypedDict, total=False):
+    """The settings of a call, by the names of `LLMSettings`. Only those that are set."""
+
+    temperature: float
+    max_tokens: int
+    top_p: float
+    top_k: int
+    min_length: int
+    repetition_penalty: float
+    seed: int
+    stop_words: list[str]  # none is empty
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
     """All that an adapter needs to know.
 
-    `options` has only what is set, by the names of `LLMSettings`: temperature, max_tokens, top_p, top_k, min_length,
-    repetition_penalty, seed, stop_words (strings that are not empty). An empty `endpoint` is the vendor's own, an empty
-    `api_key` is none. `headers` are sent along: what a request is known by, and the trace that it belongs to.
+    An empty `endpoint` means the vendor's own; an empty `api_key` means that there is none. `headers` are sent along:
+    the id of the request and its trace.
     """
 
     model: str
     turns: tuple[ChatMessage, ...]
-    options: Mapping[str, Any]
+    options: Options
     api_key: str = field(repr=False)
     endpoint: str
     headers: Mapping[str, str] = field(default_factory=dict)
+    tools: tuple[ToolDefinition, ...] = ()
+
+
+# The events of an answer.
 
 
 @dataclass(frozen=True, slots=True)
 class IgnoredSettings:
-    """Settings that this vendor does not know and that were left out. Comes first, if at all."""
+    """Settings that were not sent because this vendor does not know them. Comes first, if at all."""
 
     settings: tuple[str, ...]
 
@@ -48,15 +148,26 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Reasoning:
+class Thinking:
     """A piece of what the model thinks before it answers, never empty."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
+class Signature:
+    """The signature of the part whose pieces came just before, or of one that has no pieces (redacted thinking)."""
+
+    of: Literal["text", "thinking", "redacted_thinking", "tool_call"]
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A piece of a call of a tool. Those of one index make one call: `arguments` are joined, the rest stands in one."""
+    """A piece of a tool call. Pieces with the same index make one call: their `arguments` are joined (JSON).
+
+    `id` and `name` come in one of the pieces and are empty in the others.
+    """
 
     index: int
     id: str
@@ -66,7 +177,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the vendor counted; None where it did not say. A later one replaces an earlier one."""
+    """The tokens that the vendor counted; None where it gave no number. A later one replaces an earlier one."""
 
     input_tokens: int | None
     output_tokens: int | None
@@ -77,30 +188,30 @@ class Usage:
 class Finish:
     """The answer is complete. Comes exactly once; usage may follow.
 
-    `reason` is stop, length, content_filter, tool_calls or refusal; a vendor's own word, cut, where it has another.
+    `reason` is stop, length, content_filter, tool_calls or refusal, or the vendor's own word, cut, if it is another.
     """
 
     reason: str
 
 
-StreamEvent = IgnoredSettings | Text | Reasoning | ToolCall | Usage | Finish
+StreamEvent = IgnoredSettings | Text | Thinking | Signature | ToolCall | Usage | Finish
 
 
 class Vendor(Protocol):
-    """One way to speak to LLMs. Has no state of its own, so that one serves all calls."""
+    """An adapter. It has no state, so one serves all calls."""
 
     def stream(self, call: Call, http: "Client") -> AsyncGenerator[StreamEvent, None]:
-        """The answer, piece by piece; raises VendorError.
+        """The events of the answer; raises VendorError.
 
-        Read to its end, the connection serves the next call. Closing the generator earlier, or cancelling who reads it,
-        closes the connection at once, and with it ends the vendor's work.
+        When the generator was read to its end, its connection can serve the next call. Closing it earlier, or
+        cancelling its reader, closes the connection at once, which ends the vendor's work.
         """
         ...
 
-    def listed_as(self, model: str) -> str:
-        """The name by which the vendor lists a model that it also knows by this one."""
+    def canonical_name(self, model: str) -> str:
+        """The name by which the vendor lists this model."""
         ...
 
     async def models(self, endpoint: str, api_key: str, http: "Client") -> tuple[str, ...]:
-        """The names of the models that the vendor lists for chats, none where it has no list; raises VendorError."""
+        """The names of the chat models that the vendor lists, none where it has no list; raises VendorError."""
         ...

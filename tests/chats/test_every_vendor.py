@@ -78,7 +78,7 @@ CASES = [
         target="/v1beta/models/ok:streamGenerateContent?alt=sse",
         header=("x-goog-api-key", KEY),
         body={
-            "systemInstruction": {"parts": [{"text": PROMPT}]},
+            "systemInstruction": {"parts": [{"text": PROMPT}], "role": "user"},
             "contents": [{"role": "user", "parts": [{"text": QUESTION}]}],
             "generationConfig": {"temperature": 0, "maxOutputTokens": 50, "stopSequences": ["END"]},
         },

@@ -151,10 +151,10 @@ def nothing_is_shown_after_a_standstill(studio: Studio) -> None:
 
 
 END_FIRST = """
-from chats.conversation import end_orphan
-from chats.models import Run
-run = Run.objects.get(message={answer})
-print(end_orphan(run.message_id, run.lease_until))
+from chats.answering.journal import interrupt_orphan
+from chats.models import ActiveAnswer
+run = ActiveAnswer.objects.get(message={answer})
+print(interrupt_orphan(run.message_id, run.lease_until))
 """
 
 

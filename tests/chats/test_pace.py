@@ -42,17 +42,18 @@ def deltas_of(vendor: VendorServer, *, is_busy: bool, model: str = "slow") -> li
         asked = call(f"{vendor.url}/v1", f"{model}:{WORDS}")
         working = asyncio.create_task(keep_busy(10_000 if is_busy else 0))
         worker.start(Exchange(Message(pk=1, role="user"), answer, "openai", asked), monotonic())
-        run = worker.runs[answer.pk]
+        run = worker.answers[answer.pk]
         run.task.add_done_callback(lambda task: run.end())
         async with aclosing(follow(lambda: run, None)) as events:
             sent = [event async for event in events]
         working.cancel()
-        del worker.runs[answer.pk]
+        del worker.answers[answer.pk]
         _, unending = await asyncio.wait(worker.tasks, timeout=10)
         for task in unending:
             task.cancel()
+        assert worker.http
         await worker.http.close()
-        worker.executor.shutdown()
+        worker.threads.shutdown()
         assert not unending
         return [event.data["text"] for event in parsed(sent) if event.name == "delta"]
 
@@ -122,7 +123,7 @@ def test_a_pause_does_not_look_like_silence(settings: Any) -> None:
     settings.LLM_TOKEN_TIMEOUT = 0.1
 
     async def longest() -> float:
-        return AnswerRunner().pace.longest
+        return AnswerRunner().backpressure.longest
 
     assert asyncio.run(longest()) < 0.05
 

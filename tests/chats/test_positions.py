@@ -13,7 +13,7 @@ from chats.answering.events import (
     QUESTION,
     USAGE,
     Position,
-    is_place,
+    is_valid_position,
 )
 from chats.models import Chat, Message, Session
 from groups.models import Group, User
@@ -60,7 +60,7 @@ def test_which_events_an_answer_can_have_had(status: str, error_code: str) -> No
         DONE: status != "streaming",
         IDS_PER_ANSWER: False,
     }
-    assert {place: bool(is_place(answer, place)) for place in expected} == expected
+    assert {place: bool(is_valid_position(answer, place)) for place in expected} == expected
 
 
 def test_who_may_ask_is_who_may_see(db: None, chat: Chat, team: Group, others: Group) -> None:

@@ -4,24 +4,27 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db import connection
 
 from chats import conversation
-from chats.answering.prompts import TOKENS_PER_TURN, build, estimate, tokens_of
+from chats.answering import prompts
+from chats.answering.prompts import build
+from chats.errors import ChatError
 from chats.models import ActiveAnswer, Chat, Message, Session
 from core.database.encryption import EncryptedStr
-from core.rest.errors import Conflict
 from llms.call_builder import OPTIONS, options_of
 from llms.context_windows import input_budget
 from llms.models import LLM, LLMSettings
-from llms.vendors.types import Call, ChatMessage
+from llms.vendors.types import Call, ChatMessage, text_message
 from tests.chats.test_sessions import said
 from tests.people import Person
+from usage.tokens import TOKENS_PER_MESSAGE, prompt_tokens, text_tokens
 
 
 def turns(text: str) -> list[ChatMessage]:
     """Of "u1 a1 u2" two questions and an answer; each has 1 token, and those that mark it."""
     roles: dict[str, Any] = {"u": "user", "a": "assistant", "s": "system"}
-    return [ChatMessage(roles[word[0]], word) for word in text.split()]
+    return [text_message(roles[word[0]], word) for word in text.split()]
 
 
 def built(history: str, window: int | None, system: str = "", question: str = "u9") -> str:
@@ -29,7 +32,7 @@ def built(history: str, window: int | None, system: str = "", question: str = "u
     return " ".join(turn.text for turn in sent)
 
 
-ONE = TOKENS_PER_TURN + 1  # token of a turn of `turns`
+ONE = TOKENS_PER_MESSAGE + 1  # token of a turn of `turns`
 
 
 @pytest.mark.parametrize(
@@ -57,7 +60,7 @@ def test_the_newest_exchanges_that_fit(history: str, window: int | None, expecte
 
 
 def test_an_old_exchange_that_fits_does_not_come_without_a_newer_one() -> None:
-    history = [*turns("u1 a1"), ChatMessage("user", "long " * 100), *turns("a2 u3 a3")]
+    history = [*turns("u1 a1"), text_message("user", "long " * 100), *turns("a2 u3 a3")]
     sent = build(system="", history=history, question="u9", window=6 * ONE)
     assert [turn.text for turn in sent] == ["u3", "a3", "u9"]
 
@@ -67,14 +70,14 @@ def test_the_system_prompt_counts_and_stays() -> None:
     assert built("u1 a1", 3 * ONE, system="s0") == "s0 u9"
     assert built("u1 a1", 0, system="s0 is long") == "s0 is long u9"
     assert build(system="s0", history=[], question="u9", window=0) == (
-        ChatMessage("system", "s0"),
-        ChatMessage("user", "u9"),
+        text_message("system", "s0"),
+        text_message("user", "u9"),
     )
 
 
 def test_tokens_are_estimated_by_bytes() -> None:
-    assert [estimate(text) for text in ("", "a", "abcd", "abcde", "ж" * 4)] == [0, 1, 1, 2, 2]
-    assert tokens_of(turns("u1 a1")) == 2 * ONE
+    assert [text_tokens(text) for text in ("", "a", "abcd", "abcde", "ж" * 4)] == [0, 1, 1, 2, 2]
+    assert prompt_tokens(turns("u1 a1")) == 2 * ONE
 
 
 @pytest.mark.parametrize(
@@ -209,13 +212,54 @@ def test_the_model_of_the_settings_else_that_of_the_llm(
     if expected:
         assert asked(session).model == expected
     else:
-        with pytest.raises(Conflict):
+        with pytest.raises(ChatError):
             asked(session)
         assert Message.objects.count() == 4
 
 
 def test_a_key_that_cannot_be_read_is_a_conflict(session: Session) -> None:
     LLM.objects.update(api_key=EncryptedStr("not what was encrypted"))
-    with pytest.raises(Conflict, match="cannot be read"):
+    with pytest.raises(ChatError, match="cannot be read"):
         asked(session)
     assert not ActiveAnswer.objects.exists()
+
+
+def test_all_is_prepared_before_the_transaction(
+    transactional_db: None, bob: Person, chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Building the prompt and decrypting the key take time, in which nobody else could write."""
+    in_transaction = []
+    get_api_key, build_prompt = LLM.get_api_key, prompts.build
+
+    def decrypt(llm: LLM) -> str:
+        in_transaction.append(connection.in_atomic_block)
+        return get_api_key(llm)
+
+    def build(**about: Any) -> tuple[ChatMessage, ...]:
+        in_transaction.append(connection.in_atomic_block)
+        return build_prompt(**about)
+
+    monkeypatch.setattr(LLM, "get_api_key", decrypt)
+    monkeypatch.setattr(prompts, "build", build)
+    asked(Session.objects.create(user=bob.user, chat=chat))
+    assert in_transaction == [False, False]
+
+
+def test_a_question_follows_what_was_answered_while_it_was_prepared(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare_call, prepared = conversation.prepare_call, []
+
+    def prepare(talk: conversation.Conversation, question: Message) -> tuple[Call, int]:
+        prepared.append(question.parent_id)
+        call = prepare_call(talk, question)
+        if len(prepared) == 1:
+            said(session, "u3", "a3")
+        return call
+
+    monkeypatch.setattr(conversation, "prepare_call", prepare)
+    call = asked(session)
+    session.refresh_from_db()
+    assert [turn.text for turn in call.turns] == ["u1", "a1", "u2", "a2", "u3", "a3", "u9"]
+    assert len(prepared) == 2
+    assert session.messages.get(text="u9").parent_id == session.messages.get(text="a3").pk

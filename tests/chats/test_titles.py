@@ -19,6 +19,7 @@ from tests.llms.vendors.asking import call
 from tests.people import Person
 from tests.talking import Member, Studio, question, until
 from tests.vendor_server import ANSWER, Received, VendorServer, is_for_title
+from usage.metering import TIMEOUTS, MeteredCall
 
 QUESTION = "What do   foxes\ndo?"
 OWN = "What do foxes do?"  # the title that is made of it
@@ -168,23 +169,24 @@ def test_a_server_that_is_stopped_does_not_wait_for_a_title(world: World) -> Non
 
 
 def test_a_reply_is_made_a_title() -> None:
-    assert {reply: titles.cleaned(titles.reply_in(reply)) for reply in REPLIES} == REPLIES
+    assert {reply: titles.clean_title(titles.reply_in(reply)) for reply in REPLIES} == REPLIES
 
 
-@pytest.mark.parametrize(("model", "code", "counted"), [("hang", "timeout", 5), ("401", "unauthorized", 0)])
+@pytest.mark.parametrize(("model", "code", "counted"), [("hang", "timeout", 7), ("401", "unauthorized", 0)])
 def test_a_title_that_fails_costs_what_the_vendor_took(
     vendor: VendorServer, monkeypatch: pytest.MonkeyPatch, model: str, code: str, counted: int
 ) -> None:
-    monkeypatch.setattr(titles, "TIMEOUT", 0.5)
+    monkeypatch.setitem(TIMEOUTS, "title", 0.5)
 
     async def asked() -> str:
         http = client(refusal=lambda address: None, connect_timeout=5)
         try:
-            return await titles.asked("openai", call(vendor.url, model), title, http)
+            metered = MeteredCall("title", "openai", call(vendor.url, model))
+            return await titles.ask_for_title(metered, title, http)
         finally:
             await http.close()
 
-    title = Title(input_tokens=5, estimated=True)
+    title = Title()
     assert asyncio.run(asked()) == ""
     assert (title.error_code, title.input_tokens, title.output_tokens, title.estimated) == (code, counted, 0, True)
 
@@ -195,7 +197,7 @@ def test_asking_costs_no_statement_more(bob: Person, chat: Chat, wants_titles: b
     session = Session.objects.create(user=bob.user, chat=chat)
     with CaptureQueriesContext(connection) as queries:
         conversation.ask(user=bob.user, session=session.uuid, text="Hello", worker=uuid4)
-    assert len(queries) == 7
+    assert len(queries) == 8
 
 
 def test_a_chat_says_whether_it_wants_titles(alice: Person, chat: Chat) -> None:

@@ -10,7 +10,7 @@ import uvloop
 
 from llms.vendors.errors import VendorError
 from llms.vendors.registry import adapter, client
-from llms.vendors.types import Call, ChatMessage, StreamEvent, Text
+from llms.vendors.types import Call, StreamEvent, Text, text_message
 
 KEY = "sk-canary-0123456789-7777"
 
@@ -32,7 +32,7 @@ class Asked:
 
 
 def call(endpoint: str, model: str, question: str = "Hello there", **changes: Any) -> Call:
-    values: dict[str, Any] = {"turns": (ChatMessage("user", question),), "options": {}, "api_key": KEY, **changes}
+    values: dict[str, Any] = {"turns": (text_message("user", question),), "options": {}, "api_key": KEY, **changes}
     return Call(model=model, endpoint=endpoint, **values)
 
 

@@ -135,9 +135,27 @@ def test_a_pause_that_the_vendor_asks_for(vendor: VendorServer) -> None:
     assert 1 <= second - first < 3
 
 
+@pytest.mark.parametrize(
+    ("model", "seconds", "requests"),
+    [
+        ("busy:Retry-After: 60.5", 60.5, 1),
+        ("busy:Retry-After:  0.01 ", 0.01, 3),
+        ("busy:retry-after-ms: 70500", 70.5, 1),
+        ('busy:|{"error": {"details": [{"retryDelay": "33.5s"}], "message": "m"}}', 33.5, 1),
+        ('busy:|data: {"error": {"details": [{"retryDelay":"0s"}]}}', 0, 3),
+        ("busy:x-should-retry: false", None, 1),
+    ],
+)
+def test_a_pause_in_other_forms(vendor: VendorServer, model: str, seconds: float | None, requests: int) -> None:
+    asked = ask(call(vendor.url, model))
+    assert asked.error
+    assert (asked.code, asked.error.retry_after, len(vendor.requests)) == ("rate_limited", seconds, requests)
+    assert asked.error.retryable is (model != "busy:x-should-retry: false")
+
+
 YEAR = f"Mon, 01 Jan {'9' * 20} 00:00:00 GMT"
 
 
 @pytest.mark.parametrize("text", ["", "soon", "-1", "1.5e3", "9" * 400, "Mon, 99 Nov 2026 08:49:37 GMT", YEAR, "١"])
 def test_a_retry_after_of_any_kind(text: str) -> None:
-    assert http.seconds_of(text) in (None, 999999999.0)
+    assert http.parse_retry_after(text) in (None, 999999999.0)

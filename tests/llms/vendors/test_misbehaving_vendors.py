@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import uvloop
 
-from llms.vendors import http
-from llms.vendors.errors import CODES, VendorError
+from llms.vendors import http, sse
+from llms.vendors.errors import CODES, VendorError, error_message, redact
 from llms.vendors.google_ai import GoogleAI
 from llms.vendors.registry import adapter, client
 from llms.vendors.types import Finish, Usage
@@ -24,6 +24,7 @@ LOOPS = [uvloop.new_event_loop, asyncio.new_event_loop]
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "BACKOFF", (0.01, 0.02))
+    monkeypatch.setattr(sse, "LONGEST", 2**20)  # so that `long-line` is too long
 
 
 @pytest.fixture(autouse=True)
@@ -144,7 +145,7 @@ def test_what_says_that_it_is_done_need_not_close(vendor: VendorServer, name: st
     ],
 )
 def test_google_calls_a_wrong_key_a_bad_request(words: str, code: str) -> None:
-    error = GoogleAI().explained(VendorError("bad_request", f"The vendor answered 400: {words}", taken=False))
+    error = GoogleAI().translate_error(VendorError("bad_request", f"The vendor answered 400: {words}", taken=False))
     assert (error.code, error.retryable, error.taken) == (code, False, False)
 
 
@@ -286,22 +287,22 @@ def test_the_vendors_own_words_are_shown_without_the_key(vendor: VendorServer) -
     ],
 )
 def test_the_message_in_an_error(document: Any, words: str) -> None:
-    assert http.message_in(document) == words
+    assert error_message(document) == words
 
 
 def test_a_long_message_is_cut_and_on_one_line() -> None:
-    assert http.shown("a\n\t b\x00\x1b[31m" + "x" * 1000, "")[:12] == "a b [31mxxxx"
-    assert len(http.shown("x" * 1000, "")) == 300
+    assert redact("a\n\t b\x00\x1b[31m" + "x" * 1000, "")[:12] == "a b [31mxxxx"
+    assert len(redact("x" * 1000, "")) == 300
 
 
 @pytest.mark.parametrize("masked", ["sk-canar*****7777", "'sk-c…'.", "…7777", "(sk-...7777)", "key=sk-c••••", KEY[:10]])
 def test_a_part_of_the_key_is_not_shown(masked: str) -> None:
-    assert http.shown(f"Incorrect API key: {masked} *no* …", KEY) == "Incorrect API key: *** *no* …"
+    assert redact(f"Incorrect API key: {masked} *no* …", KEY) == "Incorrect API key: *** *no* …"
 
 
 def test_a_long_word_takes_no_time() -> None:
     begun = time.process_time()
-    http.shown("x" * http.LONGEST_EXPLANATION, KEY)
+    redact("x" * http.LONGEST_EXPLANATION, KEY)
     assert time.process_time() - begun < 0.5  # of each of its characters a search was begun
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from llms.vendors.openai import ADAPTER, OpenAI
-from llms.vendors.types import Call, ChatMessage, IgnoredSettings
+from llms.vendors.types import Call, IgnoredSettings, text_message
 from tests.llms.vendors.asking import KEY, ask, call, sent
 from tests.vendor_server import VendorServer
 
@@ -54,10 +54,10 @@ def test_zero_is_a_value(vendor: VendorServer) -> None:
 def test_the_conversation_is_sent_as_it_is(vendor: VendorServer) -> None:
     texts = ['Be "brief"\\n', "a\r\n\tb\x01", "👋🏽 \u2028 null", " "]
     turns = (
-        ChatMessage("system", texts[0]),
-        ChatMessage("user", texts[1]),
-        ChatMessage("assistant", texts[2]),
-        ChatMessage("user", texts[3]),
+        text_message("system", texts[0]),
+        text_message("user", texts[1]),
+        text_message("assistant", texts[2]),
+        text_message("user", texts[3]),
     )
     ask(call(vendor.url, "ok", turns=turns))
     assert [message["content"] for message in vendor.requests[0].body["messages"]] == texts

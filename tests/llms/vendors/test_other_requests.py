@@ -4,29 +4,29 @@ from typing import Any
 
 import pytest
 
-from llms.vendors.adapter import Adapter, Request
+from llms.vendors.adapter import Adapter, WireRequest
 from llms.vendors.anthropic import MAX_TOKENS, Anthropic
 from llms.vendors.google_ai import GoogleAI
 from llms.vendors.ollama import Ollama
-from llms.vendors.types import ChatMessage, IgnoredSettings
+from llms.vendors.types import IgnoredSettings, text_message
 from tests.llms.vendors.asking import KEY, ask, call
 from tests.llms.vendors.test_openai_requests import EVERYTHING
 from tests.vendor_server import ANSWER, VendorServer
 
 VENDORS: dict[str, Adapter] = {"anthropic": Anthropic(), "google_ai": GoogleAI(), "ollama": Ollama()}
 TALK = (
-    ChatMessage("system", "Be brief."),
-    ChatMessage("assistant", "Welcome!"),
-    ChatMessage("user", 'a\r\n\t"b"\\n'),
-    ChatMessage("user", "👋🏽 \u2028 null"),
-    ChatMessage("assistant", ""),
-    ChatMessage("assistant", "Yes?"),
-    ChatMessage("user", " Go on "),
+    text_message("system", "Be brief."),
+    text_message("assistant", "Welcome!"),
+    text_message("user", 'a\r\n\t"b"\\n'),
+    text_message("user", "👋🏽 \u2028 null"),
+    text_message("assistant", ""),
+    text_message("assistant", "Yes?"),
+    text_message("user", " Go on "),
 )
 MERGED = ['a\r\n\t"b"\\n\n\n👋🏽 \u2028 null', "Yes?", " Go on "]
 
 
-def request(vendor: str, endpoint: str = "", model: str = "m", **changes: Any) -> Request:
+def request(vendor: str, endpoint: str = "", model: str = "m", **changes: Any) -> WireRequest:
     return VENDORS[vendor].request(call(endpoint, model, **changes))
 
 
@@ -107,7 +107,7 @@ def test_the_roles_take_turns_at_anthropic() -> None:
 
 def test_the_roles_take_turns_at_google_ai() -> None:
     body = request("google_ai", turns=TALK).body
-    assert body["systemInstruction"] == {"parts": [{"text": "Be brief."}]}
+    assert body["systemInstruction"] == {"parts": [{"text": "Be brief."}], "role": "user"}
     assert [content["parts"] for content in body["contents"]] == [[{"text": text}] for text in MERGED]
     assert [content["role"] for content in body["contents"]] == ["user", "model", "user"]
 
@@ -118,7 +118,7 @@ def test_ollama_takes_the_conversation_as_it_is() -> None:
 
 
 def test_several_system_prompts_are_one() -> None:
-    turns = (ChatMessage("system", "Be brief."), ChatMessage("user", "Hi"), ChatMessage("system", "Be kind."))
+    turns = (text_message("system", "Be brief."), text_message("user", "Hi"), text_message("system", "Be kind."))
     assert request("anthropic", turns=turns).body["system"] == "Be brief.\n\nBe kind."
 
 

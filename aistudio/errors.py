@@ -1,0 +1,24 @@
+"""The one table of how the API answers the errors of the apps. An error's arguments become those of its HTTP error."""
+
+from rest_framework.exceptions import APIException, NotFound
+
+from chats import errors as chats
+from core.idempotency.attempts import KeyReused
+from core.rest.errors import Conflict, InvalidParameter, Unavailable
+from llms.errors import LLMNotUsable
+from usage.errors import VendorsBusy
+
+HTTP_ERRORS: dict[type[Exception], type[APIException]] = {
+    chats.SessionNotFound: NotFound,
+    chats.MessageNotFound: NotFound,
+    chats.AnswerInProgress: Conflict,
+    chats.ChatClosed: Conflict,
+    chats.ChatNotAnswerable: Conflict,
+    chats.NotAQuestion: Conflict,
+    chats.NothingToStop: Conflict,
+    chats.QuestionKeyReused: KeyReused,
+    chats.InvalidPosition: InvalidParameter,
+    chats.RunnerUnavailable: Unavailable,
+    LLMNotUsable: Conflict,
+    VendorsBusy: Unavailable,
+}

@@ -1,0 +1,123 @@
+"""Writes the answers of this process into the journal: new text a few times a second, and answers that have ended."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from time import monotonic, perf_counter
+from typing import TypeVar
+from uuid import UUID
+
+from django.db import DatabaseError
+
+from chats.answering import journal
+from chats.answering.answer_task import INTERRUPTED, STOPPED, AnswerTask
+from chats.answering.database_threads import DatabaseThreads
+from chats.answering.ownership import OwnershipGuard
+from chats.models import Message
+from core.telemetry.hooks import instrumentations
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+BEAT = 0.25  # seconds: how often new text is stored
+GATHERING = 0.01  # seconds: answers that end within it are stored together, so that the disk is waited for once
+LEASE_RENEWAL = 4  # seconds
+
+
+class JournalWriter:
+    """`answers` are those that `worker` produces, by their ids. `on_stored` is called once one has ended and is stored.
+
+    Its message is as another worker has stored it, if that has ended the answer; None if it was deleted.
+    """
+
+    def __init__(
+        self,
+        worker: UUID,
+        answers: dict[int, AnswerTask],
+        guard: OwnershipGuard,
+        threads: DatabaseThreads,
+        on_stored: Callable[[AnswerTask, Message | None], None],
+    ) -> None:
+        self.worker, self.answers, self.guard, self.threads = worker, answers, guard, threads
+        self.on_stored = on_stored
+        self.ended: list[AnswerTask] = []  # that are not stored yet
+        self.wakened = asyncio.Event()
+        self.beaten_at = self.stored_at = self.grown_at = self.renewed_at = monotonic()
+
+    def add_ended(self, answer: AnswerTask) -> None:
+        """Store an answer that has ended. It does not wait for the next beat."""
+        self.ended.append(answer)
+        self.wakened.set()
+
+    async def run(self) -> None:
+        """Store new text every BEAT, and answers that have ended after GATHERING."""
+        while True:
+            self.beaten_at = monotonic()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(BEAT):
+                    await self.wakened.wait()
+            await asyncio.sleep(GATHERING)
+            self.wakened.clear()
+            try:
+                is_due = monotonic() - self.grown_at >= BEAT * 0.8  # otherwise only an answer has ended
+                if self.ended:
+                    await self.store_ended()
+                if is_due:
+                    self.grown_at = monotonic()
+                    await self.store_growing()
+            except DatabaseError as error:
+                log.warning("What arrived is not stored now, but the next time: %s", error)
+                await asyncio.sleep(BEAT)
+            except Exception:  # the other answers must be stored all the same
+                log.exception("The journal was not written")
+                await asyncio.sleep(BEAT)
+
+    async def store_ended(self) -> None:
+        ended, self.ended = self.ended, []
+        try:
+            messages = [answer.message for answer in ended]
+            others = await self.write(partial(journal.finalize, worker=self.worker, ended=messages))
+        except BaseException:
+            self.ended = ended + self.ended
+            raise
+        for answer in ended:
+            self.on_stored(answer, others.get(answer.message.pk, answer.message))
+
+    async def store_growing(self) -> None:
+        """Store the new text of answers that go on, see which of them are to end, and renew their leases."""
+        if not self.answers:
+            return
+        growing = [(each, len(each.fresh), "".join(each.fresh)) for each in self.answers.values() if each.is_growing]
+        pieces = [(answer.message.pk, len(answer.stored), text) for answer, _, text in growing]
+        begun, moment, suspensions = set(self.answers), monotonic(), self.guard.suspensions
+        status = await self.write(partial(journal.append_pieces, worker=self.worker, pieces=pieces))
+        self.stored_at = moment
+        for answer, count, text in growing:
+            answer.stored += text
+            del answer.fresh[:count]
+        for message_id in self.answers.keys() & (begun - status.own):
+            self.answers[message_id].stop(INTERRUPTED)  # it was deleted, or its worker was taken for dead
+        self.guard.confirm(suspensions)
+        for message_id in self.answers.keys() & status.to_stop:
+            self.answers[message_id].stop(STOPPED)
+        if monotonic() - self.renewed_at >= LEASE_RENEWAL:
+            self.renewed_at = monotonic()
+            renew = partial(journal.renew_leases, worker=self.worker, answers=list(self.answers))
+            await self.threads.run_journal(renew)
+
+    async def write(self, work: Callable[[], T]) -> T:
+        timer = perf_counter()
+        result = await self.threads.run_journal(work)
+        for instrumentation in instrumentations:
+            instrumentation.stored(perf_counter() - timer)
+        return result
+
+    @property
+    def lag(self) -> float:
+        """For how many seconds the oldest text waits to be stored."""
+        now = monotonic()
+        waiting = [answer for answer in self.answers.values() if answer.fresh or answer.has_ended]
+        return max((now - answer.unsaved_since(self.stored_at) for answer in waiting), default=0.0)

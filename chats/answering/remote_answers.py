@@ -1,0 +1,63 @@
+"""Answers that other workers produce and someone reads here: they are polled from the journal."""
+
+import asyncio
+import logging
+from functools import partial
+from time import monotonic
+
+from django.db import DatabaseError
+
+from chats.answering import journal
+from chats.answering.database_threads import DatabaseThreads
+from chats.answering.live_answer import LiveAnswer
+from chats.models import Message
+
+log = logging.getLogger(__name__)
+
+POLL = 0.2  # seconds
+ACCESS_CHECK = 2  # seconds: how often it is checked that owners may still ask in their chats
+
+
+class RemoteAnswer(LiveAnswer):
+    """An answer that another worker produces, as far as it is stored."""
+
+    def grow(self, fresh: str) -> None:
+        if fresh:
+            self.stored += fresh
+            self.wake()
+
+
+class RemoteAnswers:
+    def __init__(self, threads: DatabaseThreads) -> None:
+        self.threads = threads
+        self.answers: dict[int, RemoteAnswer] = {}
+        self.access_checked_at = 0.0
+
+    def get(self, message: Message) -> RemoteAnswer:
+        """The answer of this message; `poll` has to run while there is any."""
+        return self.answers.setdefault(message.pk, RemoteAnswer(message))
+
+    async def poll(self) -> None:
+        """Read what other workers store, for as long as someone reads it here."""
+        while self.answers:
+            try:
+                await self.read()
+            except DatabaseError as error:
+                log.warning("Answers of other workers cannot be read now: %s", error)
+            except Exception:  # their readers must not wait for ever
+                log.exception("Answers of other workers cannot be read")
+            await asyncio.sleep(POLL)
+            for key in [key for key, answer in self.answers.items() if answer.ended or not answer.readers]:
+                del self.answers[key]
+
+    async def read(self) -> None:
+        offsets = {key: len(answer.stored) for key, answer in self.answers.items()}
+        fresh, ended = await self.threads.run(lambda: journal.read_new(offsets))
+        for key, text in fresh.items():
+            self.answers[key].grow(text)
+        for key, message in ended.items():
+            self.answers[key].complete(message)
+        if monotonic() - self.access_checked_at >= ACCESS_CHECK:
+            self.access_checked_at = monotonic()
+            for key in await self.threads.run(partial(journal.without_access, answers=list(offsets))):
+                self.answers[key].revoke()

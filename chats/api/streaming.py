@@ -1,0 +1,43 @@
+"""What views have in common that can answer with server-sent events."""
+
+from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from core.rest.parsers import Document
+from core.rest.renderers import FlatRenderer
+from core.rest.sse import MEDIA_TYPE
+from core.rest.views import ResourceView
+
+
+class EventStreamRenderer(BaseRenderer):
+    """Stands for `text/event-stream` in content negotiation. Errors before the stream are JSON."""
+
+    media_type = MEDIA_TYPE
+    format = "events"
+
+
+class StreamingView(ResourceView):
+    """A view with actions that can answer with server-sent events."""
+
+    def get_renderers(self) -> list[BaseRenderer]:
+        events = [EventStreamRenderer()] if self.has_operation and self.operation.streams else []
+        return [*super().get_renderers(), *events]
+
+    def refuse_content(self) -> None:
+        """Refuse a body with members, because the action would ignore them."""
+        if self.request._request.body.strip() in (b"", b"{}"):
+            return
+        document = self.request.data
+        assert isinstance(document, Document)
+        errors = dict(document.problems)
+        errors |= {name: ErrorDetail(f"{self.action} takes no {name}.", "unknown_attribute") for name in document}
+        if errors:
+            raise ValidationError(errors)
+
+    def finalize_response(self, request: Request, response: Response, *args: object, **kwargs: object) -> Response:
+        chosen = getattr(request, "accepted_renderer", None)  # there is none if no media type fits
+        if isinstance(response, Response) and isinstance(chosen, EventStreamRenderer):
+            request.accepted_renderer, request.accepted_media_type = FlatRenderer(), FlatRenderer.media_type
+        return super().finalize_response(request, response, *args, **kwargs)
