@@ -31,7 +31,7 @@ class Command(BaseCommand):
         parser.add_argument("--workers", type=int, help="processes with a master (default: WORKERS of the settings)")
 
     def handle(self, *args: object, address: str, reload: bool, workers: int | None, **options: object) -> None:
-        host, port = parse_address(address)
+        host, port = host_and_port(address)
         check_database()
         self.stdout.write(f"AI Studio at {base_url(host, port)} (Ctrl-C ends it)")
         if settings.HTTPS:
@@ -79,7 +79,7 @@ def serve(config: uvicorn.Config, workers: int) -> int:
     return supervisor.exit_status
 
 
-def parse_address(address: str) -> tuple[str, int]:
+def host_and_port(address: str) -> tuple[str, int]:
     """Host and port of `8080`, `host:8080` or nothing, where HOST and PORT are used; raises CommandError."""
     host, _, port = address.rpartition(":")
     if address and not (port.isdigit() and 0 < int(port) < 65536):
