@@ -3,27 +3,36 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run dev serve test fuzz lint format pins
+.PHONY: help setup run dev serve test test-next test-all fuzz lint format pins
 
 help: ## Show what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-9s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.runtime .env ## Make the environment, and once the secrets in .env
 
-run: setup ## Try it: migrated, with a demo, on http://localhost:8080
-	@HTTPS=$${HTTPS:-0} LLM_PRIVATE_NETWORKS=$${LLM_PRIVATE_NETWORKS:-1} DEBUG=0 exec $(BIN)/python manage.py quickstart
+run: setup .env.local ## Try it: migrated, with a demo, on http://localhost:8080
+	@DEBUG=0 exec $(BIN)/python manage.py quickstart
 
-dev: setup ## Develop: DEBUG, and a restart when code changes
+dev: setup .env.local ## Develop: DEBUG, and a restart when code changes
 	$(BIN)/python manage.py migrate --verbosity 0
-	@HTTPS=0 LLM_PRIVATE_NETWORKS=$${LLM_PRIVATE_NETWORKS:-1} DEBUG=1 exec $(BIN)/python manage.py runserver --reload
+	@DEBUG=1 exec $(BIN)/python manage.py runserver --reload
 
-serve: $(VENV)/.runtime ## Serve in production: everything from the environment, no demo; WORKERS=4 serves from four processes
-	DEBUG=0 $(BIN)/python manage.py check --deploy --fail-level WARNING
-	DEBUG=0 $(BIN)/python manage.py migrate --verbosity 0
-	@DEBUG=0 exec $(BIN)/python manage.py runserver
+serve: export LOCAL_ENV := 0
+serve: export DEBUG := 0
+serve: $(VENV)/.runtime ## Serve in production: settings from the environment and .env, no demo; WORKERS=4 serves from four processes
+	$(BIN)/python manage.py check --deploy --fail-level WARNING
+	$(BIN)/python manage.py migrate --verbosity 0
+	@exec $(BIN)/python manage.py runserver
 
-test: $(VENV)/.dev ## Run all tests
+test: $(VENV)/.dev ## Run the tests, but for the slow ones
+	$(BIN)/python -m pytest -m "not slow"
+
+test-next: $(VENV)/.dev ## Run the tests on the newest Django, where a Python for it is installed
+	.ci/test-next -m "not slow"
+
+test-all: $(VENV)/.dev ## Run all tests, slow ones too (clients of others, storms), and those on the newest Django
 	$(BIN)/python -m pytest
+	.ci/test-next -m "not slow"
 
 fuzz: $(VENV)/.dev ## Let schemathesis walk through all corners of the API, which takes minutes
 	bench/fuzz.sh
@@ -53,3 +62,6 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
 
 .env:
 	@$(BIN)/python -m aistudio.generate_env
+
+.env.local:
+	@printf '# For make run and make dev on this machine; make serve ignores it. See docs/settings.md.\nHTTPS=0\nPRIVATE_NETWORKS=1\n' > $@

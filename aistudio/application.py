@@ -1,4 +1,7 @@
-"""What is served: Django, behind a limit on bodies, with a start and an end to the process. It needs Django set up."""
+"""The ASGI application: Django behind a limit on bodies, and what a process does from its start to its end.
+
+Django must be set up before this module is imported: see asgi.py.
+"""
 
 import asyncio
 import gc
@@ -18,11 +21,11 @@ from django.db import DatabaseError, connections
 from chats.answering import runner
 from core.idempotency import attempts
 from core.server.asgi_handler import ThreadPoolASGIHandler
-from core.server.cpu_affinity import keep_together
 from core.server.health import Probes
 from core.server.middleware import current_request_id
 from core.server.proxy_headers import TrustedProxyMiddleware
 from core.server.responses import Receive, Scope, Send, address_of, send_error
+from core.server.supervisor import stop_with_master
 from core.telemetry.hooks import RequestRecord, current_request, instrumentations, valid_id
 from groups import token_last_used
 from groups.models import User
@@ -31,23 +34,29 @@ from groups.sign_in import first_run_code, forget_attempts
 log = logging.getLogger(__name__)
 access_log = logging.getLogger("aistudio.access")
 
-GARBAGE = (10_000, 50, 50)  # Python looks 14 times as often, and all streams wait
-TOKEN_USE_INTERVAL = 60  # seconds
-LONGEST_PATH = 500  # characters that are logged
-NOT_WAITED_FOR = 499  # what is logged, as nginx does, where the client left before there was a status
-LENGTH = b"content-length"
+GC_THRESHOLDS = (10_000, 50, 50)  # Python's own collect 14 times as often, and all streams wait meanwhile
+UPKEEP_INTERVAL = 60  # seconds
+MAX_LOGGED_PATH = 500  # characters
+CLIENT_CLOSED_REQUEST = 499  # nginx's status in the log for a client that left before there was a response
+CONTENT_LENGTH = b"content-length"
 PRINTABLE = "/:@!$&'()*+,;=~"  # in a path, beside letters and digits
-OTEL = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
+OPENTELEMETRY = ("opentelemetry", "opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 
 django_application = ThreadPoolASGIHandler(on_stop=runner.release_readers)
-probes = Probes(streams=lambda: django_application.streams, work_obstacle=runner.obstacle, work_state=runner.state)
+probes = Probes(
+    open_streams=lambda: django_application.open_streams, work_obstacle=runner.obstacle, work_state=runner.state
+)
 
 
 def load_traces() -> None:
-    """Trace, where a setting says to whom and OpenTelemetry is installed: AI Studio does without it."""
-    if not (settings.OTEL_EXPORTER_OTLP_ENDPOINT and not settings.OTEL_SDK_DISABLED):
+    """Trace, if a setting says where traces go and OpenTelemetry, which is optional, is installed."""
+    if not settings.OTEL_EXPORTER_OTLP_ENDPOINT or settings.OTEL_SDK_DISABLED:
         return
-    if is_installed(*OTEL):
+    try:
+        is_installed = all(map(find_spec, OPENTELEMETRY))
+    except ModuleNotFoundError:  # a package above the module is missing
+        is_installed = False
+    if is_installed:
         instrumentations.append(import_module("core.telemetry.traces").Traces())
     else:
         log.warning(
@@ -56,90 +65,78 @@ def load_traces() -> None:
         )
 
 
-def is_installed(*modules: str) -> bool:
-    try:
-        return all(map(find_spec, modules))
-    except ModuleNotFoundError:  # not even the package that it would be in
-        return False
-
-
 load_traces()
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "lifespan":
-        await lifespan(receive, send)
+        await lifespan(scope, receive, send)
     else:
-        await (probes.paths.get(scope["path"]) or watched)(scope, receive, send)
+        await (probes.paths.get(scope["path"]) or record_request)(scope, receive, send)
 
 
-async def watched(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer, under an id, and say afterwards what was seen of it: to the log and to those that watch."""
+async def record_request(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request under an id; when it has ended, tell the log and the instrumentations about it."""
     headers = dict(scope["headers"])
-    request = RequestRecord(
+    record = RequestRecord(
         id=valid_id(headers.get(b"x-request-id", b"").decode("latin1")),
         method=scope["method"],
-        path=quote(scope["path"], safe=PRINTABLE)[:LONGEST_PATH],
+        path=quote(scope["path"], safe=PRINTABLE)[:MAX_LOGGED_PATH],
         address=address_of(scope),
         scheme=scope["scheme"],
     )
-    current_request.set(request)
-    current_request_id.set(request.id)
-    for watcher in instrumentations:
-        watcher.request_begins(request, headers)
+    current_request.set(record)
+    current_request_id.set(record.id)
+    for instrumentation in instrumentations:
+        instrumentation.request_begins(record, headers)
     try:
-        await limited(scope, receive, send)
+        await answer_request(scope, receive, send)
     except Exception:
-        request.status = HTTPStatus.INTERNAL_SERVER_ERROR
+        record.status = HTTPStatus.INTERNAL_SERVER_ERROR
         raise
     finally:
-        request.status = request.status or NOT_WAITED_FOR
-        seconds = perf_counter() - request.begun
-        log_access(request, seconds)
-        for watcher in instrumentations:
-            watcher.request_ended(request, seconds)
+        record.status = record.status or CLIENT_CLOSED_REQUEST
+        seconds = perf_counter() - record.begun
+        fields = {
+            "method": record.method,
+            "path": record.path,
+            "route": record.route,
+            "status": int(record.status),
+            "ms": round(seconds * 1000),
+            "user_id": record.user_id,
+            "address": record.address,
+        }
+        text = "%(method)s %(path)s %(status)s %(ms)s ms user=%(user_id)s %(address)s"
+        access_log.info(text, fields, extra={"fields": fields})
+        for instrumentation in instrumentations:
+            instrumentation.request_ended(record, seconds)
 
 
-def log_access(request: RequestRecord, seconds: float) -> None:
-    fields = {
-        "method": request.method,
-        "path": request.path,
-        "route": request.route,
-        "status": int(request.status),
-        "ms": round(seconds * 1000),
-        "user_id": request.user_id,
-        "address": request.address,
-    }
-    words = "%(method)s %(path)s %(status)s %(ms)s ms user=%(user_id)s %(address)s"
-    access_log.info(words, fields, extra={"fields": fields})
-
-
-async def limited(scope: Scope, receive: Receive, send: Send) -> None:
-    """Read the body, at most as much as is allowed, and hand it on whole: with a length, as DRF wants it."""
-    announced = dict(scope["headers"]).get(LENGTH, b"")
+async def answer_request(scope: Scope, receive: Receive, send: Send) -> None:
+    """Read the body, if it is not too large, and hand it to Django with its length, which DRF needs."""
+    length = dict(scope["headers"]).get(CONTENT_LENGTH, b"")
     body = None
-    if not announced.isdigit() or int(announced) <= settings.MAX_BODY_SIZE:
+    if not length.isdigit() or int(length) <= settings.MAX_BODY_SIZE:
         try:
             body = await read_body(receive)
         except ConnectionAbortedError:
             return
-        except asyncio.CancelledError:  # only a server whose time to stop is up does this
-            await send_error(
-                send, HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "The server stops. Nothing was stored."
-            )
+        except asyncio.CancelledError:  # the server's time to stop is up: nothing else cancels a request
+            detail = "The server stops. Nothing was stored."
+            await send_error(send, HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail)
             return
     if body is None:
         detail = f"The body has more than {settings.MAX_BODY_SIZE:,} bytes."
         await send_error(send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "payload_too_large", detail)
         return
-    if announced != (length := b"%d" % len(body)):
-        headers = [(name, value) for name, value in scope["headers"] if name != LENGTH]
-        scope = {**scope, "headers": [*headers, (LENGTH, length)]}
+    if length != (actual := b"%d" % len(body)):
+        headers = [(name, value) for name, value in scope["headers"] if name != CONTENT_LENGTH]
+        scope = {**scope, "headers": [*headers, (CONTENT_LENGTH, actual)]}
     await django_application(scope, body, receive, send)
 
 
 async def read_body(receive: Receive) -> bytes | None:
-    """The body, or None when it is too large; raises ConnectionAbortedError when the client went away."""
+    """The body, or None if it is larger than MAX_BODY_SIZE; raises ConnectionAbortedError when the client leaves."""
     body = bytearray()
     while len(body) <= settings.MAX_BODY_SIZE:
         message = await receive()
@@ -151,60 +148,58 @@ async def read_body(receive: Receive) -> bytes | None:
     return bytes(body) if len(body) <= settings.MAX_BODY_SIZE else None
 
 
-async def lifespan(receive: Receive, send: Send) -> None:
+async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
     """What this process does beside answering requests, from its start to its end."""
     await receive()
-    probes.drain_first()
+    probes.handle_stop_signals(scope["state"])
+    stop_with_master()
     gc.collect()
-    gc.freeze()  # what was loaded stays: looking through it again and again would make every request wait
-    gc.set_threshold(*GARBAGE)
+    gc.freeze()  # modules stay in memory: scanning them in each collection would make every request wait
+    gc.set_threshold(*GC_THRESHOLDS)
     async with runner.AnswerRunner():
-        works = [write_token_use, probes.keep_showing, *([keep_together] if settings.BIND_WORKERS else [])]
-        tasks = [asyncio.create_task(work()) for work in works]
-        await in_database(say_first_run_code)
+        tasks = [asyncio.create_task(work()) for work in (do_upkeep, probes.keep_gauges_current)]
+        await run_in_database_thread(log_first_run_code)
         await send({"type": "lifespan.startup.complete"})
         await receive()
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     await store_token_use()
-    for watcher in instrumentations:
-        await asyncio.to_thread(watcher.close)
+    for instrumentation in instrumentations:
+        await asyncio.to_thread(instrumentation.close)
     await send({"type": "lifespan.shutdown.complete"})
 
 
-def say_first_run_code() -> None:
-    with suppress(DatabaseError):  # not migrated yet
+def log_first_run_code() -> None:
+    with suppress(DatabaseError):  # there may be no tables yet
         if not User.objects.exists():
             log.warning(
                 "There is no user yet. The page /first-run makes the administrator; its code: %s", first_run_code()
             )
 
 
-async def write_token_use() -> None:
+async def do_upkeep() -> None:
     while True:
-        await asyncio.sleep(TOKEN_USE_INTERVAL)
+        await asyncio.sleep(UPKEEP_INTERVAL)
         await store_token_use()
-        await forget_old()
+        try:
+            await run_in_database_thread(attempts.forget_old)
+            await run_in_database_thread(forget_attempts)
+        except DatabaseError as error:
+            log.warning(
+                "Old requests and sign-in attempts could not be deleted; the next try is in a minute: %s", error
+            )
 
 
 async def store_token_use() -> None:
     try:
-        await in_database(token_last_used.store_uses)
+        await run_in_database_thread(token_last_used.store_uses)
     except DatabaseError as error:
-        log.warning("When tokens were last used is not stored now, but the next time: %s", error)
+        log.warning("The times of the tokens' last use could not be stored; the next try is in a minute: %s", error)
 
 
-async def forget_old() -> None:
-    try:
-        await in_database(attempts.forget_old)
-        await in_database(forget_attempts)
-    except DatabaseError as error:
-        log.warning("Old requests and attempts to sign in are not forgotten now, but the next time: %s", error)
-
-
-async def in_database(work: Callable[[], None]) -> None:
-    """Run it in a thread, and keep no connection afterwards."""
+async def run_in_database_thread(work: Callable[[], None]) -> None:
+    """Run synchronous work that uses the database in a thread, and close the thread's connection afterwards."""
 
     def run() -> None:
         try:
@@ -215,4 +210,4 @@ async def in_database(work: Callable[[], None]) -> None:
     await sync_to_async(run)()
 
 
-proxied = TrustedProxyMiddleware(application, settings.TRUSTED_PROXIES)  # which is what is served
+proxied = TrustedProxyMiddleware(application, settings.TRUSTED_PROXIES)  # the application that is served

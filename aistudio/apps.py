@@ -10,4 +10,5 @@ class AIStudioConfig(AppConfig):
     verbose_name = "AI Studio"
 
     def ready(self) -> None:
+        import_module("aistudio.checks")  # registers them
         register_errors(import_module("aistudio.errors").HTTP_ERRORS)  # it needs models, which are loaded by now

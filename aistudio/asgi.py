@@ -1,4 +1,4 @@
-"""The one entry point: sets Django up, which what is served needs before it is loaded."""
+"""The entry point of ASGI servers: sets Django up, then loads the application, which needs that."""
 
 import os
 
@@ -7,6 +7,6 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aistudio.settings")
 django.setup(set_prefix=False)
 
-from aistudio.application import application, proxied  # noqa: E402
+from aistudio.application import proxied as application  # noqa: E402
 
-__all__ = ("application", "proxied")
+__all__ = ("application",)

@@ -1,4 +1,4 @@
-"""`python -m aistudio.generate_env`: write a new installation's secrets to `.env`, which settings read."""
+"""`python -m aistudio.generate_env` writes the secrets of a new installation to `.env`, which the settings read."""
 
 import os
 import secrets
@@ -8,7 +8,7 @@ from cryptography.fernet import Fernet
 
 
 def main(path: Path = Path(".env")) -> None:
-    """Write the file, readable by its owner alone; raises FileExistsError rather than lose what is encrypted."""
+    """Write the file for its owner alone. Raises FileExistsError, because new keys cannot decrypt what is stored."""
     lines = {
         "SECRET_KEY": secrets.token_urlsafe(50),
         "FIELD_KEYS": Fernet.generate_key().decode(),

@@ -1,82 +1,25 @@
-"""The settings of AI Studio: read from the environment, then from `.env`; described in docs/settings.md.
+"""The settings of AI Studio: read from the environment, then from files; described in docs/settings.md.
 
 A value that cannot be used stops the start with one line that names it.
 """
 
-import ipaddress
-import os
-import re
 from pathlib import Path
-from typing import Any
 
-from cryptography.fernet import Fernet
-from environs import Env, EnvError, EnvValidationError, ValidationError
+from environs import Env, EnvError
 from environs import validate as check
 
 from core.database.url import database
+from core.env import error_line, fernet_key, host_name, network, private_networks, read_files, secret, url_origin
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+LOCAL_ENV_FILE = BASE_DIR / ".env.local"
 VERSION = "0.1.0"
-
-
-def fernet_key(value: str) -> str:
-    try:
-        Fernet(value)
-    except ValueError:
-        raise ValidationError("A key is 32 random bytes in URL-safe base64; several are divided by commas.") from None
-    return value
-
-
-def network(value: str) -> str:
-    try:
-        ipaddress.ip_network(value.strip())
-    except ValueError:
-        raise ValidationError(f"{value!r} is no address or network; 10.0.0.0/8 would be.") from None
-    return value.strip()
-
-
-def secret(value: str) -> str:
-    if value and len(value) < 16:
-        raise ValidationError("It needs 16 characters or more, so that nobody guesses it.")
-    if not (value.isascii() and value.isprintable()):
-        raise ValidationError("It may have printable ASCII only, as headers have.")
-    return value
-
-
-def origin(value: str) -> str:
-    if not value.strip().startswith(("http://", "https://")):
-        raise ValidationError(f"{value!r} needs a scheme; https://studio.example.com would do.")
-    return value.strip()
-
-
-def host_name(value: str) -> str:
-    if not re.fullmatch(r"\.?[\w.*-]+|\[[0-9a-fA-F:.]+\]", value.strip()):
-        raise ValidationError(f"{value!r} is no host name; studio.example.com would be, without scheme and port.")
-    return value.strip()
-
-
-def can_bind(wanted: bool) -> None:
-    if wanted and not hasattr(os, "sched_setaffinity"):
-        raise ValidationError("Only Linux can keep a process on a core; it must be 0.")
-
-
-def one_line(error: EnvError) -> str:
-    """The name of the setting and what is wrong with it."""
-    found = error.error_messages if isinstance(error, EnvValidationError) else "is not set."
-    name = re.split(r" invalid: | not set", str(error).removeprefix("Environment variable "))[0].strip('"')
-    return f"{name}: {' '.join(texts(found))}"
-
-
-def texts(messages: Any) -> list[str]:
-    if isinstance(messages, dict):
-        messages = list(messages.values())
-    return [messages] if isinstance(messages, str) else [text for item in messages for text in texts(item)]
-
 
 env = Env()
 
 try:
-    env.read_env(str(BASE_DIR / ".env"), recurse=False)
+    LOCAL_ENV = env.bool("LOCAL_ENV", True)
+    read_files(*([LOCAL_ENV_FILE] if LOCAL_ENV else []), BASE_DIR / ".env")
     DEBUG = env.bool("DEBUG", False)
     SECRET_KEY = env.str("SECRET_KEY", validate=check.Length(min=50))
     FIELD_KEYS: list[str] = env.list("FIELD_KEYS", subcast=fernet_key, validate=check.Length(min=1))
@@ -86,14 +29,14 @@ try:
     ALLOWED_HOSTS: list[str] = env.list(
         "ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"], subcast=host_name, validate=check.Length(min=1)
     )
-    CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [], subcast=origin)
+    CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [], subcast=url_origin)
     TRUSTED_PROXIES: list[str] = env.list("TRUSTED_PROXIES", [], subcast=network)
-    LLM_PRIVATE_NETWORKS = env.bool("LLM_PRIVATE_NETWORKS", False)
+    env.add_parser("private_networks", private_networks)
+    PRIVATE_NETWORKS: bool | tuple[str, ...] = env.private_networks("PRIVATE_NETWORKS", "0")
     LLM_CONNECT_TIMEOUT = env.float("LLM_CONNECT_TIMEOUT", 10, validate=check.Range(0.1, 600))
     LLM_FIRST_TOKEN_TIMEOUT = env.float("LLM_FIRST_TOKEN_TIMEOUT", 60, validate=check.Range(0.1, 3600))
     LLM_TOKEN_TIMEOUT = env.float("LLM_TOKEN_TIMEOUT", 60, validate=check.Range(0.1, 3600))
     WORKERS = env.int("WORKERS", 0, validate=check.Range(0, 256))
-    BIND_WORKERS = env.bool("BIND_WORKERS", hasattr(os, "sched_setaffinity"), validate=can_bind)
     SHUTDOWN_TIMEOUT = env.int("SHUTDOWN_TIMEOUT", 10, validate=check.Range(0, 3600))
     DRAIN_TIME = env.float("DRAIN_TIME", 0, validate=check.Range(0, 600))
     DEMO_PASSWORD = env.str("DEMO_PASSWORD", "")
@@ -109,11 +52,11 @@ try:
     env.add_parser("database", database)
     DATABASES = {"default": env.database("DATABASE_URL", f"sqlite:///{BASE_DIR / 'data' / 'aistudio.sqlite3'}")}
 except UnicodeDecodeError:
-    raise SystemExit("AI Studio cannot start: .env is not UTF-8. See docs/settings.md.") from None
+    raise SystemExit("AI Studio cannot start: .env or .env.local is not UTF-8. See docs/settings.md.") from None
 except EnvError as error:
-    raise SystemExit(f"AI Studio cannot start: {one_line(error)} See docs/settings.md.") from None
+    raise SystemExit(f"AI Studio cannot start: {error_line(error)} See docs/settings.md.") from None
 
-# of this process: it counts wrong tokens, so that it must not forget the one for the many
+# local to a process; it counts wrong tokens, so many entries must not push others out early
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 100_000}}}
 
 INSTALLED_APPS = [
@@ -147,12 +90,11 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "core.server.authentication.RecordedAuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "aistudio.urls"
-ASGI_APPLICATION = "aistudio.asgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -181,19 +123,17 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 
 STATIC_URL = "/static/"
-WHITENOISE_USE_FINDERS = True  # the packages' files are served from where they are: there is no collecting step
-WHITENOISE_MAX_AGE = 0  # browsers ask each time whether a file has changed: a page's modules must be of one version
+WHITENOISE_USE_FINDERS = True  # serves files from their packages: nothing is collected
+WHITENOISE_MAX_AGE = 0  # browsers ask each time whether a file changed: a page's modules must be of one version
 
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
-SECURE_REDIRECT_EXEMPT = [r"^health(/\w+)?$"]  # a probe speaks to the process, not to the proxy
+SECURE_REDIRECT_EXEMPT = [r"^health(/\w+)?$"]  # probes ask the process, not the proxy
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 SESSION_COOKIE_NAME = "aistudio_session"
-X_FRAME_OPTIONS = "DENY"
 
 MAX_BODY_SIZE = DATA_UPLOAD_MAX_MEMORY_SIZE = 2**20  # bytes
 
@@ -217,14 +157,12 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "core.rest.errors.exception_handler",
     "PAGE_SIZE": 10,
     "URL_FORMAT_OVERRIDE": None,
-    "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "AI Studio API",
     "VERSION": "1.0",
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
-    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": [],
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "SCHEMA_PATH_PREFIX_TRIM": True,
@@ -267,11 +205,11 @@ LOGGING = {
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "filters": ["request_id"], "formatter": LOG_FORMAT}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
-    # Django's own handlers print only under DEBUG: a 500 would be invisible
+    # Django's own handlers print only under DEBUG: a 500 would not be logged
     "loggers": {
         "django": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
-        "django.security.DisallowedHost": {"filters": ["no_traceback"]},  # which anyone can cause
-        "django.request": {"level": "ERROR"},  # of the rest aistudio.access has a line for each
-        "django.db.backends": {"level": "INFO"},  # its DEBUG has all that is stored
+        "django.security.DisallowedHost": {"filters": ["no_traceback"]},  # anyone can cause it
+        "django.request": {"level": "ERROR"},  # aistudio.access logs every request
+        "django.db.backends": {"level": "INFO"},  # its DEBUG level logs stored data
     },
 }

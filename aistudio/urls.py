@@ -2,8 +2,6 @@
 
 from django.contrib import admin
 from django.contrib.auth.views import LogoutView
-from django.db import connection
-from django.http import HttpRequest, JsonResponse
 from django.urls import include, path
 from django.views.decorators.cache import cache_control
 from drf_spectacular.views import SpectacularSwaggerSplitView
@@ -16,18 +14,11 @@ from chats.web.home import home
 from chats.web.sidebar import conversations
 from core.audit.views import AuditEventViewSet
 from core.rest.schema_view import SchemaView
+from core.server.health import health
 from groups.pages import ChangePassword, SignIn, first_run, profile, revoke_token
 from groups.views import AuthViewSet, GroupViewSet, TokenViewSet, UserViewSet
 from llms.views import LLMSettingsViewSet, LLMViewSet, VendorViewSet
 from usage.views import LLMCallViewSet
-
-
-def health(request: HttpRequest) -> JsonResponse:
-    """200 while this process can answer from its database."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
-    return JsonResponse({"status": "ok"})
-
 
 HOUR = 3600  # seconds
 

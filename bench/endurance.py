@@ -280,7 +280,7 @@ def main() -> None:
             )
         )
         variables = environment(stack.enter_context(DATABASES[options.database](folder))("endurance"))
-        variables |= {"LLM_PRIVATE_NETWORKS": "1", "DJANGO_SETTINGS_MODULE": "aistudio.settings"}
+        variables |= {"PRIVATE_NETWORKS": "1", "DJANGO_SETTINGS_MODULE": "aistudio.settings"}
         script = FILL.format(endpoint=f"http://127.0.0.1:{vendor_port}/v1", models=[GOOD, *BROKEN])
         filled = subprocess.run(
             [sys.executable, "manage.py", "shell", "-v", "0", "-c", script],

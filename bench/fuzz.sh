@@ -13,7 +13,7 @@ $python manage.py migrate --verbosity 0
 $python manage.py demo
 AISTUDIO_TOKEN=$($python manage.py create_token admin@example.com)
 export AISTUDIO_TOKEN
-HTTP_PROXY=$nowhere HTTPS_PROXY=$nowhere NO_PROXY='' LLM_PRIVATE_NETWORKS=0 \
+HTTP_PROXY=$nowhere HTTPS_PROXY=$nowhere NO_PROXY='' PRIVATE_NETWORKS=0 \
     $python manage.py runserver "$port" >"$folder/log" 2>&1 &
 server=$!
 until curl --silent --fail "http://localhost:$port/health" >/dev/null; do sleep 0.1; done

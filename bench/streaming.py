@@ -93,19 +93,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measures streamed answers; see bench/README.md.")
     parser.add_argument("--tokens", type=int, default=300, help="of each answer (%(default)s)")
     parser.add_argument("--databases", default=",".join(DATABASES), help="(%(default)s)")
-    parser.add_argument("--unbound", action="store_true", help="with BIND_WORKERS=0")
     parser.add_argument("--quick", action="store_true", help="one round of each: a look, not a measurement")
     options = parser.parse_args()
     print(f"A loop of a million additions takes this machine {yardstick():.1f} ms of processor time.\n")
     for database in options.databases.split(","):
         print(f"\n## {database}\n", flush=True)
         try:
-            measure(database, options.tokens, options.unbound, rounds=1 if options.quick else 3)
+            measure(database, options.tokens, rounds=1 if options.quick else 3)
         except Missing as reason:
             print(f"Skipped: {reason}.")
 
 
-def measure(database: str, tokens: int, unbound: bool, rounds: int) -> None:
+def measure(database: str, tokens: int, rounds: int) -> None:
     usual = [Load(streams, 2, tokens, 20) for streams in (50, 200, 500)]
     crowd, long = Load(1000, 1, 60, 100), Load(1, 1, 2000, 1)
     with ExitStack() as stack:
@@ -114,9 +113,7 @@ def measure(database: str, tokens: int, unbound: bool, rounds: int) -> None:
         command = [sys.executable, "bench/fake_vendor.py", str(vendor_port)]
         vendor_pid = stack.enter_context(process(command, environment(""), vendor_port, folder / "vendor.log"))
         variables = environment(stack.enter_context(DATABASES[database](folder))("streams"))
-        variables |= {"LLM_PRIVATE_NETWORKS": "1", "DJANGO_SETTINGS_MODULE": "aistudio.settings"}
-        if unbound:
-            variables["BIND_WORKERS"] = "0"
+        variables |= {"PRIVATE_NETWORKS": "1", "DJANGO_SETTINGS_MODULE": "aistudio.settings"}
         models = [load.model for load in (*usual, crowd, long)]
         script = FILL.format(endpoint=f"http://127.0.0.1:{vendor_port}/v1", models=models)
         filled = subprocess.run(

@@ -101,7 +101,7 @@ def client(key: str, url: str, headers: Variables, verify: ssl.SSLContext | bool
 def in_production(folder: Path, database_url: str, **changes: str) -> Iterator[Production]:
     """Serve by the unit's commands, with the settings of its file, on this database."""
     port = free_port()
-    variables = environment(folder, HTTPS="1", LLM_PRIVATE_NETWORKS="1") | variables_of_file()
+    variables = environment(folder, HTTPS="1", PRIVATE_NETWORKS="1") | variables_of_file()
     variables |= {"DATABASE_URL": database_url, "PORT": str(port), **changes}
     *before, serve = Unit("aistudio.service").commands()
     calls = [f"call_command(*{command})\n" for command in before]  # of one process, which saves seconds

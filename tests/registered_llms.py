@@ -15,7 +15,7 @@ Make = Callable[..., LLM]
 
 @pytest.fixture
 def make(db: Any, settings: Any, vendor: VendorServer) -> Make:
-    settings.LLM_PRIVATE_NETWORKS = True
+    settings.PRIVATE_NETWORKS = True
 
     def made(model: str = "ok", *, kind: str = "openai", key: str = KEY, **fields: Any) -> LLM:
         endpoint = fields.pop("api_endpoint", vendor.url if kind == "openai" else vendor.root)

@@ -3,13 +3,14 @@
 import os
 
 os.environ.update(
+    LOCAL_ENV="0",
     SECRET_KEY="tests-only-" + "x" * 50,
     FIELD_KEYS="dGVzdHMtb25seS10ZXN0cy1vbmx5LXRlc3RzLW9ubHk=",
     HTTPS="0",
     DEBUG="0",
     ALLOWED_HOSTS="testserver,localhost,127.0.0.1",
     DATABASE_URL=os.environ.get("TEST_DATABASE_URL", "sqlite:///:memory:"),
-    LLM_PRIVATE_NETWORKS="0",
+    PRIVATE_NETWORKS="0",
     HOST="127.0.0.1",
     PORT="8080",
     CSRF_TRUSTED_ORIGINS="",

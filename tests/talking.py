@@ -177,7 +177,7 @@ class Studio:
 @contextmanager
 def opened(folder: Path, *, servers: int, database_url: str | None = None, **changes: str) -> Iterator[Studio]:
     """Servers that are up, on a SQLite file in the folder unless another database is named."""
-    variables = environment(folder, LLM_PRIVATE_NETWORKS="1", **changes)
+    variables = environment(folder, PRIVATE_NETWORKS="1", **changes)
     variables["DATABASE_URL"] = database_url or variables["DATABASE_URL"]
     key = manage(variables, "shell", "--no-imports", "--command", FIRST_STEPS).strip()
     studio = Studio(folder, variables, key, [])

@@ -21,7 +21,7 @@ KNOWN = {
     },
     "core.database.backup_file": {"digest.update": "bytes"},
     "core.database.connections": {"cursor.execute": OF_ALL},
-    "core.server.readiness": {"cursor.execute": READS},
+    "core.server.health": {"cursor.execute": READS},
     "core.idempotency.attempts": {
         "rows.bulk_create": "requests are not audited",
         "rows.filter(pk=row.pk, holder=row.holder).update": "requests are not audited",
@@ -36,7 +36,6 @@ KNOWN = {
     "core.database.backup": {"cursor.execute": OF_ALL},
     "core.database.compiled": {"cursor.execute": READS},
     "core.database.table_dump": {"cursor.executemany": OF_ALL},
-    "aistudio.urls": {"cursor.execute": READS},
     "groups.models": {
         "type(self)._base_manager.filter(pk=self.pk).update": "a better hash of the same password is no change of it",
     },

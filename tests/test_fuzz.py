@@ -11,6 +11,8 @@ import pytest
 
 from tests.live import ROOT, environment, free_port, is_healthy, manage, running
 
+pytestmark = pytest.mark.slow
+
 FAR_AWAY = 7_777_777_777
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 

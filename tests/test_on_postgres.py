@@ -5,7 +5,11 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from tests.live import ROOT
+
+pytestmark = pytest.mark.slow
 
 TIMEOUT = 120  # seconds
 FILES = (

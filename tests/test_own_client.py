@@ -13,6 +13,8 @@ import yaml
 
 from tests.live import Live
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).parent / "clients" / "with_own.py"
 PACKAGE = "aistudio_client"
 

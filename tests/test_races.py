@@ -19,6 +19,8 @@ import pytest
 from tests.live import environment, free_port, is_healthy, manage, running
 from tests.people import JSON_API
 
+pytestmark = pytest.mark.slow
+
 MANY = 20
 ROUNDS = 8
 TIMEOUT = 30  # seconds for one answer

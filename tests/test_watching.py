@@ -18,7 +18,7 @@ import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from core.telemetry.metrics import forget_the_dead
+from core.telemetry.metrics import forget_dead_workers
 from tests.live import environment, free_port, manage, running
 from tests.talking import HTTP, Member, Studio, opened, question, until
 from tests.vendor_server import VendorServer
@@ -230,7 +230,7 @@ def test_what_stood_in_a_worker_that_is_gone_stands_no_more(tmp_path: Path) -> N
     files += [tmp_path / f"counter_{gone.pid}.db"]
     for file in files:
         file.touch()
-    forget_the_dead(tmp_path)
+    forget_dead_workers(tmp_path)
     assert [file.exists() for file in files] == [False, True, True]
 
 

@@ -14,6 +14,8 @@ import pytest
 from tests.production import Production, events_of
 from tests.talking import Event, question, text_of, until
 
+pytestmark = pytest.mark.slow
+
 ASKED = 150  # numbers, which take three seconds and more
 COUNTED = " ".join(map(str, range(1, ASKED + 1)))
 STREAMS = 6
@@ -100,3 +102,22 @@ def test_a_worker_that_dies_is_replaced(production: Production) -> None:
         until(lambda: len(now := production.workers()) == 2 and victim not in now, RESTART_TIMEOUT)
         assert [http.get("/health").status_code for _ in range(5)] == [200] * 5
     assert before - {victim} < production.workers()
+
+
+def test_an_old_worker_that_ends_an_answer_keeps_the_master_from_nothing(production: Production, chat: int) -> None:
+    before = production.workers()
+    with production.direct as http:
+        path = f"/sessions/{session(http, chat)}/messages"
+        with closing(events_of(http, "POST", path, question("/count 1000"))) as stream:
+            read = list(islice(stream, 5))
+            production.server.process.send_signal(signal.SIGHUP)
+            until(lambda: len(production.workers() - before) == 2, RESTART_TIMEOUT)
+            victim = min(production.workers() - before)
+            os.kill(victim, signal.SIGKILL)
+            until(
+                lambda: len(new := production.workers() - before) == 2 and victim not in new,
+                RESTART_TIMEOUT,
+            )
+            assert production.workers() & before, "The old worker had ended, so this shows nothing."
+            read += list(stream)
+    assert read[-1].data["status"] == "complete"

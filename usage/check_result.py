@@ -55,7 +55,7 @@ WITHOUT_WORDS = (
     "and whether its path is right."
 )
 TRY_AGAIN = "Try again in a moment. If this stays so, the vendor's status page may say more."
-PRIVATE = "If the LLM is meant to be there, set LLM_PRIVATE_NETWORKS=1 and restart the server."
+PRIVATE = "If the LLM is meant to be there, set PRIVATE_NETWORKS=1 and restart the server."
 WORDLESS = re.compile(r"answered \d+\.$")  # a VendorError's detail without a message from the vendor
 
 
@@ -102,7 +102,7 @@ class Check:
     def failure(self, code: str, detail: str, advice: str = "", models: Iterable[str] = ()) -> "Check":
         """This check as a failed one, with the advice that fits the code unless another is given."""
         advice = advice or ADVICE.get(code, TRY_AGAIN)
-        if code == "refused_address" and "LLM_PRIVATE_NETWORKS" in detail:
+        if code == "refused_address" and "PRIVATE_NETWORKS" in detail:
             advice = f"{PRIVATE} Else correct the endpoint."
         elif code == "bad_request" and (WEB_PAGE in detail or WORDLESS.search(detail)):
             advice = WITHOUT_WORDS

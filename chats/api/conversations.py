@@ -1,6 +1,6 @@
 """Sessions and messages: what people and programs talk with."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from functools import cached_property
 from http import HTTPStatus
 from types import SimpleNamespace
@@ -8,7 +8,6 @@ from typing import ClassVar, TypedDict, cast
 from uuid import UUID
 
 from django.db.models import Count, Q, QuerySet, Sum
-from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.encoding import force_bytes
 from django_filters import rest_framework as filters
@@ -16,6 +15,7 @@ from rest_framework.generics import get_object_or_404
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
 
 from chats import conversation
 from chats.answering import runner
@@ -40,6 +40,7 @@ from core.rest.renderers import API_ROOT
 from core.rest.serializers import SerializerClass
 from core.rest.sse import MEDIA_TYPE, EventStream
 from core.rest.views import ResourceViewSet
+from core.server.responses import StreamedResponse
 from groups.models import User
 
 EVENT_ID = {"type": "string", "pattern": "^[0-9]{1,19}$"}
@@ -246,14 +247,12 @@ class MessageViewSet(StreamingView):
         media_type = self.request.accepted_renderer.media_type
         if media_type == MEDIA_TYPE:
             return EventStream(follow(lambda: runner.current_runner().live_answer(exchange.answer), exchange.question))
-        response = StreamingHttpResponse(
-            self.whole(exchange.answer), status=HTTPStatus.CREATED, content_type=media_type
-        )
+        response = StreamedResponse(self.whole(exchange.answer), status=HTTPStatus.CREATED, content_type=media_type)
         path = f"sessions/{self.kwargs['session']}/messages/{exchange.answer.pk}"
         response["Location"] = self.request.build_absolute_uri(f"{API_ROOT}{path}")
         return response
 
-    async def whole(self, answer: Message) -> AsyncIterator[bytes]:
+    async def whole(self, answer: Message) -> AsyncGenerator[bytes]:
         """The answer once it has ended."""
         live = runner.current_runner().live_answer(answer)
         with Subscriber(live) as subscriber:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -98,7 +98,7 @@ def number_branches(session: Session, messages: list[RenderedMessage]) -> None:
         each.next = row[place + 1] if place + 1 < len(row) else None
 
 
-async def stream_blocks(find: Callable[[], LiveAnswer], place: int) -> AsyncIterator[bytes]:
+async def stream_blocks(find: Callable[[], LiveAnswer], place: int) -> AsyncGenerator[bytes]:
     """An answer after a place as it grows: events `blocks`, each with the index of the first that is another now.
 
     Then, unless it goes on elsewhere, `done`. Where nothing comes for a while, `alive`: the page takes a stream that is

@@ -1,9 +1,8 @@
-"""Django's ASGI handler with one hop to a thread for each request, and threads that stay.
+"""Runs Django's synchronous request cycle in a pool of threads that stay, one hop to a thread for each request.
 
-Django's own makes a thread for each request, hops to it for every signal and back and forth around the view, and ends
-it; with the thread go its database connections; an open stream holds one as long as it lasts. Here the whole
-synchronous part is one call in one of a few threads. What then streams asynchronously needs none of them, and no
-database connection.
+Django's own ASGI handler starts a thread for each request, changes to it for each signal and around the view, and ends
+it, and with it its database connections. Here middleware and view are one call in one of a few threads, whose
+connections stay open. A stream is sent by the event loop: it needs no thread and no database connection.
 """
 
 import asyncio
@@ -13,117 +12,96 @@ from contextlib import aclosing, suppress
 from contextvars import copy_context
 from io import BytesIO
 from time import perf_counter
-from typing import Any, NamedTuple
 
 from django.core import signals
-from django.core.exceptions import RequestAborted
-from django.core.handlers.asgi import ASGIHandler, get_script_prefix
+from django.core.handlers.asgi import ASGIRequest, get_script_prefix
+from django.core.handlers.wsgi import WSGIHandler
+from django.http import HttpResponseBadRequest
+from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
+from core.server.responses import Message, Receive, Scope, Send, StreamedResponse
 from core.server.threads import run_in_pool
 from core.telemetry.hooks import current_request
 
-LAST_WORDS_TIMEOUT = 5  # seconds
-THREADS = 8  # PostgreSQL's pool has a connection for each, and some for the worker: see CONNECTIONS of the settings
+FINAL_EVENTS_TIMEOUT = 5  # seconds
+THREADS = 8  # each has a database connection: CONNECTIONS of core/database/url.py counts them
 
 
-class StreamedResponse(NamedTuple):
-    """An answer whose parts come one by one."""
-
-    status: int
-    headers: list[tuple[bytes, bytes]]
-    parts: AsyncGenerator[bytes]
-
-
-class ThreadPoolASGIHandler(ASGIHandler):
-    """`on_stop` is called when the time for open streams is up: it lets them end."""
+class ThreadPoolASGIHandler:
+    """Answers requests whose body was read. `on_stop` is called when the server cancels a stream to stop."""
 
     def __init__(self, *, on_stop: Callable[[], None]) -> None:
         self.on_stop = on_stop
+        self.django = WSGIHandler()  # the handler with synchronous middleware
         self.idle = [ThreadPoolExecutor(1, f"request-{number}") for number in range(THREADS)]
         self.free = asyncio.Semaphore(THREADS)
-        self.streams = 0  # that are open
-        super().__init__()
+        self.open_streams = 0
 
-    def load_middleware(self, is_async: bool = False) -> None:
-        super().load_middleware(is_async=False)
-
-    async def __call__(self, scope: Any, body: bytes, receive: Any, send: Any) -> None:  # type: ignore[override]
-        begun = perf_counter()
+    async def __call__(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
+        start = perf_counter()
         async with self.free:
-            if seen := current_request.get():
-                seen.waited = perf_counter() - begun
-            worker = self.idle.pop()  # the one that was busy last, whose connection is the likeliest to be open
+            if record := current_request.get():
+                record.waited = perf_counter() - start
+            thread = self.idle.pop()  # the last used, which is the likeliest to have an open database connection
             try:
-                # not `sync_to_async`: nothing here calls back into the loop, and its care for that takes as long as
-                # a query
-                answer = await run_in_pool(worker, copy_context().run, self.respond, scope, body)
+                # not `sync_to_async`: its support for calls back into the loop takes as long as a query
+                head, content = await run_in_pool(thread, copy_context().run, self.get_response, scope, body)
             finally:
-                self.idle.append(worker)
-        # it is sent without a thread: those who read slowly keep nobody from being answered
-        if not isinstance(answer, StreamedResponse):
+                self.idle.append(thread)
+        # sent without a thread: a client that reads slowly must not keep others waiting
+        if isinstance(content, bytes):
             with suppress(asyncio.CancelledError):
-                await self.send_response(answer, send)
+                await send(head)
+                await send({"type": "http.response.body", "body": content})
             return
-        self.streams += 1
+        self.open_streams += 1
         try:
-            await self.stream(scope, answer, receive, send)
+            await self.stream(scope, head, content, receive, send)
         finally:
-            self.streams -= 1
+            self.open_streams -= 1
 
-    def respond(self, scope: Any, body: bytes) -> Any:
-        """All that is synchronous, in one thread: signals, middleware and view."""
+    def get_response(self, scope: Scope, body: bytes) -> tuple[Message, bytes | AsyncGenerator[bytes]]:
+        """Call signals, middleware and view in this thread; returns the head of the response and its whole or parts."""
         set_script_prefix(get_script_prefix(scope))
         signals.request_started.send(sender=self.__class__, scope=scope)
-        request, refusal = self.create_request(scope, BytesIO(body))
-        response: Any = self.get_response(request) if request else refusal
-        response._handler_class = self.__class__
-        if seen := current_request.get():
-            seen.status = response.status_code
-            response.setdefault("X-Request-ID", seen.id)  # a refusal did not pass the middleware
-        parts = None
-        if response.streaming:
-            # the iterator itself: what Django wraps around it is not closed when this is
-            parts = response._iterator if response.is_async else whole(response.getvalue())
-        response.close()
-        return StreamedResponse(response.status_code, headers_of(response), parts) if parts else response
-
-    async def stream(self, scope: Any, answer: StreamedResponse, receive: Any, send: Any) -> None:
-        """Send what comes until it ends or the client goes away."""
-        parts = nothing() if scope["method"] == "HEAD" else answer.parts
-        sent = asyncio.ensure_future(self.send_parts(answer._replace(parts=parts), send))
-        gone = asyncio.ensure_future(self.listen_for_disconnect(receive))
+        response: HttpResponseBase
         try:
-            await asyncio.wait((gone, sent), return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:  # only a server whose time to stop is up does this: what is left is the end
+            response = self.django.get_response(ASGIRequest(scope, BytesIO(body)))
+        except UnicodeDecodeError:  # in the query
+            response = HttpResponseBadRequest()
+        if record := current_request.get():
+            record.status = response.status_code
+            response.setdefault("X-Request-ID", record.id)  # a refused request did not pass the middleware
+        headers = [(name.lower().encode("ascii"), value.encode("latin1")) for name, value in response.items()]
+        headers += [(b"set-cookie", cookie.OutputString().encode("ascii")) for cookie in response.cookies.values()]
+        content = response.parts if isinstance(response, StreamedResponse) else response.getvalue()
+        response.close()
+        return {"type": "http.response.start", "status": response.status_code, "headers": headers}, content
+
+    async def stream(
+        self, scope: Scope, head: Message, parts: AsyncGenerator[bytes], receive: Receive, send: Send
+    ) -> None:
+        """Send the parts until they end or the client goes away."""
+
+        async def send_parts() -> None:
+            async with aclosing(parts):
+                await send(head)
+                if scope["method"] != "HEAD":
+                    async for part in parts:
+                        await send({"type": "http.response.body", "body": part, "more_body": True})
+                await send({"type": "http.response.body"})
+
+        sending = asyncio.ensure_future(send_parts())
+        leaving = asyncio.ensure_future(receive())  # the body was read, so the next message is http.disconnect
+        try:
+            await asyncio.wait((leaving, sending), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:  # the server's time to stop is up: the final events are still sent
             self.on_stop()
-            await asyncio.wait((sent,), timeout=LAST_WORDS_TIMEOUT)
+            await asyncio.wait((sending,), timeout=FINAL_EVENTS_TIMEOUT)
         finally:
-            for task in (sent, gone):
+            for task in (sending, leaving):
                 task.cancel()
-            with suppress(asyncio.CancelledError):
-                await sent
-            with suppress(asyncio.CancelledError, RequestAborted):
-                await gone
-
-    @staticmethod
-    async def send_parts(answer: StreamedResponse, send: Any) -> None:
-        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
-        async with aclosing(answer.parts) as parts:
-            async for part in parts:
-                await send({"type": "http.response.body", "body": part, "more_body": True})
-        await send({"type": "http.response.body"})
-
-
-def headers_of(response: Any) -> list[tuple[bytes, bytes]]:
-    headers = [(name.lower().encode("ascii"), value.encode("latin1")) for name, value in response.items()]
-    return headers + [(b"set-cookie", cookie.OutputString().encode("ascii")) for cookie in response.cookies.values()]
-
-
-async def nothing() -> AsyncGenerator[bytes]:
-    return
-    yield b""
-
-
-async def whole(content: bytes) -> AsyncGenerator[bytes]:
-    yield content
+            for task in (sending, leaving):
+                with suppress(asyncio.CancelledError):
+                    await task

@@ -1,4 +1,4 @@
-"""What machines ask of this process: whether it lives, whether it is ready, and its metrics."""
+"""What machines ask a server process: whether it is alive, whether it is ready, and its metrics."""
 
 import asyncio
 import logging
@@ -14,40 +14,49 @@ import orjson
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, close_old_connections, connection
 from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, JsonResponse
 
 from core.database.connections import is_half_moved
 from core.server.http_protocol import DRAINING
-from core.server.responses import Receive, Scope, Send, address_of, send_error, send_response
+from core.server.responses import ASGIApplication, Receive, Scope, Send, address_of, send_error, send_response
 from core.telemetry.hooks import instrumentations
 
 log = logging.getLogger(__name__)
 
-KEPT = 1  # seconds that an answer of the database is good for, however many ask
-TIMEOUT = 5  # seconds the database has
-SHOWN = 1  # seconds: how often a worker shows how it stands to those that answer for it
-ALIVE, READY, UNREADY = (orjson.dumps({"status": status}) for status in ("alive", "ready", "not ready"))
+MAX_AGE = 1  # seconds for which the database's state is known, however many ask
+DATABASE_TIMEOUT = 5  # seconds
+GAUGE_INTERVAL = 1  # seconds between two updates of the gauges that other workers report for this one
+ALIVE, READY, NOT_READY = (orjson.dumps({"status": status}) for status in ("alive", "ready", "not ready"))
+
+
+def health(request: HttpRequest) -> JsonResponse:
+    """200 while a request is answered the usual way: through a thread, the middleware and the database."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    return JsonResponse({"status": "ok"})
 
 
 class Probes:
-    """The health and metrics endpoints of one process.
+    """The health and metrics endpoints of one process, by path. They need neither Django's threads nor middleware.
 
-    `streams` says how many streams are open; `work_obstacle` why the process can do no work (empty: it can);
-    `work_state` how many answers are made here, and how many seconds their oldest unsaved text has waited.
+    `open_streams` returns the number of open streams; `work_obstacle` why the process can do no work (empty: it can);
+    `work_state` how many answers are made here, and for how many seconds their oldest unsaved text has waited.
     """
 
     def __init__(
         self,
         *,
-        streams: Callable[[], int],
+        open_streams: Callable[[], int],
         work_obstacle: Callable[[], str],
         work_state: Callable[[], tuple[int, float]],
     ) -> None:
-        self.streams, self.work_obstacle, self.work_state = streams, work_obstacle, work_state
-        self.is_ready = Readiness(self.obstacle)
+        self.open_streams, self.work_obstacle, self.work_state = open_streams, work_obstacle, work_state
+        self.database = DatabaseProbe()
         self.stopping = False
-        self.paths = {"/health/live": self.live, "/health/ready": self.ready}
+        self.last_obstacle = ""
+        self.paths: dict[str, ASGIApplication] = {"/health/live": self.live, "/health/ready": self.ready}
         if settings.METRICS_TOKEN or settings.METRICS_NETWORKS:
-            self.module = import_module("core.telemetry.metrics")
+            self.module = import_module("core.telemetry.metrics")  # needs prometheus_client, and time
             self.metrics = self.module.Metrics()
             instrumentations.append(self.metrics)
             self.paths["/metrics"] = self.scrape
@@ -56,18 +65,16 @@ class Probes:
         await send_response(send, HTTPStatus.OK, ALIVE)
 
     async def ready(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Whether requests should be sent here; the reason why not is for the log."""
-        self.stopping |= DRAINING in scope.get("state", ())
-        if await self.is_ready():
-            await send_response(send, HTTPStatus.OK, READY)
-        else:
-            await send_response(send, HTTPStatus.SERVICE_UNAVAILABLE, UNREADY)
-
-    def obstacle(self) -> str:
-        return "it was asked to stop." if self.stopping else self.work_obstacle()
+        """Say whether requests should be sent here. Why not is said only in the log, once for each change."""
+        obstacle = "it was asked to stop." if self.stopping else self.work_obstacle() or await self.database.obstacle()
+        if obstacle != self.last_obstacle:
+            log.warning("Not ready: %s", obstacle) if obstacle else log.info("Ready")
+            self.last_obstacle = obstacle
+        status, body = (HTTPStatus.SERVICE_UNAVAILABLE, NOT_READY) if obstacle else (HTTPStatus.OK, READY)
+        await send_response(send, status, body)
 
     async def scrape(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The metrics, to those who may have them."""
+        """Send the metrics to a client that METRICS_TOKEN and METRICS_NETWORKS admit."""
         headers = dict(scope["headers"])
         authorization, accept = (headers.get(name, b"").decode("latin1") for name in (b"authorization", b"accept"))
         if not self.module.may_scrape(authorization, address_of(scope)):
@@ -75,78 +82,77 @@ class Probes:
             detail = "The metrics are for those whom METRICS_TOKEN and METRICS_NETWORKS let in."
             await send_error(send, HTTPStatus.FORBIDDEN, "permission_denied", detail)
             return
-        self.show()
+        self.update_gauges()
         body, media_type = await asyncio.to_thread(self.metrics.scrape, accept)
         await send_response(send, HTTPStatus.OK, body, media_type)
 
-    async def keep_showing(self) -> None:
-        """Tell the workers that answer for this one how it stands."""
+    async def keep_gauges_current(self) -> None:
+        """For the other workers, any of which may be asked for the metrics of all."""
         while "/metrics" in self.paths:
-            self.show()
-            await asyncio.sleep(SHOWN)
+            self.update_gauges()
+            await asyncio.sleep(GAUGE_INTERVAL)
 
-    def show(self) -> None:
+    def update_gauges(self) -> None:
         running, lag = self.work_state()
-        self.metrics.show(streams=self.streams(), running=running, lag=lag)
+        self.metrics.set_gauges(open_streams=self.open_streams(), running=running, lag=lag)
 
-    def drain_first(self) -> None:
-        """From SIGTERM on this process is not ready. It stops DRAIN_TIME later, when others have seen that."""
-        stop, loop = signal.getsignal(signal.SIGTERM), asyncio.get_running_loop()
-        if not callable(stop):  # nobody but the system would end it
-            return
+    def handle_stop_signals(self, state: Scope) -> None:
+        """Be not ready from SIGTERM or SIGINT on, and hand the signal to the server.
+
+        SIGTERM is handed on after DRAIN_TIME, in which load balancers see that this process is not ready. `state` is
+        that of the lifespan: the connections read there that the server stops.
+        """
+        loop = asyncio.get_running_loop()
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
         def drain(number: int, frame: FrameType | None) -> None:
-            delay = 0 if self.stopping else settings.DRAIN_TIME
+            delay = settings.DRAIN_TIME if number == signal.SIGTERM and not self.stopping else 0
             self.stopping = True
-            loop.call_soon_threadsafe(lambda: loop.call_later(delay, stop, number, frame))
+            loop.call_soon_threadsafe(loop.call_later, delay, stop, number, frame)
 
-        signal.signal(signal.SIGTERM, drain)
+        def stop(number: int, frame: FrameType | None) -> None:
+            state[DRAINING] = True
+            handler = handlers[signal.Signals(number)]
+            assert callable(handler)
+            handler(number, frame)
+
+        for number, handler in handlers.items():
+            if callable(handler):
+                signal.signal(number, drain)
 
 
-class Readiness:
-    """Of one process and its event loop. `obstacle` says why the process itself cannot take requests, if it cannot."""
+class DatabaseProbe:
+    """Says why the database cannot serve requests. It is asked at most once in MAX_AGE."""
 
-    def __init__(self, obstacle: Callable[[], str]) -> None:
-        self.obstacle = obstacle
-        self.executor = ThreadPoolExecutor(1, "readiness")  # its own: requests may have all others
-        self.asked: asyncio.Future[str] | None = None
+    def __init__(self) -> None:
+        self.executor = ThreadPoolExecutor(1, "readiness")  # its own thread: requests may occupy all others
+        self.answer: asyncio.Future[str] | None = None
         self.asked_at = 0.0
         self.is_migrated = False
-        self.said = ""
 
-    async def __call__(self) -> bool:
-        """Whether it is ready. The reason why not is for the log alone."""
-        reason = self.obstacle() or await self.obstacle_of_database()
-        if reason != self.said:
-            log.warning("Not ready: %s", reason) if reason else log.info("Ready")
-            self.said = reason
-        return not reason
-
-    async def obstacle_of_database(self) -> str:
-        if self.asked is None or (self.asked.done() and monotonic() - self.asked_at >= KEPT):
-            self.asked = asyncio.get_running_loop().run_in_executor(self.executor, self.ask)
+    async def obstacle(self) -> str:
+        """The reason, for the log; empty when the database is ready."""
+        if self.answer is None or (self.answer.done() and monotonic() - self.asked_at >= MAX_AGE):
+            self.answer = asyncio.get_running_loop().run_in_executor(self.executor, self.query)
             self.asked_at = monotonic()
         try:
-            async with asyncio.timeout(TIMEOUT):
-                return await asyncio.shield(self.asked)
+            async with asyncio.timeout(DATABASE_TIMEOUT):
+                return await asyncio.shield(self.answer)
         except TimeoutError:
             return "the database does not answer."
 
-    def ask(self) -> str:
-        """What the database lacks; empty when it lacks nothing."""
+    def query(self) -> str:
         try:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT 1")
-            if not self.is_migrated and is_half_moved(DEFAULT_DB_ALIAS):
+            if self.is_migrated:
+                return ""
+            if is_half_moved(DEFAULT_DB_ALIAS):
                 return "a move to the database is under way; manage.py move_database."
-            self.is_migrated = self.is_migrated or not unapplied()
+            executor = MigrationExecutor(connection)
+            self.is_migrated = not executor.migration_plan(executor.loader.graph.leaf_nodes())
         except DatabaseError as error:
             return f"the database fails: {error}"
         finally:
             close_old_connections()
         return "" if self.is_migrated else "there are migrations that the database does not have; manage.py migrate."
-
-
-def unapplied() -> bool:
-    executor = MigrationExecutor(connection)
-    return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))

@@ -1,31 +1,32 @@
-"""uvicorn, which takes its leave politely: who is about to ask as it begins to stop is still answered."""
+"""uvicorn's HTTP/1.1 protocol, which ignores offers of other protocols and closes no connection under a request."""
 
-import asyncio
-import multiprocessing
-from typing import Any
+from array import array
+from asyncio import Transport
+from typing import TypeAlias
 
-import uvicorn
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-LINGER = 2  # seconds that a connection without a request has to send one, once the server leaves
-DRAINING = "draining"  # in the `state` of every scope, from when the server begins to stop
+LINGER = 2  # seconds that an idle connection has to send a request after the server began to stop
+DRAINING = "draining"  # in the state of the lifespan and of every scope, from when the server begins to stop
+Data: TypeAlias = "bytes | bytearray | memoryview | array[int]"
+
 OFFER = {b"upgrade", b"http2-settings"}
 
 
-class Parser(HttpRequestParser):
-    """One to which an offer of another protocol (`Upgrade`) is nothing, as RFC 9110 (7.8) allows.
+class UpgradeTolerantParser(HttpRequestParser):
+    """Ignores an offer of another protocol (`Upgrade`), as RFC 9110 (7.8) allows.
 
-    httptools takes a request with one for ended at its head, and its body for the next request: a client that offers
-    HTTP/2, as Java's does, could send none, and one behind a proxy could send another's request.
+    httptools ends a request with an offer at its head, and takes its body for the next request: a client that offers
+    HTTP/2, as Java's does, could send no body, and a client behind a proxy could send another's request.
     """
 
-    def __init__(self, connection: "Connection") -> None:
-        super().__init__(connection)
+    def __init__(self, protocol: "GracefulProtocol") -> None:
+        super().__init__(protocol)
         self.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
-        self.connection = connection
+        self.protocol = protocol
 
-    def feed_data(self, data: Any) -> None:
+    def feed_data(self, data: Data) -> None:
         parser = self
         while True:
             try:
@@ -34,12 +35,12 @@ class Parser(HttpRequestParser):
                 if parser.get_method() == b"CONNECT":
                     raise HttpParserError("This is no proxy.") from None
                 head, data = parser.head_without_offer(), memoryview(data)[offer.args[0] :]
-                parser = self.connection.parser = Parser(self.connection)
+                parser = self.protocol.parser = UpgradeTolerantParser(self.protocol)
                 HttpRequestParser.feed_data(parser, head)
 
     def head_without_offer(self) -> bytes:
-        lines = [b"%b %b HTTP/%b" % (self.get_method(), self.connection.url, self.get_http_version().encode())]
-        for name, value in self.connection.headers:
+        lines = [b"%b %b HTTP/%b" % (self.get_method(), self.protocol.url, self.get_http_version().encode())]
+        for name, value in self.protocol.headers:
             if name == b"connection":
                 value = b",".join(each for each in value.split(b",") if each.strip().lower() not in OFFER)
             if name not in OFFER:
@@ -47,57 +48,47 @@ class Parser(HttpRequestParser):
         return b"\r\n".join([*lines, b"", b""])
 
 
-class Connection(HttpToolsProtocol):
-    """One that is not closed under a request on its way: the answer says that it is the last (`Connection: close`).
+class GracefulProtocol(HttpToolsProtocol):
+    """Answers a request that arrives while the server stops, and says that it is the last (`Connection: close`).
 
-    uvicorn closes at once what has no request at the moment: a client that was about to send one, or whose connection
-    has just been accepted, would get a reset for an answer. And where a client that has sent several requests goes
-    away, uvicorn does not tell the one that is being answered, which would write on.
+    uvicorn closes an idle connection at once: a client that is about to send a request, or whose connection was just
+    accepted, would get a reset. And where a client that has sent several requests goes away, uvicorn tells only the
+    newest request, which may wait behind the one that is being answered.
     """
 
-    answering: Any = None  # uvicorn knows only the newest request, which may wait behind the one that is answered
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.parser = UpgradeTolerantParser(self)
+        self.answering = self.cycle  # the request that is being answered
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.parser = Parser(self)
+    def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():  # the request comes again, without the offer
+            return
+        super().on_headers_complete()
+        if not self.pipeline:
+            self.answering = self.cycle
+        if DRAINING in self.app_state:
+            self.cycle.keep_alive = False
+
+    def on_message_complete(self) -> None:
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        if self.pipeline:
+            self.answering = self.pipeline[-1][0]
+        super().on_response_complete()
 
     def shutdown(self) -> None:
         if self.cycle is not None and not self.cycle.response_complete:
-            super().shutdown()  # which makes this answer the last
+            super().shutdown()  # makes this response the last
         else:
-            self._unset_keepalive_if_required()
+            if self.timeout_keep_alive_task is not None:
+                self.timeout_keep_alive_task.cancel()
             self.timeout_keep_alive_task = self.loop.call_later(LINGER, self.timeout_keep_alive_handler)
-
-    def _should_upgrade(self) -> bool:
-        return True  # asked where there is an offer: it is passed over, and comes again without
-
-    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        self.answering = cycle
-        super()._start_asgi_task(cycle, app)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         if self.answering is not None and not self.answering.response_complete:
             self.answering.disconnected = True
             self.answering.message_event.set()
-
-    def on_headers_complete(self) -> None:
-        super().on_headers_complete()
-        if DRAINING in self.app_state and self.cycle is not None:
-            self.cycle.keep_alive = False
-
-
-class Server(uvicorn.Server):
-    async def startup(self, sockets: Any = None) -> None:
-        await super().startup(sockets)
-        if parent := multiprocessing.parent_process():
-            asyncio.get_running_loop().add_reader(parent.sentinel, self.leave_orphaned, parent.sentinel)
-
-    def leave_orphaned(self, sentinel: int) -> None:
-        """Stop as if asked to: a worker whose master is gone would keep the port from the next one."""
-        asyncio.get_running_loop().remove_reader(sentinel)
-        self.should_exit = True
-
-    async def shutdown(self, sockets: Any = None) -> None:
-        self.lifespan.state[DRAINING] = True
-        await super().shutdown(sockets)

@@ -1,39 +1,47 @@
-"""What the proxies in front say of the caller, believed of TRUSTED_PROXIES alone."""
+"""The caller's address, scheme and host as the proxies in front state them; only TRUSTED_PROXIES are believed."""
 
 import ipaddress
-from typing import Any
+from collections.abc import Sequence
+from typing import cast
 
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from core.server.responses import ASGIApplication, Receive, Scope, Send
 
 FORWARDED_FOR, FORWARDED_HOST = b"x-forwarded-for", b"x-forwarded-host"
 
 
-class TrustedProxyMiddleware(ProxyHeadersMiddleware):
+class TrustedProxyMiddleware:
     """uvicorn's, which reads `X-Forwarded-For` and `-Proto`, and with them `X-Forwarded-Host`.
 
-    The caller is the right-most address of `X-Forwarded-For` that is no trusted proxy: what stands left of it, anyone
-    may have written. The host is the right-most too, the one that the proxy before us has been called by.
+    The caller is the right-most address of `X-Forwarded-For` that is no trusted proxy: anyone may have written what
+    stands left of it. The host is the right-most of `X-Forwarded-Host`: the name under which the last proxy was called.
     """
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    def __init__(self, application: ASGIApplication, trusted_proxies: Sequence[str]) -> None:
+        middleware = ProxyHeadersMiddleware(application, list(trusted_proxies))  # type: ignore[arg-type]
+        self.trusted_hosts = middleware.trusted_hosts
+        self.forward = cast(ASGIApplication, middleware)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["client"] and scope["client"][0] in self.trusted_hosts:
-            believe_host(scope)
-            said = b", ".join(value for name, value in scope["headers"] if name == FORWARDED_FOR).decode("latin1")
-            if said and not is_address(self.trusted_hosts.get_trusted_client_address(said)[0]):
-                scope["headers"] = [header for header in scope["headers"] if header[0] != FORWARDED_FOR]
-        await super().__call__(scope, receive, send)
+            hosts = [value for name, value in scope["headers"] if name == FORWARDED_HOST]
+            if hosts and (host := hosts[-1].rpartition(b",")[2].strip()):  # Django compares it with ALLOWED_HOSTS
+                scope["headers"] = [*without(scope, b"host"), (b"host", host)]
+            callers = b", ".join(value for name, value in scope["headers"] if name == FORWARDED_FOR).decode("latin1")
+            if callers and not is_address(self.trusted_hosts.get_trusted_client_address(callers)[0]):
+                scope["headers"] = without(scope, FORWARDED_FOR)
+        await self.forward(scope, receive, send)
+
+
+def without(scope: Scope, header: bytes) -> list[tuple[bytes, bytes]]:
+    """The request's headers except for one."""
+    return [(name, value) for name, value in scope["headers"] if name != header]
 
 
 def is_address(text: str) -> bool:
-    """Whether it is one that a caller can have, and no other junk that a proxy hands on."""
+    """Whether a caller can have this address; a zone id (`fe80::1%eth0`) is not one."""
     try:
         return not getattr(ipaddress.ip_address(text), "scope_id", None)
     except ValueError:
         return False
-
-
-def believe_host(scope: Any) -> None:
-    """Take the host from `X-Forwarded-Host` where there is one; Django holds it against ALLOWED_HOSTS."""
-    values = [value for name, value in scope["headers"] if name == FORWARDED_HOST]
-    if values and (host := values[-1].rpartition(b",")[2].strip()):
-        scope["headers"] = [*(header for header in scope["headers"] if header[0] != b"host"), (b"host", host)]

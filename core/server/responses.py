@@ -1,23 +1,37 @@
-"""What is answered without Django: it needs no thread, and no database."""
+"""Types of ASGI, and responses that are sent without Django: they need neither a thread nor the database."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 from http import HTTPStatus
 from typing import Any
 
 import orjson
+from django.http import StreamingHttpResponse
 
 from core.rest.errors import error_object
 from core.telemetry.hooks import current_request
 
-Scope = Any
-Receive = Callable[[], Awaitable[Any]]
-Send = Callable[[Any], Awaitable[None]]
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class StreamedResponse(StreamingHttpResponse):
+    """A Django response whose body the ASGI handler reads from `parts`, which it closes when the client leaves.
+
+    Django wraps the iterator of a streaming response in another, and does not close the inner one.
+    """
+
+    def __init__(self, parts: AsyncGenerator[bytes], *, status: HTTPStatus, content_type: str) -> None:
+        super().__init__(parts, status=status, content_type=content_type)
+        self.parts = parts
 
 
 async def send_response(
     send: Send, status: HTTPStatus, body: bytes, media_type: str = "application/json", *, close: bool = False
 ) -> None:
-    """`close` where not all was read that the client sends."""
+    """Send a whole response; `close` ends the connection, for a request whose body was not read to its end."""
     headers = [(b"content-type", media_type.encode()), (b"content-length", str(len(body)).encode())]
     headers += [(b"cache-control", b"no-store")]
     if close:
@@ -30,9 +44,10 @@ async def send_response(
 
 
 async def send_error(send: Send, status: HTTPStatus, code: str, detail: str) -> None:
+    """Send an error document of JSON:API, and close the connection."""
     await send_response(send, status, orjson.dumps({"errors": [error_object(status, code, detail)]}), close=True)
 
 
 def address_of(scope: Scope) -> str:
-    """Of the caller: a proxy's word for it has been taken already where that is trusted."""
+    """The client's IP address; proxy_headers.py has replaced a trusted proxy's address with its client's."""
     return str(scope["client"][0]) if scope.get("client") else ""

@@ -4,25 +4,26 @@ import asyncio
 import sys
 from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import Any, TypeVar
+from typing import ParamSpec, TypeVar
 
 from django.conf import settings
 
 from core.database.connections import is_sqlite
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
-async def run_in_pool(executor: Executor, work: Callable[..., T], *arguments: Any) -> T:
-    """Run it in a thread of the executor, and return what it returns, or raise what it raises.
+async def run_in_pool(executor: Executor, work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+    """Run the work in a thread of the executor; return or raise what it returns or raises.
 
-    A query in SQLite is over in microseconds, at each of which the thread lets go of the interpreter. A loop that has
-    work would take it, and the thread wait to have it back, some dozen times for a request: that takes longer than the
-    request. So the loop lets it go on alone, for as long as the interpreter itself would let a thread.
+    A query in SQLite takes microseconds, and at each the thread releases the interpreter. A loop that has work would
+    take the interpreter, and the thread would wait to have it back, a dozen times in a request: that takes longer than
+    the request. So the loop waits for the thread, for as long as the interpreter itself lets a thread run.
     """
     # not `connection.vendor`, which would make a connection of its own for each task of the loop that asks
     patience = sys.getswitchinterval() if is_sqlite(settings.DATABASES["default"]) else 0
-    future = executor.submit(work, *arguments)
+    future = executor.submit(work, *arguments, **options)
     try:
         return future.result(patience)
     except TimeoutError:

@@ -1,6 +1,7 @@
-"""What there is to see of requests and of calls of vendors, and who watches: metrics and traces, where they are on.
+"""What instrumentations (metrics, traces) learn of requests and vendor calls.
 
-What happens says so once, here. Nobody watches by default, and nothing of this is done for each token.
+The code that serves a request or calls a vendor reports it here, once. By default nobody listens, and nothing is
+reported for each token.
 """
 
 import re
@@ -9,14 +10,17 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:  # optional at run time
+    from opentelemetry.trace import Span
 
 VALID_ID = re.compile(r"[A-Za-z0-9._:=+/-]{1,128}")  # a UUID, base64, and what proxies make; nothing that forges a line
 
 
 @dataclass(slots=True, eq=False)
 class RequestRecord:
-    """A request on its way. `path` is quoted and has no query, which may hold what nobody should read."""
+    """A request on its way. `path` is quoted and has no query, which may hold secrets."""
 
     id: str
     method: str
@@ -28,8 +32,8 @@ class RequestRecord:
     user_id: int | None = None
     status: int = 0
     waited: float = 0.0  # seconds for a thread
-    database: float = 0.0  # seconds of queries, where someone watches
-    span: Any = None  # its trace, where there is one
+    database: float = 0.0  # seconds of queries, if metrics are on
+    span: "Span | None" = None  # if traces are on
 
 
 CallKind = Literal["answer", "title", "check", "models"]
@@ -43,11 +47,11 @@ class VendorCallRecord:
     vendor: str
     model: str
     endpoint: str
-    options: Mapping[str, Any]
+    options: Mapping[str, object]
     conversation: str
     request: RequestRecord | None
     headers: dict[str, str] = field(default_factory=dict)
-    span: Any = None
+    span: "Span | None" = None
 
 
 class CallCounts(Protocol):
@@ -72,18 +76,14 @@ class CallCounts(Protocol):
 class AnswerCounts(Protocol):
     """How an answer ended, and after how many milliseconds."""
 
-    @property
-    def status(self) -> str: ...
-    @property
-    def error_code(self) -> str: ...
-    @property
-    def latency_ms(self) -> int | None: ...
-    @property
-    def time_to_first_token_ms(self) -> int | None: ...
+    status: str
+    error_code: str
+    latency_ms: int | None
+    time_to_first_token_ms: int | None
 
 
 class Instrumentation:
-    """Is told what happens, and does nothing about it."""
+    """Is told what happens; this one ignores it."""
 
     def request_begins(self, request: RequestRecord, headers: Mapping[bytes, bytes]) -> None: ...
 
@@ -100,7 +100,7 @@ class Instrumentation:
         """A conversation has its title, or an error says why not."""
 
     def stored(self, seconds: float) -> None:
-        """So long it took to store what had arrived of answers."""
+        """Pieces of answers were written to the database, which took so long."""
 
     def close(self) -> None: ...
 
@@ -110,5 +110,5 @@ current_request: ContextVar[RequestRecord | None] = ContextVar("current_request"
 
 
 def valid_id(given: str | None) -> str:
-    """The id that a caller gave to the request, or a new one where it gave none that can be used."""
+    """The request id that a caller gave, or a new one if it cannot be used."""
     return given if given and VALID_ID.fullmatch(given) else uuid.uuid4().hex

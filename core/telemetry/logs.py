@@ -1,31 +1,31 @@
-"""How a line of the log looks: for people, or one JSON object for programs."""
+"""Formats of log lines: text for people, or one JSON object for programs."""
 
 import json
 import logging
 import time
 from datetime import UTC, datetime
 
-# neither form of a line says these: https://docs.python.org/3/howto/logging.html#optimization
+# neither format has these, which cost time: https://docs.python.org/3/howto/logging.html#optimization
 logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 
 class TextFormatter(logging.Formatter):
-    """Spells out a second once: each answer has two lines, and there are many in a second."""
+    """Formats the time of a second only once: each answer has two lines, and a second has many."""
 
     _second = 0
     _spelt = ""
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
         second = int(record.created)
-        if second != self._second:  # one handler has it, which lets one line at a time be formatted
+        if second != self._second:  # one handler, which formats one line at a time, uses it
             self._second, self._spelt = second, time.strftime(self.default_time_format, time.localtime(second))
         return f"{self._spelt},{int(record.msecs):03d}"
 
 
 class JSONFormatter(logging.Formatter):
-    """Time, level, logger, message, request id, and the `fields` that were logged with it.
+    """Writes time, level, logger, message, request id, and the `fields` that were logged with the message.
 
-    Of what else a record carries nothing is written: Django's have the request in them, with its query.
+    Nothing else of a record is written: Django's records hold the request, with its query.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -45,7 +45,7 @@ class JSONFormatter(logging.Formatter):
 
 
 class WithoutTraceback(logging.Filter):
-    """For what the message alone explains."""
+    """Drops the traceback of a record whose message says enough."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.exc_info = record.exc_text = None

@@ -1,16 +1,17 @@
 """Metrics for Prometheus. Loaded only where a setting turns them on.
 
-With several workers each keeps its figures in files of PROMETHEUS_MULTIPROC_DIR, which `runserver` makes, and any of
-them answers for all.
+With several workers each keeps its figures in files of PROMETHEUS_MULTIPROC_DIR, a folder that `runserver` makes, and
+any worker reports the figures of all.
 """
 
 import hmac
 import ipaddress
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Protocol, TypeVar
 
 from django.conf import settings
 from django.db.backends.signals import connection_created
@@ -27,6 +28,10 @@ from core.telemetry.hooks import (
     current_request,
 )
 
+P = TypeVar("P")
+C = TypeVar("C")
+R = TypeVar("R")
+
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 LONG_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 180, 600)
@@ -35,82 +40,37 @@ LONG_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 180, 600)
 class Metrics(Instrumentation):
     def __init__(self) -> None:
         self.folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-        self.registry = registry = CollectorRegistry()
+        self.registry = CollectorRegistry()
         if not self.folder:
-            ProcessCollector(registry=registry)
-        self.requests = Counter(
-            "aistudio_requests", "Requests that have ended.", ("method", "route", "status"), registry=registry
+            ProcessCollector(registry=self.registry)
+        counter = partial(Counter, namespace="aistudio", registry=self.registry)
+        seconds = partial(Histogram, namespace="aistudio", registry=self.registry, buckets=SECONDS)
+        long_seconds = partial(Histogram, namespace="aistudio", registry=self.registry, buckets=LONG_SECONDS)
+        total = partial(Gauge, namespace="aistudio", registry=self.registry, multiprocess_mode="livesum")
+        highest = partial(Gauge, namespace="aistudio", registry=self.registry, multiprocess_mode="livemax")
+
+        route = ("method", "route")
+        self.requests = counter("requests", "Requests that have ended.", (*route, "status"))
+        self.request_seconds = seconds(
+            "request_seconds", "From a request to the end of its answer, streams too.", route
         )
-        self.request_seconds = Histogram(
-            "aistudio_request_seconds",
-            "From a request to the end of its answer, streams too.",
-            ("method", "route"),
-            registry=registry,
-            buckets=SECONDS,
-        )
-        self.waits = Histogram(
-            "aistudio_queue_wait_seconds", "What requests waited for a free thread.", registry=registry, buckets=SECONDS
-        )
-        self.database = Histogram(
-            "aistudio_request_database_seconds", "Queries of a request.", registry=registry, buckets=SECONDS
-        )
-        self.answers = Counter(
-            "aistudio_answers",
-            "Answers of LLMs that have ended, and how.",
-            ("vendor", "status", "code"),
-            registry=registry,
-        )
-        self.titles = Counter(
-            "aistudio_titles",
-            "Titles that were asked of LLMs, and how that ended.",
-            ("vendor", "code"),
-            registry=registry,
-        )
-        self.answer_seconds = Histogram(
-            "aistudio_answer_seconds",
-            "From a question to the end of its answer.",
-            ("vendor",),
-            registry=registry,
-            buckets=LONG_SECONDS,
-        )
-        self.first_tokens = Histogram(
-            "aistudio_first_token_seconds",
-            "From a question to the first of its answer's text.",
-            ("vendor",),
-            registry=registry,
-            buckets=LONG_SECONDS,
-        )
-        self.tokens = Counter(
-            "aistudio_tokens",
-            "Tokens in, out, and cached (which are among those in), as vendors counted them or as we guess.",
-            ("vendor", "kind", "estimated"),
-            registry=registry,
-        )
-        self.writes = Histogram(
-            "aistudio_journal_write_seconds",
-            "To store what had arrived of answers.",
-            registry=registry,
-            buckets=SECONDS,
-        )
-        self.streams = Gauge(
-            "aistudio_open_streams",
-            "Streams that someone reads.",
-            registry=registry,
-            multiprocess_mode="livesum",
-        )
-        self.running = Gauge(
-            "aistudio_running_answers",
-            "Answers being made, or not stored yet.",
-            registry=registry,
-            multiprocess_mode="livesum",
-        )
-        self.lag = Gauge(
-            "aistudio_journal_lag_seconds",
-            "Age of the oldest text of an answer that is not stored.",
-            registry=registry,
-            multiprocess_mode="livemax",
-        )
-        connection_created.connect(time_queries)
+        self.waits = seconds("queue_wait_seconds", "What requests waited for a free thread.")
+        self.database = seconds("request_database_seconds", "Queries of a request.")
+
+        self.answers = counter("answers", "Answers of LLMs that have ended, and how.", ("vendor", "status", "code"))
+        text = "From a question to the end of its answer."
+        self.answer_seconds = long_seconds("answer_seconds", text, ("vendor",))
+        text = "From a question to the first of its answer's text."
+        self.first_token_seconds = long_seconds("first_token_seconds", text, ("vendor",))
+        self.titles = counter("titles", "Titles that were asked of LLMs, and how that ended.", ("vendor", "code"))
+        text = "Tokens in, out, and cached (which are among those in), as vendors counted them or as we guess."
+        self.tokens = counter("tokens", text, ("vendor", "kind", "estimated"))
+
+        self.writes = seconds("journal_write_seconds", "To store what had arrived of answers.")
+        self.open_streams = total("open_streams", "Streams that someone reads.")
+        self.running = total("running_answers", "Answers being made, or not stored yet.")
+        self.lag = highest("journal_lag_seconds", "Age of the oldest text of an answer that is not stored.")
+        connection_created.connect(add_query_timer)
 
     def request_ended(self, request: RequestRecord, seconds: float) -> None:
         method = request.method if request.method in METHODS else "other"  # anyone can invent some
@@ -131,7 +91,7 @@ class Metrics(Instrumentation):
         self.answers.labels(vendor, answer.status, answer.error_code).inc()
         self.answer_seconds.labels(vendor).observe((answer.latency_ms or 0) / 1000)
         if answer.time_to_first_token_ms is not None:
-            self.first_tokens.labels(vendor).observe(answer.time_to_first_token_ms / 1000)
+            self.first_token_seconds.labels(vendor).observe(answer.time_to_first_token_ms / 1000)
 
     def title_ended(self, vendor: str, error_code: str) -> None:
         self.titles.labels(vendor, error_code).inc()
@@ -139,38 +99,32 @@ class Metrics(Instrumentation):
     def stored(self, seconds: float) -> None:
         self.writes.observe(seconds)
 
-    def show(self, *, streams: int, running: int, lag: float) -> None:
-        """How things stand now in this process."""
-        self.streams.set(streams)
+    def set_gauges(self, *, open_streams: int, running: int, lag: float) -> None:
+        """The present state of this process; `lag` in seconds."""
+        self.open_streams.set(open_streams)
         self.running.set(running)
         self.lag.set(lag)
 
     def scrape(self, accept: str) -> tuple[bytes, str]:
-        """All figures of this machine's workers, and their media type."""
+        """The figures of all of this machine's workers in a format that is accepted, and its media type."""
         encoder, media_type = choose_encoder(accept)
         registry = self.registry
         if self.folder:
-            forget_the_dead(Path(self.folder))
+            forget_dead_workers(Path(self.folder))
             registry = CollectorRegistry()
             MultiProcessCollector(registry, self.folder)
         return encoder(registry), media_type
 
 
-def forget_the_dead(folder: Path) -> None:
-    """What stood in a worker that is gone stands no more; what it counted stays."""
+def forget_dead_workers(folder: Path) -> None:
+    """Remove the gauges of workers that are gone; what they counted stays."""
     for pid in {int(path.stem.rpartition("_")[2]) for path in folder.glob("gauge_live*.db")}:
-        if not is_alive(pid):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
             mark_process_dead(pid, str(folder))
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
+        except PermissionError:  # it lives
+            pass
 
 
 def may_scrape(authorization: str, address: str) -> bool:
@@ -178,27 +132,31 @@ def may_scrape(authorization: str, address: str) -> bool:
     expected = f"Bearer {settings.METRICS_TOKEN}"
     if settings.METRICS_TOKEN and not hmac.compare_digest(authorization.encode(), expected.encode()):
         return False
-    return not settings.METRICS_NETWORKS or is_within(address, settings.METRICS_NETWORKS)
-
-
-def is_within(address: str, networks: list[str]) -> bool:
+    if not settings.METRICS_NETWORKS:
+        return True
     try:
-        found: Any = ipaddress.ip_address(address)
+        caller = ipaddress.ip_address(address)
     except ValueError:
         return False
-    found = getattr(found, "ipv4_mapped", None) or found
-    return any(found in ipaddress.ip_network(network) for network in networks)
+    caller = getattr(caller, "ipv4_mapped", None) or caller
+    return any(caller in ipaddress.ip_network(network) for network in settings.METRICS_NETWORKS)
 
 
-def time_queries(connection: Any, **kwargs: Any) -> None:
-    if timed not in connection.execute_wrappers:
-        connection.execute_wrappers.append(timed)
+class DatabaseConnection(Protocol):
+    """What is needed of Django's connections."""
+
+    execute_wrappers: list[Callable[..., object]]
 
 
-def timed(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
-    begun = perf_counter()
+def add_query_timer(connection: DatabaseConnection, **kwargs: object) -> None:
+    if time_query not in connection.execute_wrappers:
+        connection.execute_wrappers.append(time_query)
+
+
+def time_query(execute: Callable[[str, P, bool, C], R], sql: str, params: P, many: bool, context: C) -> R:
+    start = perf_counter()
     try:
         return execute(sql, params, many, context)
     finally:
         if request := current_request.get():
-            request.database += perf_counter() - begun
+            request.database += perf_counter() - start

@@ -1,12 +1,12 @@
-"""Traces through OpenTelemetry. Loaded only where a setting names who takes them, and its packages are installed.
+"""Traces through OpenTelemetry. Loaded only where a setting says where traces go and its packages are installed.
 
-The names are those of the semantic conventions for HTTP and for generative AI (status: development). Neither a text nor
-a secret goes into a span: of an error its code, of a URL neither query nor user.
+Names are those of the semantic conventions for HTTP and for generative AI (status: development). A span holds neither
+text nor secrets: of an error only the code, of a URL neither query nor user.
 """
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import cast
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -16,10 +16,11 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.util.types import AttributeValue
 
 from core.telemetry.hooks import CallCounts, Instrumentation, RequestRecord, VendorCallRecord
 
-PROVIDERS = {"google_ai": "gcp.gemini"}  # where the convention has another word than ours
+PROVIDERS = {"google_ai": "gcp.gemini"}  # where the convention's name is not ours
 OPTIONS = ("temperature", "max_tokens", "top_p", "top_k", "seed")  # `gen_ai.request.`: not stop_words, which are texts
 
 
@@ -48,6 +49,8 @@ class Traces(Instrumentation):
 
     def request_ended(self, request: RequestRecord, seconds: float) -> None:
         span = request.span
+        if span is None:
+            return
         if request.route:
             span.update_name(f"{request.method} {request.route}")
             span.set_attribute("http.route", request.route)
@@ -76,13 +79,16 @@ class Traces(Instrumentation):
             f"{operation} {call.model}".strip(),
             context=set_span_in_context(asked_in) if asked_in else None,
             kind=SpanKind.CLIENT,
-            attributes=known(attributes),
+            attributes=without_none(attributes),
         )
         self.propagator.inject(call.headers, set_span_in_context(call.span))
 
     def call_ended(self, call: VendorCallRecord, result: CallCounts) -> None:
+        if call.span is None:
+            return
         status = "failed" if result.error_code else "complete" if result.finish_reason else "stopped"
-        attributes: dict[str, object] = {
+        first = result.time_to_first_token_ms
+        attributes = {
             "gen_ai.response.finish_reasons": [result.finish_reason] if result.finish_reason else None,
             "gen_ai.usage.output_tokens": result.output_tokens,
             "gen_ai.usage.input_tokens": result.input_tokens,
@@ -90,10 +96,9 @@ class Traces(Instrumentation):
             "aistudio.usage.estimated": result.estimated,
             "aistudio.status": status if call.kind != "models" else None,
             "error.type": result.error_code or None,
+            "gen_ai.response.time_to_first_chunk": None if first is None else first / 1000,
         }
-        if result.time_to_first_token_ms is not None:
-            attributes["gen_ai.response.time_to_first_chunk"] = result.time_to_first_token_ms / 1000
-        call.span.set_attributes(known(attributes))
+        call.span.set_attributes(without_none(attributes))
         if result.error_code:
             call.span.set_status(Status(StatusCode.ERROR, result.error_code))
         call.span.end()
@@ -103,5 +108,5 @@ class Traces(Instrumentation):
         self.provider.shutdown()
 
 
-def known(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in attributes.items() if value is not None}
+def without_none(attributes: Mapping[str, object]) -> dict[str, AttributeValue]:
+    return {name: cast(AttributeValue, value) for name, value in attributes.items() if value is not None}

@@ -137,7 +137,7 @@ def test_a_password_that_nobody_chose_is_shown(db: Any, settings: Any, monkeypat
     settings.DEMO_PASSWORD = ""
     said: list[str] = []
     monkeypatch.setattr(
-        quickstart.Server, "run", lambda server: said.append(quickstart.welcome(server.url, server.password))
+        quickstart.WelcomingServer, "run", lambda server: said.append(quickstart.welcome(server.url, server.password))
     )
 
     call_command("quickstart")

@@ -62,7 +62,7 @@ def deltas_of(vendor: VendorServer, *, is_busy: bool, model: str = "slow") -> li
 
 @pytest.fixture(autouse=True)
 def private_networks(settings: Any) -> None:
-    settings.LLM_PRIVATE_NETWORKS = True
+    settings.PRIVATE_NETWORKS = True
 
 
 def test_a_loop_that_keeps_up_sends_each_token_as_it_comes(vendor: VendorServer) -> None:

@@ -13,6 +13,8 @@ import pytest
 
 from tests.live import Live
 
+pytestmark = pytest.mark.slow
+
 CONTRACT = Path(__file__).parents[1] / "contract" / "create-chat.yaml"
 GENERATOR = Path(sys.executable).with_name("openapi-python-client")
 PACKAGE = "client_of_the_contract"

@@ -12,6 +12,8 @@ import yaml
 
 from tests.live import Live
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(__file__).parents[1] / "contract"
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 

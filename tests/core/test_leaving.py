@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from core.server.http_protocol import DRAINING, LINGER, Connection, Server
+from core.server.http_protocol import DRAINING, LINGER, GracefulProtocol
 from tests.live import free_port
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -28,16 +28,17 @@ def while_it_stops(behaviour: Callable[[list[Streams]], Awaitable[None]]) -> Non
     async def run() -> None:
         port = free_port()
         config = uvicorn.Config(
-            application, port=port, http=Connection, lifespan="off", log_config=None, timeout_graceful_shutdown=20
+            application, port=port, http=GracefulProtocol, lifespan="off", log_config=None, timeout_graceful_shutdown=20
         )
-        server = Server(config)
+        server = uvicorn.Server(config)
         serving = asyncio.create_task(server._serve())  # without its handlers of signals
         while not server.started:  # noqa: ASYNC110  (uvicorn has no event for it)
             await asyncio.sleep(0.01)
         connections = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
         assert await answer_on(connections[0]) == (False, "False")
+        server.lifespan.state[DRAINING] = True  # as the application does at SIGTERM
         server.should_exit = True
-        while DRAINING not in server.lifespan.state:  # noqa: ASYNC110
+        while server.servers[0].is_serving():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.1)
         with pytest.raises(ConnectionRefusedError):

@@ -49,7 +49,7 @@ PUBLIC = ["https://api.openai.com/v1", "http://8.8.8.8/v1", "https://[2606:4700:
 @pytest.mark.parametrize("allowed", [True, False])
 @pytest.mark.parametrize("url", ALWAYS_REFUSED)
 def test_never(url: str, allowed: bool, settings: Any) -> None:
-    settings.LLM_PRIVATE_NETWORKS = allowed
+    settings.PRIVATE_NETWORKS = allowed
     with pytest.raises(ValidationError) as caught:
         validate_endpoint(url)
     assert "secret" not in str(caught.value)
@@ -57,11 +57,20 @@ def test_never(url: str, allowed: bool, settings: Any) -> None:
 
 @pytest.mark.parametrize("url", PRIVATE)
 def test_private_addresses_need_a_setting(url: str, settings: Any) -> None:
-    settings.LLM_PRIVATE_NETWORKS = False
-    with pytest.raises(ValidationError, match="LLM_PRIVATE_NETWORKS=1"):
+    settings.PRIVATE_NETWORKS = False
+    with pytest.raises(ValidationError, match="PRIVATE_NETWORKS=1"):
         validate_endpoint(url)
-    settings.LLM_PRIVATE_NETWORKS = True
+    settings.PRIVATE_NETWORKS = True
     validate_endpoint(url)
+
+
+def test_a_list_of_networks_admits_only_these(settings: Any) -> None:
+    settings.PRIVATE_NETWORKS = ("10.1.0.0/16", "127.0.0.1", "169.254.0.0/16")
+    for url in ("http://10.1.2.3/v1", "http://localhost:11434/v1", "http://[::ffff:10.1.0.7]/v1", "http://8.8.8.8/v1"):
+        validate_endpoint(url)
+    for url in ("http://10.2.0.1/v1", "http://127.0.0.2/v1", "http://[::1]/v1", "http://169.254.169.254/v1"):
+        with pytest.raises(ValidationError):
+            validate_endpoint(url)
 
 
 @pytest.mark.parametrize("url", PUBLIC)

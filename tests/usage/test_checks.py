@@ -143,10 +143,10 @@ def test_other_failures(
 
 def test_an_address_that_is_refused(alice: Person, make: Make, settings: Any) -> None:
     llm = make()
-    settings.LLM_PRIVATE_NETWORKS = False
+    settings.PRIVATE_NETWORKS = False
     found = checked(alice, llm)
     assert (found["code"], failing(found)) == ("refused_address", ["endpoint"])
-    assert "LLM_PRIVATE_NETWORKS=1" in found["advice"]
+    assert "PRIVATE_NETWORKS=1" in found["advice"]
     llm.api_endpoint = "http://169.254.169.254/v1"
     llm.save()
     assert checked(alice, llm)["advice"] == "Correct the endpoint."

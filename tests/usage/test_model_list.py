@@ -54,9 +54,9 @@ def test_a_vendor_that_gives_none(alice: Person, make: Make, vendor: VendorServe
     vendor.offers = [f"model {number}" for number in range(2_000)] + [KEY, "x" * 201, "tab\there"]
     listed = alice.get(f"/llms/{llm.pk}/models").json()["data"]
     assert len(listed) == 1_000
-    settings.LLM_PRIVATE_NETWORKS = False
+    settings.PRIVATE_NETWORKS = False
     llm.save()
-    assert "LLM_PRIVATE_NETWORKS" in alice.get(f"/llms/{llm.pk}/models").json()["errors"][0]["detail"]
+    assert "PRIVATE_NETWORKS" in alice.get(f"/llms/{llm.pk}/models").json()["errors"][0]["detail"]
 
 
 def test_azure_lists_no_deployments(alice: Person, db: Any) -> None:

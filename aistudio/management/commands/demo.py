@@ -1,7 +1,6 @@
 """A first administrator, group, LLM, settings and chat, to look around with."""
 
 import secrets
-from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
@@ -21,7 +20,7 @@ CHAT = "Welcome"
 class Command(BaseCommand):
     help = "Makes what is missing of the demo: an administrator, a group, an LLM of vendor demo, settings, a chat."
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: object, **options: object) -> None:
         user, password = make_demo()
         if password:
             self.stdout.write(f"Administrator {user.email}, password {password}")
@@ -30,7 +29,7 @@ class Command(BaseCommand):
 
 @recording()
 def make_demo() -> tuple[User, str | None]:
-    """The demo's administrator, and their password when this made them (DEMO_PASSWORD, or a random one)."""
+    """Make what is missing; returns the administrator, and their password if they are new (DEMO_PASSWORD or random)."""
     password = None
     user = User.objects.filter(email_folded=fold(EMAIL)).first()
     if user is None:

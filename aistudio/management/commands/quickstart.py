@@ -2,14 +2,14 @@
 
 import json
 from contextlib import suppress
-from typing import Any
+from socket import socket
 
 import uvicorn
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
-from aistudio.application import in_database
+from aistudio.application import run_in_database_thread
 from aistudio.management.commands.demo import make_demo
 from aistudio.management.commands.runserver import (
     APPLICATION,
@@ -19,7 +19,6 @@ from aistudio.management.commands.runserver import (
 )
 from chats.models import Chat
 from core.audit.recording import recording
-from core.server.http_protocol import Server
 from groups.models import ApiToken, Group, User
 from groups.sign_in import active_administrators
 
@@ -29,29 +28,29 @@ TOKEN_NAME = "make run"  # noqa: S105
 class Command(BaseCommand):
     help = "Migrates, fills an empty database with the demo, serves, and says how to get in. For trying out."
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: object, **options: object) -> None:
         check_database()
         call_command("migrate", verbosity=0)
         _, password = (None, None) if User.objects.exists() else make_demo()
         with suppress(KeyboardInterrupt):
-            TalkativeServer(password, settings.HOST, settings.PORT).run()
+            WelcomingServer(password, settings.HOST, settings.PORT).run()
 
 
-class TalkativeServer(Server):
-    """Says how to get in once it listens, so that a pasted line finds it, and only if it does."""
+class WelcomingServer(uvicorn.Server):
+    """Prints how to get in once it listens, so that a request that is pasted finds the server."""
 
     def __init__(self, password: str | None, host: str, port: int) -> None:
         super().__init__(uvicorn.Config(APPLICATION, **server_options(host, port)))
         self.url, self.password = base_url(host, port), password
 
-    async def startup(self, sockets: Any = None) -> None:
+    async def startup(self, sockets: list[socket] | None = None) -> None:
         await super().startup(sockets)
         if not self.should_exit:
-            await in_database(lambda: print(welcome(self.url, self.password), flush=True))
+            await run_in_database_thread(lambda: print(welcome(self.url, self.password), flush=True))
 
 
 def welcome(url: str, new_password: str | None) -> str:
-    """How to get in: the address, a sign-in, a token, a request to paste."""
+    """What `make run` prints: the address, a sign-in, a new token, a request to paste."""
     admin = active_administrators().first()
     if admin is None:
         return f"AI Studio  {url}\nIt has no active administrator; manage.py createsuperuser makes one."

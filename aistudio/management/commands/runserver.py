@@ -12,14 +12,14 @@ from typing import Any
 import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from uvicorn.config import STARTUP_FAILURE
 
 from core.database.connections import Unsuitable, refuse_half_moved
-from core.server.http_protocol import Connection, Server
+from core.server.http_protocol import GracefulProtocol
 from core.server.supervisor import Supervisor
 
-APPLICATION = "aistudio.asgi:proxied"
-FIRST_PASSED_ON = 3  # the file descriptor, as sd_listen_fds(3) has it
+APPLICATION = "aistudio.asgi:application"
+FIRST_SYSTEMD_SOCKET = 3  # the file descriptor, see sd_listen_fds(3)
+WORKER_TIMEOUT = 30  # seconds to start; and without a sign of life after which a worker is replaced
 
 
 class Command(BaseCommand):
@@ -30,8 +30,8 @@ class Command(BaseCommand):
         parser.add_argument("--reload", action="store_true", help="start again when code changes")
         parser.add_argument("--workers", type=int, help="processes with a master (default: WORKERS of the settings)")
 
-    def handle(self, *args: Any, address: str, reload: bool, workers: int | None, **options: Any) -> None:
-        host, port = parse_address(address)
+    def handle(self, *args: object, address: str, reload: bool, workers: int | None, **options: object) -> None:
+        host, port = host_and_port(address)
         check_database()
         self.stdout.write(f"AI Studio at {base_url(host, port)} (Ctrl-C ends it)")
         if settings.HTTPS:
@@ -44,9 +44,8 @@ class Command(BaseCommand):
             return
         workers = settings.WORKERS if workers is None else workers
         config = uvicorn.Config(APPLICATION, workers=max(workers, 1), **server_options(host, port))
-        with shared_metrics(workers), suppress(KeyboardInterrupt):
-            if not serve(config, workers):
-                sys.exit(STARTUP_FAILURE)
+        with metrics_folder(workers), suppress(KeyboardInterrupt):
+            sys.exit(serve(config, workers))
 
 
 def check_database() -> None:
@@ -57,8 +56,8 @@ def check_database() -> None:
 
 
 @contextmanager
-def shared_metrics(workers: int) -> Iterator[None]:
-    """A folder in which several workers count, so that any of them can answer for all."""
+def metrics_folder(workers: int) -> Iterator[None]:
+    """A folder in which several workers keep their metrics, so that any worker can report all."""
     if not workers or not (settings.METRICS_TOKEN or settings.METRICS_NETWORKS):
         yield
         return
@@ -67,20 +66,21 @@ def shared_metrics(workers: int) -> Iterator[None]:
         yield
 
 
-def serve(config: uvicorn.Config, workers: int) -> bool:
-    """Serve until it is stopped, from this process where the workers are 0; returns whether it ever did."""
-    passed_on = [socket.socket(fileno=FIRST_PASSED_ON)] if os.environ.get("LISTEN_PID") == str(os.getpid()) else None
-    if workers:
-        supervisor = Supervisor(config, passed_on or [config.bind_socket()])
-        supervisor.run()
-        return supervisor.has_served
-    server = Server(config)
-    server.run(passed_on)
-    return server.started
+def serve(config: uvicorn.Config, workers: int) -> int:
+    """Serve until a signal stops it, from this process where `workers` is 0; returns the exit status."""
+    sockets = None
+    if os.environ.get("LISTEN_PID") == str(os.getpid()):  # systemd holds the port
+        sockets = [socket.socket(fileno=FIRST_SYSTEMD_SOCKET)]
+    if not workers:
+        uvicorn.Server(config).run(sockets)
+        return 0
+    supervisor = Supervisor(config, sockets or [config.bind_socket()])
+    supervisor.run()
+    return supervisor.exit_status
 
 
-def parse_address(address: str) -> tuple[str, int]:
-    """Host and port of `8080`, `host:8080` or nothing, which the settings fill; raises CommandError."""
+def host_and_port(address: str) -> tuple[str, int]:
+    """Host and port of `8080`, `host:8080` or nothing, where HOST and PORT are used; raises CommandError."""
     host, _, port = address.rpartition(":")
     if address and not (port.isdigit() and 0 < int(port) < 65536):
         raise CommandError(f"{address!r} is no address: 8080 or localhost:8080 would be.")
@@ -88,19 +88,22 @@ def parse_address(address: str) -> tuple[str, int]:
 
 
 def base_url(host: str, port: int) -> str:
+    """The URL under which a browser on this machine finds the server."""
     return f"http://{'localhost' if host in ('127.0.0.1', '::1', '0.0.0.0', '::') else host}:{port}"  # noqa: S104
 
 
 def server_options(host: str, port: int) -> dict[str, Any]:
+    """How uvicorn serves, for `uvicorn.Config`."""
     return {
         "host": host,
         "port": port,
         "lifespan": "on",
-        "http": Connection,
+        "http": GracefulProtocol,
         "ws": "none",
-        "log_config": None,  # Django's LOGGING has it
-        "access_log": False,  # ours has more
+        "log_config": None,  # Django's LOGGING configures it
+        "access_log": False,  # application.py writes one with more fields
         "server_header": False,
-        "proxy_headers": False,  # serving.py has them
+        "proxy_headers": False,  # proxy_headers.py reads them
         "timeout_graceful_shutdown": settings.SHUTDOWN_TIMEOUT,
+        "timeout_worker_healthcheck": WORKER_TIMEOUT,
     }
