@@ -597,7 +597,7 @@ async def broken_framing(connection: Connection, argument: str, asked: dict[str,
     """Half the answer, then bytes that are no chunk."""
     connection.begin()
     await connection.send_words(" ".join(HALF.split(" ")[:-1]), asked)
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.5)  # or a busy reader gets it with the head, and no answer at all
     event = b'data: {"choices":[{"delta":{"content":" fox"}}]}\n\n'
     connection.transport.write(b"%x\r\n%b\r\nthis is no chunk\r\n" % (len(event), event))
     await asyncio.sleep(PATIENCE)

@@ -18,7 +18,7 @@ from core.telemetry.hooks import (
 )
 from llms.vendors.errors import VendorError
 from llms.vendors.registry import client
-from llms.vendors.types import Call, ChatMessage, Finish, Reasoning, StreamEvent, Text, Usage
+from llms.vendors.types import Call, Finish, StreamEvent, Text, Thinking, Usage, text_message
 from tests.llms.vendors.asking import call
 from tests.test_imports import modules, tree_of
 from tests.vendor_server import ANSWER, HALF, VendorServer
@@ -27,7 +27,7 @@ from usage.metering import CallResult, MeteredCall, StopListening, list_models
 from usage.tokens import text_tokens
 
 NO_HTTP: Any = None
-CALL = Call("small", (ChatMessage("user", "12345678"),), {}, "", "")
+CALL = Call("small", (text_message("user", "12345678"),), {}, "", "")
 REQUEST = RequestRecord("the-id", "POST", "/", "", "http")
 
 
@@ -102,7 +102,7 @@ def uses_adapter(tree: ast.AST) -> bool:
     harmless = {
         node.value.func
         for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute) and node.attr == "listed_as" and isinstance(node.value, ast.Call)
+        if isinstance(node, ast.Attribute) and node.attr == "canonical_name" and isinstance(node.value, ast.Call)
     }
     names = [node for node in ast.walk(tree) if isinstance(node, ast.Name | ast.Attribute) and node not in harmless]
     return any((node.id if isinstance(node, ast.Name) else node.attr) in ("adapter", "ADAPTER") for node in names)
@@ -113,7 +113,7 @@ def uses_adapter(tree: ast.AST) -> bool:
 )
 def test_the_walk_finds_callers(source: str) -> None:
     assert uses_adapter(ast.parse(source))
-    assert not uses_adapter(ast.parse("adapter(vendor).listed_as(model)"))
+    assert not uses_adapter(ast.parse("adapter(vendor).canonical_name(model)"))
 
 
 # what a call comes to
@@ -130,7 +130,7 @@ def test_the_vendors_counts_are_exact(monkeypatch: pytest.MonkeyPatch, observer:
 @pytest.mark.parametrize(("kind", "expected"), [("answer", 2), ("title", 3), ("check", 3)])
 def test_what_is_not_counted_is_estimated(monkeypatch: pytest.MonkeyPatch, kind: str, expected: int) -> None:
     """From bytes of text; and of thinking, unless it is an answer's, which is not stored."""
-    result = run_script(monkeypatch, Script(Reasoning("abcd"), Text("é" * 4), Finish("stop")), kind=kind)
+    result = run_script(monkeypatch, Script(Thinking("abcd"), Text("é" * 4), Finish("stop")), kind=kind)
     assert (result.input_tokens, result.output_tokens, result.estimated) == (2 + 4, expected, True)
 
 
@@ -185,7 +185,7 @@ def test_a_cancelled_call_is_settled(monkeypatch: pytest.MonkeyPatch, observer: 
 SILENT = {  # what a vendor does, and the text of the error; the limits are 0.4, 0.2 and 0.1 seconds
     "at first": ((2.0,), "The vendor said nothing for 0.4 seconds."),
     "after a word": ((Text("Hi"), 2.0), "The vendor said nothing for 0.2 seconds."),
-    "after a thought": ((Reasoning("Hm"), 2.0), "The vendor said nothing for 0.2 seconds."),
+    "after a thought": ((Thinking("Hm"), 2.0), "The vendor said nothing for 0.2 seconds."),
     "after the end": ((Text("Hi"), Finish("stop"), 2.0), None),
     "never for long": ((0.3, Text("Hi"), 0.15, Text("Hi"), 0.15, Text("Hi"), Finish("stop")), None),
 }
