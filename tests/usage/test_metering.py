@@ -93,7 +93,7 @@ def run_script(
 
 
 def test_no_other_module_calls_an_adapter() -> None:
-    """Other modules may only ask an adapter by which name its vendor lists a model."""
+    """Other modules may only ask an adapter for the canonical name of a model."""
     callers = [name for name in modules() if uses_adapter(tree_of(name)) and not name.startswith("llms.vendors.")]
     assert callers == ["usage.metering"]
 
