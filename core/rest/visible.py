@@ -5,6 +5,7 @@ Which rows `visible_to(user)` has must depend on nothing but the user's key and 
 
 from collections.abc import Iterable, Sequence, Sized
 from functools import cache, partial
+from operator import attrgetter
 from typing import Any, Protocol
 
 from django.contrib.auth import get_user_model
@@ -33,7 +34,7 @@ def visible_by_pk(model: type[Model], keys: Iterable[int], user: Caller) -> dict
     query = rows_by_pk(model, user.role, statement_size(wanted))
     rows = query.rows(user.pk, *fill_up(wanted))
     instances = list(map(partial(to_instance, model, column_names(model)), rows))
-    return {instance.pk: instance for instance in instances}
+    return dict(zip(map(attrgetter("pk"), instances), instances, strict=True))
 
 
 def prefetch_visible(rows: Sequence[Model], name: str, user: Caller) -> dict[int, list[Model]]:
