@@ -20,7 +20,8 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from chats.web.markdown import LANGUAGES, NEWLINE
+from chats.web.markdown import NEWLINE
+from chats.web.markdown_renderer import LANGUAGES
 
 INTERVAL = 0.1  # seconds between two looks at the keyboard, and at the least between two drawings
 SHARE = 5  # drawing takes one part in so many of the time

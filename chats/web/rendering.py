@@ -106,18 +106,18 @@ async def stream_blocks(find: Callable[[], LiveAnswer], place: int) -> AsyncGene
     """
     feed = find()
     base = feed.message.sequence * IDS_PER_ANSWER
-    loop, growing = asyncio.get_running_loop(), markdown().Growing()
+    loop, growing = asyncio.get_running_loop(), markdown().MarkdownStream()
     with Subscriber(feed) as reader:
         known = entries_between(feed.since(0), 0, max(0, place - ANSWER))
         offset = total_size(known)  # a client that has seen more than there is here is shown that anew
-        await asyncio.to_thread(growing.grow, joined_text(known))
+        await asyncio.to_thread(growing.append, joined_text(known))
         while place < DONE:
             if entries := feed.since(offset):
                 offset, began, text = offset + total_size(entries), loop.time(), joined_text(entries)
-                if len(growing.open) + len(text) > SMALL:
-                    change = await asyncio.to_thread(growing.grow, text)
+                if len(growing.pending) + len(text) > SMALL:
+                    change = await asyncio.to_thread(growing.append, text)
                 else:
-                    change = growing.grow(text)
+                    change = growing.append(text)
                 rendering = loop.time() - began
                 data = encode_event(base + ANSWER + offset, "blocks", change._asdict())
                 yield data

@@ -193,7 +193,7 @@ function moveIn() {
   document.getElementById("export-button").hidden = false;
   for (const link of document.querySelectorAll("[data-export]")) link.href = page(`/export.${link.dataset.export}`);
   document.getElementById("title").dataset.nameOf = session;
-  document.getElementById("room").hidden = false;
+  document.getElementById("chat-link").hidden = false;
 }
 
 const draftPlace = () => `draft:${talk.dataset.user}:${session || `chat-${talk.dataset.chat}`}`;
