@@ -29,7 +29,7 @@ def test_what_fails_inside(bob: Person, monkeypatch: pytest.MonkeyPatch) -> None
     def fail(*args: Any) -> Any:
         raise RuntimeError("the inside")
 
-    monkeypatch.setattr(home, "why_nothing", fail)
+    monkeypatch.setattr(home, "no_chats_reason", fail)
     client = client_of(bob)
     client.raise_request_exception = False
     answer = client.get("/")
