@@ -6,8 +6,7 @@ import pytest
 from django.test import Client
 
 from chats.web import home
-from tests.pages.test_tokens import client_of
-from tests.people import Person
+from tests.people import Person, client_of
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/conversations/", "/static/core/nothing.js"])
