@@ -32,10 +32,10 @@ def answer_runner() -> Iterator[AnswerRunner]:
     try:
         yield ready.result()[0]
         with suppress(KeyboardInterrupt):
-            asyncio.run_coroutine_threadsafe(ready.result()[0].all_titled(), ready.result()[0].loop).result()
+            asyncio.run_coroutine_threadsafe(ready.result()[0].wait_for_titles(), ready.result()[0].loop).result()
     finally:
         runner, leave = ready.result()
-        runner.loop.call_soon_threadsafe(runner.hurry)
+        runner.loop.call_soon_threadsafe(runner.interrupt)
         runner.loop.call_soon_threadsafe(leave.set)
         thread.join()
 

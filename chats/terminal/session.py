@@ -5,6 +5,7 @@ Errors are CommandErrors, with texts for a terminal.
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 from django.core.management.base import CommandError
 from django.db.models import QuerySet
@@ -16,6 +17,7 @@ from chats.answering.live_answer import Subscriber
 from chats.answering.runner import AnswerRunner
 from chats.api.serializers import QuestionSerializer
 from chats.conversation import Exchange
+from chats.errors import ChatError, MessageNotFound, NothingToStop, SessionNotFound
 from chats.models import Chat, Message, Session
 from chats.parts import joined_text, total_size
 from chats.terminal.keyboard import AnswerInput
@@ -111,11 +113,13 @@ class TerminalSession:
 
     def begin(self, verb: Callable[..., Exchange], session: Session, **arguments: str | int) -> Message:
         try:
-            exchange = verb(user=self.current_user(), session=session.uuid, worker=runner.current_id, **arguments)
-        except (Session.DoesNotExist, Message.DoesNotExist):
+            exchange = verb(
+                user=self.current_user(), session=session.uuid, worker=runner.current_runner_id, **arguments
+            )
+        except (SessionNotFound, MessageNotFound):
             raise self.not_open() from None
-        except APIException as reason:  # such as a Conflict: another answer is being produced, or the LLM is not active
-            raise command_error(str(reason.detail)) from None
+        except ChatError as reason:  # another answer is being produced, or the LLM is not active
+            raise command_error(str(reason)) from None
         self.worker.begin(exchange)
         return exchange.answer
 
@@ -124,11 +128,12 @@ class TerminalSession:
 
     def stop(self) -> None:
         """Stop the answer that this or another process produces; raises CommandError if there is none."""
-        if self.session is None or not conversation.request_stop(session=self.session):
-            raise command_error("Nothing is being answered in this conversation.")
-        newest = self.newest_answer()
-        if newest:
-            runner.stop(newest.pk)
+        try:
+            if self.session is None:
+                raise NothingToStop
+            runner.stop(conversation.request_stop(session=self.session))
+        except NothingToStop:
+            raise command_error("Nothing is being answered in this conversation.") from None
 
     def newest_answer(self) -> Message | None:
         """The answer that the next question follows."""
@@ -154,15 +159,15 @@ class TerminalSession:
                 view.add(text)
             if events.stop and not stop_requested:
                 stop_requested = True
-                conversation.request_stop(session=answer.session)
-                runner.stop(answer.pk)
+                with suppress(NothingToStop):  # the answer has just ended
+                    runner.stop(conversation.request_stop(session=answer.session))
             view.refresh()
         view.end()
         return future.result()
 
     async def read(self, answer: Message, put: Callable[[str], None]) -> Message:
         """Pass each new piece of an answer to `put`. Runs in the runner's event loop."""
-        feed = self.worker.feed(answer)
+        feed = self.worker.live_answer(answer)
         offset = 0
         with Subscriber(feed) as reader:
             while True:
