@@ -106,7 +106,7 @@ def session_events(request: SignedInRequest, uuid: UUID) -> HttpResponseBase:
 
 @require_POST
 @page_part
-def switch_branch(request: SignedInRequest, uuid: UUID, pk: int) -> HttpResponse:
+def switch_to_branch(request: SignedInRequest, uuid: UUID, pk: int) -> HttpResponse:
     """Continue the conversation in the branch of this message."""
     try:
         conversation.switch_branch(user=request.user, session=uuid, message=pk)
