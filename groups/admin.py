@@ -24,7 +24,7 @@ from unfold.contrib.filters.admin import (
 from unfold.decorators import action, display
 from unfold.forms import AdminPasswordChangeForm, AuthenticationForm, UserCreationForm
 
-from core.web.admin import LINK, Admin, chats_link, count_of, link, links
+from core.web.admin import LINK, Admin, count_link, count_of, link, links
 from groups.forms import ThrottledSignInForm
 from groups.models import ApiToken, Group, User
 from groups.sign_in import LastAdministrator, an_administrator_remains
@@ -195,7 +195,7 @@ class GroupAdmin(Admin):
 
     @display(description="chats", ordering="chat_count")
     def chat_count(self, group: Any) -> str:
-        return chats_link(group.chat_count, groups__id__exact=group.pk)
+        return count_link(group, "chats", annotation="chat_count")
 
 
 class IssueTokenForm(forms.ModelForm):

@@ -1,7 +1,6 @@
-"""The forms of the pages to sign in and of the profile."""
+"""The forms for signing in, and for one's own password and tokens."""
 
 from datetime import timedelta
-from typing import Any
 
 from django import forms
 from django.contrib.auth.forms import AuthenticationForm, BaseUserCreationForm, PasswordChangeForm
@@ -27,7 +26,7 @@ def authenticate_user(request: HttpRequest | None, email: str, password: str) ->
 
 
 class ThrottledSignInForm(AuthenticationForm):
-    """Signs in as the API does."""
+    """Signs in by the same rules as the API."""
 
     def clean(self) -> dict[str, object]:
         email, password = self.cleaned_data.get("username"), self.cleaned_data.get("password")
@@ -48,7 +47,7 @@ class SignInForm(ThrottledSignInForm):
 
 
 class FirstRunForm(BaseUserCreationForm):
-    """Makes the first administrator, for whoever can read the output of the server."""
+    """Creates the first administrator. The code proves that the person can read the output of the server."""
 
     code = forms.CharField(
         label=_("Code"),
@@ -64,17 +63,15 @@ class FirstRunForm(BaseUserCreationForm):
     def clean_code(self) -> str:
         code: str = self.cleaned_data["code"].strip().lower()
         if not constant_time_compare(code, first_run_code()):
-            raise ValidationError(_("This is not the code. Look for “first-run” in what the server printed."))
+            raise ValidationError(_("This is not the code. Look for “first-run” in the output of the server."))
         return code
 
 
 class NewPasswordForm(PasswordChangeForm):
-    def __init__(self, user: User, *args: Any, request: HttpRequest, **options: Any) -> None:
-        super().__init__(user, *args, **options)
-        self.request = request
+    request: HttpRequest  # set by the view, because attempts are counted by the client's address
 
     def clean_old_password(self) -> str:
-        """Limits guesses, which someone may make who found a browser signed in."""
+        """Throttled like a sign-in, so that someone at a browser left open cannot guess the password."""
         password: str = self.cleaned_data["old_password"]
         if authenticate_user(self.request, self.user.email, password) is None:
             raise ValidationError(self.error_messages["password_incorrect"], code="password_incorrect")

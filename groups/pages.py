@@ -1,9 +1,8 @@
-"""The pages to sign in, and of one's own profile, password and tokens."""
-
-from typing import Any
+"""The pages on which people sign in, and change their password and tokens."""
 
 from django.contrib import messages
 from django.contrib.auth import login
+from django.contrib.auth.forms import PasswordChangeForm
 from django.contrib.auth.views import LoginView, PasswordChangeView
 from django.contrib.messages.views import SuccessMessageMixin
 from django.http import HttpRequest, HttpResponse
@@ -23,8 +22,14 @@ from groups.models import User
 from groups.sign_in import NotTheFirst, make_first_administrator
 
 
+class SignedInRequest(HttpRequest):
+    """A request that passed the decorator `page`, so that its user is signed in."""
+
+    user: User
+
+
 class SignIn(LoginView):
-    """Sign-in, which leads to the page that `next` names, if it is one of this server."""
+    """Signs in, and leads to the page that `next` names if it is on this server."""
 
     template_name = "groups/sign_in.html"
     authentication_form = SignInForm
@@ -39,7 +44,7 @@ class SignIn(LoginView):
 @never_cache
 @sensitive_post_parameters()
 def first_run(request: HttpRequest) -> HttpResponse:
-    """Make the first administrator; the page is gone as soon as there is a user."""
+    """Create the first administrator. As soon as there is a user, this page redirects to the sign-in."""
     if User.objects.exists():
         return redirect("sign-in")
     form = FirstRunForm(request.POST or None)
@@ -61,15 +66,17 @@ class ChangePassword(SuccessMessageMixin, PasswordChangeView):
     success_url = reverse_lazy("profile")
     success_message = gettext_lazy("Your password is changed. Other browsers are signed out.")
 
-    def get_form_kwargs(self) -> dict[str, Any]:
-        return {**super().get_form_kwargs(), "request": self.request}
+    def get_form(self, form_class: type[PasswordChangeForm] | None = None) -> PasswordChangeForm:
+        form = super().get_form(form_class)
+        assert isinstance(form, NewPasswordForm)
+        form.request = self.request
+        return form
 
 
 @page
-def profile(request: HttpRequest) -> HttpResponse:
-    """One's own account and tokens. The key of a new token is in the response that issues it, and nowhere else."""
+def profile(request: SignedInRequest) -> HttpResponse:
+    """The user's groups and tokens. The key of a new token is only in the response that issues it."""
     user = request.user
-    assert isinstance(user, User)
     form, issued = TokenForm(request.POST or None), None
     if form.is_valid():
         issued, form = form.issue(user), TokenForm()
@@ -83,8 +90,7 @@ def profile(request: HttpRequest) -> HttpResponse:
 
 @page
 @require_POST
-def revoke_token(request: HttpRequest, pk: int) -> HttpResponse:
-    assert isinstance(request.user, User)
+def revoke_token(request: SignedInRequest, pk: int) -> HttpResponse:
     token = get_object_or_404(request.user.tokens.filter(revoked_at=None), pk=pk)
     token.revoke()
     messages.success(request, _("%(name)s is revoked.") % {"name": token.name})

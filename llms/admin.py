@@ -1,3 +1,4 @@
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import Any, cast
 
@@ -20,41 +21,43 @@ from unfold.widgets import (
 
 from core.database.encryption import EncryptedStr, UnreadableSecret
 from core.rest.parsers import strict_json
-from core.web.admin import Admin, chats_link, count_of
+from core.web.admin import Admin, count_link, count_of
 from llms.models import LLM, LLMSettings
 
 KEY_MAX_LENGTH = 1_000
 
+Fieldsets = Sequence[tuple[str | None, Mapping[str, object]]]
+
 
 class LinesField(forms.CharField):
-    """A list of names, one on each line."""
+    """A list of strings, one per line."""
 
     widget = UnfoldAdminExpandableTextareaWidget
 
-    def prepare_value(self, value: Any) -> Any:
+    def prepare_value(self, value: object) -> object:
         return "\n".join(value) if isinstance(value, list) else value
 
-    def clean(self, value: Any) -> Any:
-        return self.lines(super().clean(value))
+    def clean(self, value: str | None) -> list[str]:
+        return self.split_lines(super().clean(value))
 
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        return (initial or []) != self.lines(data or "")
+    def has_changed(self, initial: list[str] | None, data: str | None) -> bool:
+        return (initial or []) != self.split_lines(data or "")
 
     @staticmethod
-    def lines(text: str) -> list[str]:
+    def split_lines(text: str) -> list[str]:
         return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 class JSONField(forms.JSONField):
-    """JSON of one type, as strict as the API; when it is empty or null, an empty value of that type."""
+    """A JSON list or object, parsed as strictly as the API does. Empty input or null gives an empty one."""
 
     widget = UnfoldAdminExpandableTextareaWidget
 
-    def __init__(self, type: type, **options: Any) -> None:
-        super().__init__(**{"required": False, **options})
-        self.type = type
+    def __init__(self, json_type: type[list] | type[dict], *, required: bool = False, help_text: str = "") -> None:
+        super().__init__(required=required, help_text=help_text)
+        self.json_type = json_type
 
-    def to_python(self, value: Any) -> Any:
+    def to_python(self, value: object) -> Any:
         if not isinstance(value, str):
             return value
         try:
@@ -62,41 +65,39 @@ class JSONField(forms.JSONField):
         except APIException as error:
             raise ValidationError(str(error.detail).replace("The body", "This")) from None
         if parsed is None:
-            return self.type()
-        if not isinstance(parsed, self.type):
-            raise ValidationError("This must be a list." if self.type is list else "This must be a JSON object.")
+            return self.json_type()
+        if not isinstance(parsed, self.json_type):
+            raise ValidationError("This must be a list." if self.json_type is list else "This must be a JSON object.")
         return parsed
 
-    def bound_data(self, data: Any, initial: Any) -> Any:
-        return InvalidJSONInput(data)  # shown again as it was typed
+    def bound_data(self, data: str | None, initial: object) -> object:
+        return None if data is None else InvalidJSONInput(data)  # a form with errors shows the input as it was typed
 
 
 class LLMForm(forms.ModelForm):
-    allowed_models = LinesField(
-        required=False, help_text="The models that chats may use, one on each line; any, when empty."
-    )
+    allowed_models = LinesField(required=False, help_text="The models that chats may use, one per line. If empty, any.")
     new_api_key = forms.CharField(
         label="New API key",
         required=False,
         max_length=KEY_MAX_LENGTH,
-        validators=[RegexValidator(r"^(?!\*+$)[!-~]+$", "This is no API key: those have no spaces and are ASCII.")],
+        validators=[RegexValidator(r"^(?!\*+$)[!-~]+$", "This is no API key: API keys are ASCII and have no spaces.")],
         widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}),
-        help_text="Stored encrypted and never shown again. Empty keeps the one that is stored. "
-        'One that "cannot be read" was encrypted with a key that FIELD_KEYS no longer has.',
+        help_text="Stored encrypted and never shown again. If empty, the stored key is kept. "
+        'A stored key that "cannot be read" was encrypted with a key that FIELD_KEYS no longer has.',
     )
     clear_api_key = forms.BooleanField(required=False, widget=UnfoldBooleanSwitchWidget, label="Forget the stored key")
 
     class Meta:
         model = LLM
-        fields = "__all__"  # noqa: DJ007  the admin's fieldsets choose
+        fields = "__all__"  # noqa: DJ007  the fieldsets of the admin choose
 
-    def clean(self) -> Any:
+    def clean(self) -> dict[str, object] | None:
         cleaned = super().clean()
         if cleaned and cleaned.get("new_api_key") and cleaned.get("clear_api_key"):
             self.add_error("clear_api_key", "Enter a new key or forget the stored one, not both.")
         return cleaned
 
-    def save(self, commit: bool = True) -> Any:
+    def save(self, commit: bool = True) -> LLM:
         if self.cleaned_data["new_api_key"] or self.cleaned_data.get("clear_api_key"):
             self.instance.set_api_key(self.cleaned_data["new_api_key"])
         return super().save(commit)
@@ -110,9 +111,9 @@ class LLMAdmin(Admin):
     search_fields = ("name_folded", "default_model")
     search_help_text = "Name or default model"
     readonly_fields = ("stored_key", "chat_count", "created_at", "updated_at")
-    when_empty = "An LLM is a language model at a vendor, with the key to it. Chats need one."
+    when_empty = "An LLM is a language model at a vendor, with the key to it. A chat needs one."
 
-    def get_fieldsets(self, request: HttpRequest, obj: LLM | None = None) -> Any:
+    def get_fieldsets(self, request: HttpRequest, obj: LLM | None = None) -> Fieldsets:
         stored = ("stored_key", "new_api_key", "clear_api_key") if obj else ("new_api_key",)
         fieldsets = (
             (None, {"fields": ("name", "vendor", "active")}),
@@ -125,7 +126,7 @@ class LLMAdmin(Admin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[LLM]:
         return super().get_queryset(request).annotate(chat_count=count_of(LLM, "chats"))
 
-    def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         return not lookup.startswith("api_key") and super().lookup_allowed(lookup, value, request)
 
     @display(description="stored key")
@@ -139,29 +140,29 @@ class LLMAdmin(Admin):
         return f"••••{llm.api_key_end}"
 
     @display(description="chats", ordering="chat_count")
-    def chat_count(self, llm: Any) -> str:
-        return chats_link(llm.chat_count, llm__id__exact=llm.pk)
+    def chat_count(self, llm: LLM) -> str:
+        return count_link(llm, "chats", annotation="chat_count")
 
 
 class LLMSettingsForm(forms.ModelForm):
-    stop_words = JSONField(list, help_text='Where an answer ends, such as ["END", "\\n\\n"].')
-    metadata = JSONField(dict, help_text='Kept for you, such as {"team": "research"}.')
+    stop_words = JSONField(list, help_text='Texts that end an answer, such as ["END", "\\n\\n"].')
+    metadata = JSONField(dict, help_text='Your own notes for programs, such as {"team": "research"}.')
 
     class Meta:
         model = LLMSettings
-        fields = "__all__"  # noqa: DJ007  the admin's fieldsets choose
+        fields = "__all__"  # noqa: DJ007  the fieldsets of the admin choose
 
 
 class ModelFilter(DropdownFilter):
     title = "model"
     parameter_name = "model"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        named = LLMSettings.objects.exclude(model_name="").order_by("model_name")
-        return [(name, name) for name in named.values_list("model_name", flat=True).distinct()]
+    def lookups(self, request: HttpRequest, model_admin: "LLMSettingsAdmin") -> list[tuple[str, str]]:
+        names = LLMSettings.objects.exclude(model_name="").order_by("model_name").values_list("model_name", flat=True)
+        return [(name, name) for name in names.distinct()]
 
-    def queryset(self, request: HttpRequest, call_settings: Any) -> Any:
-        return call_settings.filter(model_name=self.value()) if self.value() else call_settings
+    def queryset(self, request: HttpRequest, rows: QuerySet[LLMSettings]) -> QuerySet[LLMSettings]:
+        return rows.filter(model_name=self.value()) if self.value() else rows
 
 
 @admin.register(LLMSettings)
@@ -174,14 +175,14 @@ class LLMSettingsAdmin(Admin):
     readonly_fields = ("chat_count", "created_at", "updated_at")
     when_empty = "Settings say how an LLM is called: the model, its temperature, the length of its answers."
 
-    def get_fieldsets(self, request: HttpRequest, obj: LLMSettings | None = None) -> Any:
+    def get_fieldsets(self, request: HttpRequest, obj: LLMSettings | None = None) -> Fieldsets:
         return (
             (None, {"fields": ("model_name", "system_prompt")}),
             (
                 "Sampling",
                 {
                     "fields": ("temperature", "top_p", "top_k", "repetition_penalty", "seed", "stop_words"),
-                    "description": "What is empty is not sent to the vendor, whose own default holds; 0 is sent.",
+                    "description": "An empty field is not sent, so the vendor's default holds; 0 is sent.",
                 },
             ),
             ("Length", {"fields": ("max_tokens", "min_length", "max_length")}),
@@ -192,5 +193,5 @@ class LLMSettingsAdmin(Admin):
         return super().get_queryset(request).annotate(chat_count=count_of(LLMSettings, "chats"))
 
     @display(description="chats", ordering="chat_count")
-    def chat_count(self, call_settings: Any) -> str:
-        return chats_link(call_settings.chat_count, llm_settings__id__exact=call_settings.pk)
+    def chat_count(self, settings: LLMSettings) -> str:
+        return count_link(settings, "chats", annotation="chat_count")

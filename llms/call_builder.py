@@ -1,4 +1,4 @@
-"""From an LLM and its settings, as they are stored, to a call of its vendor."""
+"""Builds a vendor call from an LLM and settings."""
 
 from typing import cast
 
@@ -19,7 +19,7 @@ OPTIONS = (
 
 
 def model_of(llm: LLM, settings: LLMSettings) -> str:
-    """The model that the settings name, else the LLM's own; raises LLMNotUsable if it must not be called."""
+    """The model of the settings, else the LLM's default. Raises LLMNotUsable if it may not be called."""
     if not llm.active:
         raise LLMNotUsable("The LLM of this chat is not active.")
     model = settings.model_name or llm.default_model
@@ -31,7 +31,7 @@ def model_of(llm: LLM, settings: LLMSettings) -> str:
 
 
 def build_call(llm: LLM, settings: LLMSettings, turns: tuple[ChatMessage, ...]) -> Call:
-    """The call, with what is set and nothing else: null is unset, 0 is a value."""
+    """The call of the LLM's vendor. Raises LLMNotUsable, or UnreadableSecret if the key cannot be decrypted."""
     return Call(
         model=model_of(llm, settings),
         turns=turns,
@@ -42,5 +42,6 @@ def build_call(llm: LLM, settings: LLMSettings, turns: tuple[ChatMessage, ...]) 
 
 
 def options_of(settings: LLMSettings) -> Options:
+    """The options to send: only those that are set. Null is unset, 0 is a value."""
     values = {name: getattr(settings, name) for name in OPTIONS}
     return cast("Options", {name: value for name, value in values.items() if value is not None and value != []})

@@ -1,8 +1,8 @@
-"""How many tokens models take in: what their vendors publish."""
+"""The context windows of models in tokens, as their vendors publish them."""
 
 from functools import lru_cache
 
-# the longest prefix of a model's name decides
+# By prefix of a model's name; the longest prefix that matches counts.
 WINDOWS = {
     "gpt-3.5-turbo": 16_385,
     "gpt-4": 8_192,
@@ -45,14 +45,14 @@ WINDOWS = {
     "llama-3.1": 131_072,
     "llama-3.3": 131_072,
 }
-FOR_THE_ANSWER = 16_000  # tokens, where the settings set no most: as many as Anthropic is then asked for
+DEFAULT_MAX_TOKENS = 16_000  # reserved for the answer if the settings set no maximum, as in vendors/anthropic.py
 
 
 @lru_cache(1_000)
 def input_budget(model: str, *, max_tokens: int | None) -> int | None:
-    """The tokens of a model's window that are left for the question; None when its window is not known."""
+    """The tokens that history and question may have, or None if the model's window is not known."""
     known = [prefix for prefix in WINDOWS if model.removeprefix("openai/").startswith(prefix)]
     if not known:
         return None
     window = WINDOWS[max(known, key=len)]
-    return max(window // 2, window - (max_tokens or FOR_THE_ANSWER))
+    return max(window // 2, window - (max_tokens or DEFAULT_MAX_TOKENS))

@@ -1,10 +1,10 @@
-"""The LLMs that the organisation trusts, and the settings with which they are called."""
+"""The LLMs that the organisation trusts, and settings to call them with."""
 
 import json
-from typing import Any, Self
+from typing import Self, TypeVar
 
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, MinValueValidator
+from django.core.validators import BaseValidator, MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 
@@ -19,18 +19,20 @@ MOST_STRINGS = 100
 LONGEST_STRING = 200
 LONGEST_METADATA = 20_000
 LARGEST_COUNT = 2**31 - 1
-LAST_SHOWN = 4  # characters of a key, and only of one long enough to stay secret
-SHORTEST_KEY_SHOWN = 16
+LAST_SHOWN = 4  # characters of a key that administrators may see
+SHORTEST_KEY_SHOWN = 16  # of a shorter key nothing is shown, because the rest could be guessed
+
+M = TypeVar("M", bound=models.Model)
 
 
-def string_list(value: Any) -> None:
+def string_list(value: object) -> None:
     if not isinstance(value, list) or any(not isinstance(item, str) or not item for item in value):
         raise ValidationError('This must be a list of strings that are not empty, such as ["a", "b"].')
     if len(value) > MOST_STRINGS or any(len(item) > LONGEST_STRING for item in value):
         raise ValidationError(f"This must have at most {MOST_STRINGS} strings of at most {LONGEST_STRING} characters.")
 
 
-def json_object(value: Any) -> None:
+def json_object(value: object) -> None:
     if not isinstance(value, dict):
         raise ValidationError('This must be a JSON object, such as {"team": "research"}.')
     if len(json.dumps(value)) > LONGEST_METADATA:
@@ -38,7 +40,7 @@ def json_object(value: Any) -> None:
 
 
 def within(field: str, low: float, high: float) -> models.CheckConstraint:
-    """The field is null or from `low` to `high`, both included."""
+    """A constraint: the field is null, or from `low` to `high`, both included."""
     return models.CheckConstraint(
         condition=Q(**{f"{field}__isnull": True}) | Q(**{f"{field}__range": (low, high)}),
         name=f"%(class)s_{field}_range",
@@ -46,13 +48,13 @@ def within(field: str, low: float, high: float) -> models.CheckConstraint:
     )
 
 
-def limits(low: float, high: float) -> list[Any]:
+def limits(low: float, high: float) -> list[BaseValidator]:
     return [MinValueValidator(low), MaxValueValidator(high)]
 
 
-class LLMQuerySet(models.QuerySet[Any]):
+class LLMQuerySet(models.QuerySet[M]):
     def visible_to(self, user: User) -> Self:
-        """All with the permission `llms.read`, else none."""
+        """All rows with the permission `llms.read`, else none."""
         return self if user.may("llms.read") else self.none()
 
 
@@ -67,27 +69,27 @@ class LLM(Audited):
         max_length=500,
         blank=True,
         validators=[validate_endpoint],
-        help_text="The base URL as the vendor's own clients take it, such as https://api.example.com/v1; "
-        "the vendor's own when empty.",
+        help_text="The base URL as the vendor's own clients take it, such as https://api.example.com/v1. "
+        "If empty, the vendor's own.",
     )
     api_key = EncryptedField("API key", blank=True, default="", editable=False)
     api_key_end = models.CharField(max_length=LAST_SHOWN, blank=True, editable=False)
     default_model = models.CharField(
-        max_length=200, blank=True, help_text="Used where the settings of a chat name no model."
+        max_length=200, blank=True, help_text="Used if the settings of a chat name no model."
     )
     allowed_models = models.JSONField(
         default=list,
         blank=True,
         validators=[string_list],
-        help_text='The models that chats may use, such as ["small", "large"]; any, when empty.',
+        help_text='The models that chats may use, such as ["small", "large"]. If empty, any.',
     )
     privacy_score = models.PositiveSmallIntegerField(
-        default=0, validators=limits(0, 100), help_text="From 0 to 100: how private the data may be that it is shown."
+        default=0, validators=limits(0, 100), help_text="From 0 to 100: how private the data that it gets may be."
     )
     short_description = models.CharField(max_length=500, blank=True)
     long_description = models.TextField(max_length=20_000, blank=True)
     logo_url = models.CharField("logo URL", max_length=500, blank=True, validators=[validate_http_url])
-    active = models.BooleanField(default=True, help_text="Without it, its chats take no questions.")
+    active = models.BooleanField(default=True, help_text="Chats of an LLM that is not active take no questions.")
     created_at = models.DateTimeField("created", auto_now_add=True)
     updated_at = models.DateTimeField("changed", auto_now=True)
 
@@ -112,23 +114,23 @@ class LLM(Audited):
         return bool(self.api_key)
 
     def get_api_key(self) -> str:
-        """The key in clear, "" for none; raises UnreadableSecret."""
+        """The decrypted key, or "" if there is none. Raises UnreadableSecret."""
         return EncryptedStr(self.api_key).reveal()
 
     def set_api_key(self, key: str) -> None:
-        """Keep the key, encrypted; an empty one clears it."""
+        """Set the key, which is stored encrypted. "" removes it. The caller saves."""
         self.api_key = encrypt(key)
         self.api_key_end = key[-LAST_SHOWN:] if len(key) >= SHORTEST_KEY_SHOWN else ""
 
 
 class LLMSettings(Audited):
-    """How an LLM is called. What is null is not sent to the vendor; 0 is."""
+    """How an LLM is called. Null is not sent to the vendor, 0 is."""
 
-    model_name = models.CharField(max_length=200, blank=True, help_text="The LLM's default model, when empty.")
+    model_name = models.CharField(max_length=200, blank=True, help_text="If empty, the LLM's default model.")
     model_name_folded = CasefoldedCharField("model_name")
     temperature = models.FloatField(null=True, blank=True, validators=limits(0, 2))
     max_tokens = models.IntegerField(
-        null=True, blank=True, validators=limits(1, LARGEST_COUNT), help_text="The most tokens of an answer."
+        null=True, blank=True, validators=limits(1, LARGEST_COUNT), help_text="The most tokens that an answer may have."
     )
     top_p = models.FloatField("top p", null=True, blank=True, validators=limits(0, 1))
     top_k = models.IntegerField("top k", null=True, blank=True, validators=limits(0, LARGEST_COUNT))
@@ -137,7 +139,7 @@ class LLMSettings(Audited):
         null=True,
         blank=True,
         validators=limits(0, LARGEST_COUNT),
-        help_text="The most tokens of history and question; the model's own window, when empty.",
+        help_text="The most tokens of history and question together. If empty, the model's context window decides.",
     )
     repetition_penalty = models.FloatField(null=True, blank=True, validators=limits(0, 2))
     seed = models.BigIntegerField(null=True, blank=True, validators=limits(-(2**63), 2**63 - 1))

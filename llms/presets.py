@@ -1,23 +1,22 @@
-"""Settings for current models, as their vendors publish their limits."""
+"""Settings for current models, with the limits that their vendors publish."""
 
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from django.db import transaction
 
 from core.database.casefold import fold
-from llms.context_windows import FOR_THE_ANSWER
+from llms.context_windows import DEFAULT_MAX_TOKENS
 from llms.models import LLMSettings
 
 FILE = Path(__file__).with_name("presets.toml")
-VALUES = ("max_tokens", "max_length")
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """What is stored for a model, and where its limits are published."""
+    """The limits of a model in tokens, and the page on which they are published."""
 
     vendor: str
     model_name: str
@@ -28,8 +27,8 @@ class Preset:
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
-    """What became of a preset: made; kept, as it was there; left alone, as the model has other settings."""
+class PresetResult:
+    """The settings that a model has after loading: made now, kept because equal, or other settings left alone."""
 
     preset: Preset
     outcome: Literal["made", "kept", "left alone"]
@@ -37,29 +36,40 @@ class Loaded:
 
 
 def presets(vendor: str = "") -> list[Preset]:
-    """Those of a vendor, or of all."""
+    """The presets of a vendor, or of all vendors."""
     document = tomllib.loads(FILE.read_text())
-    found = [preset_of(model, str(document["as_of"])) for model in document["models"]]
-    return [preset for preset in found if vendor in ("", preset.vendor)]
-
-
-def preset_of(model: dict[str, Any], as_of: str) -> Preset:
-    output = model.get("output")
-    question = model.get("input") or model["window"] - (output or FOR_THE_ANSWER)
-    return Preset(model["vendor"], model["name"], output, question, model["source"], as_of)
+    return [
+        Preset(
+            vendor=model["vendor"],
+            model_name=model["name"],
+            max_tokens=model.get("output"),
+            max_length=model.get("input") or model["window"] - model.get("output", DEFAULT_MAX_TOKENS),
+            source=model["source"],
+            as_of=str(document["as_of"]),
+        )
+        for model in document["models"]
+        if vendor in ("", model["vendor"])
+    ]
 
 
 @transaction.atomic
-def load_presets(vendor: str = "") -> list[Loaded]:
-    """Make what is missing. A model that has settings keeps them: someone may have changed them, and chats use them."""
-    return [load(preset) for preset in presets(vendor)]
+def load_presets(vendor: str = "") -> list[PresetResult]:
+    """Create settings for models that have none. Existing settings stay: chats use them, and someone may have changed
+    them."""
+    return [load_preset(preset) for preset in presets(vendor)]
 
 
-def load(preset: Preset) -> Loaded:
-    there = list(LLMSettings.objects.filter(model_name_folded=fold(preset.model_name)))
-    same = [each for each in there if all(getattr(each, name) == getattr(preset, name) for name in VALUES)]
-    if there:
-        return Loaded(preset, "kept", same[0]) if same else Loaded(preset, "left alone", there[0])
-    values = {name: getattr(preset, name) for name in ("model_name", *VALUES)}
-    metadata = {"preset": preset.vendor, "source": preset.source, "as_of": preset.as_of}
-    return Loaded(preset, "made", LLMSettings.objects.create(**values, metadata=metadata))
+def load_preset(preset: Preset) -> PresetResult:
+    existing = list(LLMSettings.objects.filter(model_name_folded=fold(preset.model_name)))
+    for settings in existing:
+        if (settings.max_tokens, settings.max_length) == (preset.max_tokens, preset.max_length):
+            return PresetResult(preset, "kept", settings)
+    if existing:
+        return PresetResult(preset, "left alone", existing[0])
+    settings = LLMSettings.objects.create(
+        model_name=preset.model_name,
+        max_tokens=preset.max_tokens,
+        max_length=preset.max_length,
+        metadata={"preset": preset.vendor, "source": preset.source, "as_of": preset.as_of},
+    )
+    return PresetResult(preset, "made", settings)

@@ -1,5 +1,3 @@
-from typing import Any
-
 from django.core.validators import RegexValidator
 from rest_framework import serializers
 
@@ -11,7 +9,7 @@ KEY_PLACEHOLDER = "********"
 
 
 class KeyField(CharField):
-    """A key that can be written and not read: where there is one, a placeholder stands for it."""
+    """A key that can be written but not read: a stored key is shown as a placeholder."""
 
     default_validators = [RegexValidator(r"^[!-~]+$", "A key has no spaces, line ends or letters beyond ASCII.")]
 
@@ -20,7 +18,7 @@ class KeyField(CharField):
 
 
 class LLMSerializer(ResourceSerializer):
-    """An LLM. To send the placeholder of its key back keeps the key; "" and null clear it."""
+    """An LLM. Its key is kept if you send the placeholder back, and removed by "" or null."""
 
     api_key = KeyField(required=False, allow_null=True, allow_blank=True, max_length=1_000)
     has_api_key = serializers.BooleanField(read_only=True)
@@ -47,13 +45,13 @@ class LLMSerializer(ResourceSerializer):
         )
         read_only_fields = ("created_at", "updated_at")
 
-    def create(self, validated_data: dict[str, Any]) -> LLM:
+    def create(self, validated_data: dict[str, object]) -> LLM:
         return self.update(LLM(), validated_data)
 
-    def update(self, instance: LLM, validated_data: dict[str, Any]) -> LLM:
+    def update(self, instance: LLM, validated_data: dict[str, object]) -> LLM:
         key = validated_data.pop("api_key", KEY_PLACEHOLDER)
         if key != KEY_PLACEHOLDER:
-            instance.set_api_key(key or "")
+            instance.set_api_key(str(key or ""))
         for name, value in validated_data.items():
             setattr(instance, name, value)
         instance.save()
@@ -85,7 +83,7 @@ class LLMSettingsSerializer(ResourceSerializer):
 
 
 class VendorSerializer(PlainSerializer):
-    """A vendor, by the name that `llms` know it by."""
+    """A vendor. Its id is the value of `vendor` in `llms`."""
 
     description = serializers.CharField(read_only=True)
 

@@ -1,6 +1,7 @@
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django_filters import rest_framework as filters
+from rest_framework.request import Request
 from rest_framework.response import Response
 
 from core.rest.errors import InvalidParameter
@@ -8,15 +9,11 @@ from core.rest.filters import BooleanFilter, NameFilter
 from core.rest.operations import BEGINNING, INTEGER_64, NOT_BLANK, Parameter, extra_action
 from core.rest.views import ResourceView, ResourceViewSet
 from llms.models import LLM, LLMSettings
-from llms.serializers import (
-    LLMSerializer,
-    LLMSettingsSerializer,
-    VendorSerializer,
-)
+from llms.serializers import LLMSerializer, LLMSettingsSerializer, VendorSerializer
 from llms.vendors.registry import VENDORS, VendorInfo
 
-MIN_SCORE = Parameter("min_score", INTEGER_64, "The least privacy score.")
-MAX_SCORE = Parameter("max_score", INTEGER_64, "The greatest privacy score.")
+MIN_SCORE = Parameter("min_score", INTEGER_64, "The lowest privacy score.")
+MAX_SCORE = Parameter("max_score", INTEGER_64, "The highest privacy score.")
 
 
 class LLMFilters(filters.FilterSet):
@@ -46,7 +43,7 @@ class LLMViewSet(ResourceViewSet):
         returns="many",
         parameters=(Parameter("name", NOT_BLANK, BEGINNING),),
     )
-    def search(self, request: Any) -> Response:
+    def search(self, request: Request) -> Response:
         return self.answer_search("name_folded", "name")
 
     @extra_action(
@@ -56,7 +53,7 @@ class LLMViewSet(ResourceViewSet):
         returns="many",
         parameters=(MAX_SCORE,),
     )
-    def max_privacy_score(self, request: Any) -> Response:
+    def max_privacy_score(self, request: Request) -> Response:
         return self.answer_list(self.get_queryset().filter(privacy_score__lte=self.integer("max_score")))
 
     @extra_action(
@@ -66,7 +63,7 @@ class LLMViewSet(ResourceViewSet):
         returns="many",
         parameters=(MIN_SCORE,),
     )
-    def min_privacy_score(self, request: Any) -> Response:
+    def min_privacy_score(self, request: Request) -> Response:
         return self.answer_list(self.get_queryset().filter(privacy_score__gte=self.integer("min_score")))
 
     @extra_action(
@@ -76,7 +73,7 @@ class LLMViewSet(ResourceViewSet):
         returns="many",
         parameters=(MIN_SCORE, MAX_SCORE),
     )
-    def privacy_score_range(self, request: Any) -> Response:
+    def privacy_score_range(self, request: Request) -> Response:
         low, high = self.integer("min_score"), self.integer("max_score")
         if low > high:
             raise InvalidParameter("min_score", f"min_score {low} is above max_score {high}.")
@@ -106,19 +103,19 @@ class LLMSettingsViewSet(ResourceViewSet):
         returns="many",
         parameters=(Parameter("model_name", NOT_BLANK, BEGINNING),),
     )
-    def search(self, request: Any) -> Response:
+    def search(self, request: Request) -> Response:
         return self.answer_search("model_name_folded", "model_name")
 
 
 class VendorViewSet(ResourceView):
-    """The vendors that an LLM can be of."""
+    """The vendors that an LLM can belong to."""
 
     serializer_class = VendorSerializer
     access_permission, change_permission = "llms.read", "llms.change"
     pagination_class = None
 
-    @extra_action("List the vendors that an LLM can be of", detail=False, path="llm-drivers", returns="all")
-    def llm_drivers(self, request: Any) -> Response:
+    @extra_action("List the vendors that an LLM can belong to", detail=False, path="llm-drivers", returns="all")
+    def llm_drivers(self, request: Request) -> Response:
         if not self.speaks_jsonapi:
             return Response({"data": list(VENDORS)})
         return Response(self.get_serializer([VendorInfo(*item) for item in VENDORS.items()], many=True).data)

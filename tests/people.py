@@ -51,3 +51,10 @@ def person(name: str, **fields: Any) -> Person:
     user = User.objects.create_user(f"{name}@example.com", PASS_PHRASE, name=name.title(), **fields)
     _, key = ApiToken.issue(user, name="tests")
     return Person(user, key)
+
+
+def client_of(person: Person) -> Client:
+    """A browser in which this person is signed in."""
+    client = Client()
+    client.force_login(person.user)
+    return client

@@ -116,12 +116,16 @@ class Terminal:
         return True
 
     def end(self, key: str = "") -> int:
-        """Its exit status, once it has ended; by this key, if any, which Python's `input` misses as it begins."""
-        deadline = time.monotonic() + 20
+        """Its exit status, once it has ended, through this key if one is given.
+
+        The key is pressed again, because Python's `input` misses it as it begins; not too soon, for a second Ctrl-C
+        kills a process that is just ending.
+        """
+        deadline = time.monotonic() + 60
         pressed = 0.0
         while self.read():
             assert time.monotonic() < deadline, self.screen.text
-            if key and time.monotonic() > pressed + 1:
+            if key and time.monotonic() > pressed + 8:
                 pressed = time.monotonic()
                 self.type(key)
         return self.process.wait(10)

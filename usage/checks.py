@@ -10,7 +10,7 @@ from llms.call_builder import options_of
 from llms.models import LLM, LLMSettings
 from llms.vendors.types import Call, Finish, StreamEvent, Text, Thinking, Usage, text_message
 from usage.check_result import Check
-from usage.diagnosis import diagnose, join_names, suggest_model
+from usage.diagnosis import diagnose, list_names, suggest_model
 from usage.metering import TIMEOUTS, MeteredCall, StopListening
 from usage.model_list import UNREADABLE_KEY
 from usage.sync_client import run_with_client
@@ -63,7 +63,7 @@ def check(*, llm: LLM, settings: LLMSettings | None = None, model: str = "") -> 
     if not llm.active:
         return result.failure("inactive", "It is not active, so its chats take no questions.")
     if llm.allowed_models and model not in llm.allowed_models:
-        detail = f"The LLM does not allow the model {model}, only: {join_names(llm.allowed_models)}."
+        detail = f"The LLM does not allow the model {model}, only: {list_names(llm.allowed_models)}."
         return result.failure("model_not_allowed", detail, f"Choose one of those, or allow {model}.")
     try:
         key = llm.get_api_key()

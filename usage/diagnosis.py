@@ -51,7 +51,7 @@ async def diagnose(check: Check, call: Call, http: "Client", error: VendorError,
         return check.failure(error.code, error.detail, advice)
     similar = similar_models(call.model, models)
     if similar:
-        advice = f"Choose one that it lists: {join_names(similar)}."
+        advice = f"Choose one that it lists: {list_names(similar)}."
     elif check.llm.vendor == "ollama":
         advice = f"Fetch it where Ollama runs: ollama pull {call.model}"
     else:
@@ -92,7 +92,7 @@ async def suggest_model(check: Check, call: Call, http: "Client", deadline: floa
     """The failed check of an LLM for which no model is set, with the models that the vendor lists."""
     models = await list_models(check.llm.vendor, call.endpoint, call.api_key, http, deadline=deadline)
     similar = [] if isinstance(models, VendorError) else similar_models("", models)
-    choice = f": the vendor lists {join_names(similar)}" if similar else ""
+    choice = f": the vendor lists {list_names(similar)}" if similar else ""
     return check.failure("no_model", "No model is named.", f"Give the LLM a default model{choice}.", similar)
 
 
@@ -103,6 +103,6 @@ def similar_models(model: str, models: Iterable[str]) -> list[str]:
     return (closest + [name for name in names if name not in closest])[:MOST_NAMED]
 
 
-def join_names(models: Iterable[str]) -> str:
+def list_names(models: Iterable[str]) -> str:
     names = list(models)
     return ", ".join(names[:MOST_NAMED]) + (" ..." if len(names) >= MOST_NAMED else "")

@@ -1,13 +1,11 @@
-"""One user in one chat, for a program that asks and follows in the process that answers, with the user's rights.
+"""A user in a chat, for a program that produces and shows answers in its own process, with the user's rights.
 
-All that is refused is a CommandError, in words for a terminal.
+Errors are CommandErrors, with texts for a terminal.
 """
 
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from queue import Empty, SimpleQueue
-from typing import Any
 
 from django.core.management.base import CommandError
 from django.db.models import QuerySet
@@ -22,16 +20,18 @@ from chats.conversation import Exchange
 from chats.errors import ChatError, MessageNotFound, NothingToStop, SessionNotFound
 from chats.models import Chat, Message, Session
 from chats.parts import joined_text, total_size
-from chats.terminal.screen import INTERVAL, LiveMarkdown, PlainOutput, clean, typed
+from chats.terminal.keyboard import AnswerInput
+from chats.terminal.markdown import clean
+from chats.terminal.screen import AnswerView
 from core.database.casefold import fold
 from groups.models import User
 
-EXCHANGES = 2  # that are shown of a conversation which is resumed
-MOST_CHATS = 50  # that are listed
+EXCHANGES = 2  # that are shown of a conversation that goes on
+MOST_CHATS = 50  # in a list
 FAILED, INTERRUPTED_BY_KEY = 1, 130  # exit statuses
 
 
-def refused(reason: str, status: int = FAILED) -> CommandError:
+def command_error(reason: str, status: int = FAILED) -> CommandError:
     return CommandError(clean(reason), returncode=status)
 
 
@@ -39,65 +39,62 @@ def chats_of(user: User) -> QuerySet[Chat]:
     return Chat.objects.visible_to(user).order_by("name_folded", "pk")
 
 
-def listing(user: User) -> str:
-    """The chats that a user may use, each with its number; raises CommandError where there is none."""
+def list_chats(user: User) -> str:
+    """The chats that a user may use, one per line with its number; raises CommandError if there are none."""
     chats = list(chats_of(user)[: MOST_CHATS + 1])
     if not chats:
-        raise refused(access_summary(user))
+        raise command_error(access_summary(user))
     more = "\n     …  and more; name one." if len(chats) > MOST_CHATS else ""
     return clean("\n".join(f"{chat.pk:>6}  {' '.join(clean(chat.name).split())}" for chat in chats[:MOST_CHATS]) + more)
 
 
 def find_chat(user: User, wanted: str) -> Chat:
-    """The chat with this name or number among those of the user; raises CommandError."""
+    """The user's chat with this name or number; raises CommandError."""
     if not_utf_8(wanted):
-        raise refused("The name of the chat is not UTF-8.")
+        raise command_error("The name of the chat is not UTF-8.")
     chats = chats_of(user)
-    found = list(chats.filter(name_folded=fold(wanted))[:MOST_CHATS])
-    if not found and wanted.isascii() and wanted.isdecimal() and len(wanted) < 19:
-        found = list(chats.filter(pk=int(wanted)))
-    if not found:
-        raise refused(
+    matches = list(chats.filter(name_folded=fold(wanted))[:MOST_CHATS])
+    if not matches and wanted.isascii() and wanted.isdecimal() and len(wanted) < 19:
+        matches = list(chats.filter(pk=int(wanted)))
+    if not matches:
+        raise command_error(
             f"There is no chat {wanted!r} that {user} may use; manage.py explain_access says why one may not."
             f" {access_summary(user)}"
         )
-    if len(found) > 1:
-        numbers = ", ".join(str(chat.pk) for chat in found)
-        raise refused(f"Several chats are named {wanted!r}; take one by its number: {numbers}.")
-    return found[0]
-
-
-def last_session(user: User, chat: Chat) -> Session | None:
-    """The conversation that the user had last in this chat, without those put away."""
-    return Session.objects.visible_to(user).filter(chat=chat, archived=False).first()
+    if len(matches) > 1:
+        numbers = ", ".join(str(chat.pk) for chat in matches)
+        raise command_error(f"Several chats are named {wanted!r}; take one by its number: {numbers}.")
+    return matches[0]
 
 
 class TerminalSession:
-    """A user in a chat: every verb is the API's, with the rights that the user has at that moment."""
+    """A user's conversation in a chat. Each method checks the rights that the user has at that moment."""
 
-    def __init__(self, user: User, chat: Chat, worker: AnswerRunner) -> None:
+    def __init__(self, user: User, chat: Chat, worker: AnswerRunner, *, resume: bool) -> None:
         self.user, self.chat, self.worker = user, chat, worker
-        self.session: Session | None = None  # the first question makes one
+        # The last conversation in the chat, or None: then the first question creates one.
+        sessions = Session.objects.visible_to(user).filter(chat=chat, archived=False)
+        self.session = sessions.first() if resume else None
 
-    def asking_user(self) -> User:
-        """The user as they are now; raises CommandError."""
+    def current_user(self) -> User:
+        """The user as stored now; raises CommandError if the user is no longer active."""
         user = User.objects.filter(pk=self.user.pk, is_active=True).first()
         if user is None:
-            raise refused(f"{self.user} may not sign in any more.")
+            raise command_error(f"{self.user} may not sign in any more.")
         return user
 
     def ask(self, text: str) -> Message:
-        """Put a question; returns the answer that is being made. Raises CommandError, and nothing is stored then."""
+        """Ask a question; returns the answer, whose production begins. If it raises CommandError, nothing is stored."""
         if not_utf_8(text):
-            raise refused("The question is not UTF-8.")
+            raise command_error("The question is not UTF-8.")
         serializer = QuestionSerializer(data={"text": text})
         if not serializer.is_valid():
-            raise refused(" ".join(map(str, serializer.errors["text"])))
+            raise command_error(" ".join(map(str, serializer.errors["text"])))
         if self.session:
             return self.begin(conversation.ask, self.session, text=text)
-        user = self.asking_user()
+        user = self.current_user()
         if not Chat.objects.visible_to(user).filter(pk=self.chat.pk).exists():
-            raise self.closed()
+            raise self.not_open()
         session = Session.objects.create(user=user, chat=self.chat)
         try:
             answer = self.begin(conversation.ask, session, text=text)
@@ -108,64 +105,68 @@ class TerminalSession:
         return answer
 
     def retry(self) -> Message:
-        """Ask for another answer to the last question; returns it. Raises CommandError."""
-        newest = self.newest()
+        """Ask for another answer to the last question; returns that answer. Raises CommandError."""
+        newest = self.newest_answer()
         if self.session is None or newest is None:
-            raise refused("There is no question yet.")
+            raise command_error("There is no question yet.")
         return self.begin(conversation.regenerate, self.session, message=newest.pk)
 
-    def begin(self, verb: Callable[..., Exchange], session: Session, **said: Any) -> Message:
+    def begin(self, verb: Callable[..., Exchange], session: Session, **arguments: str | int) -> Message:
         try:
-            exchange = verb(user=self.asking_user(), session=session.uuid, worker=runner.current_runner_id, **said)
+            exchange = verb(
+                user=self.current_user(), session=session.uuid, worker=runner.current_runner_id, **arguments
+            )
         except (SessionNotFound, MessageNotFound):
-            raise self.closed() from None
-        except ChatError as reason:
-            raise refused(str(reason)) from None
+            raise self.not_open() from None
+        except ChatError as reason:  # another answer is being produced, or the LLM is not active
+            raise command_error(str(reason)) from None
         self.worker.begin(exchange)
         return exchange.answer
 
-    def closed(self) -> CommandError:
-        return refused(f"{self.chat} is not open to {self.user} any more.")
+    def not_open(self) -> CommandError:
+        return command_error(f"{self.chat} is not open to {self.user} any more.")
 
     def stop(self) -> None:
-        """Stop what is being answered in this conversation, here or elsewhere; raises CommandError if nothing is."""
+        """Stop the answer that this or another process produces; raises CommandError if there is none."""
         try:
             if self.session is None:
                 raise NothingToStop
             runner.stop(conversation.request_stop(session=self.session))
         except NothingToStop:
-            raise refused("Nothing is being answered in this conversation.") from None
+            raise command_error("Nothing is being answered in this conversation.") from None
 
-    def newest(self) -> Message | None:
-        """The answer that the next question comes after."""
-        session = self.session and Session.objects.visible_to(self.asking_user()).filter(pk=self.session.pk)
-        found = session and session.select_related("leaf").first()
-        return found.leaf if found else None
+    def newest_answer(self) -> Message | None:
+        """The answer that the next question follows."""
+        if self.session is None:
+            return None
+        sessions = Session.objects.visible_to(self.current_user()).filter(pk=self.session.pk)
+        session = sessions.select_related("leaf").first()
+        return session.leaf if session else None
 
     def last_messages(self) -> list[Message]:
-        newest = self.newest()
+        newest = self.newest_answer()
         if newest is None:
             return []
         return [*Message.objects.branch(newest.pk).order_by("-sequence")[: 2 * EXCHANGES]][::-1]
 
-    def follow(self, answer: Message, view: LiveMarkdown | PlainOutput, events: "AnswerInput") -> Message:
-        """Show an answer until it has ended, and stop it when the events say so; returns it as it has ended."""
+    def follow(self, answer: Message, view: AnswerView, events: AnswerInput) -> Message:
+        """Show an answer until it has ended; returns it as it ended. Stops it when `events` asks for that."""
         future = asyncio.run_coroutine_threadsafe(self.read(answer, events.queue.put), self.worker.loop)
         future.add_done_callback(lambda _: events.queue.put(None))
-        is_stopped = False
+        stop_requested = False
         while not (future.done() and events.queue.empty()):
-            if text := events.next():
+            if text := events.next_text():
                 view.add(text)
-            if events.stop and not is_stopped:
-                is_stopped = True
-                with suppress(NothingToStop):  # it has just ended
+            if events.stop and not stop_requested:
+                stop_requested = True
+                with suppress(NothingToStop):  # the answer has just ended
                     runner.stop(conversation.request_stop(session=answer.session))
             view.refresh()
         view.end()
         return future.result()
 
     async def read(self, answer: Message, put: Callable[[str], None]) -> Message:
-        """In the worker's loop: hand on what comes of an answer."""
+        """Pass each new piece of an answer to `put`. Runs in the runner's event loop."""
         feed = self.worker.live_answer(answer)
         offset = 0
         with Subscriber(feed) as reader:
@@ -180,44 +181,8 @@ class TerminalSession:
                     await reader.wait()
 
 
-class AnswerInput:
-    """What happens while an answer comes: its text, and the wish to stop it."""
-
-    def __init__(self, keyboard: int | None = None) -> None:
-        self.queue: SimpleQueue[str | None] = SimpleQueue()
-        self.stop = False
-        self.keyboard = keyboard
-        self.ahead: list[str] = []  # what was typed meanwhile: questions for later, unless this answer is stopped
-        self.is_pasted = False  # whether lines come one right after the other, and are one question
-
-    def interrupt(self) -> None:
-        self.stop = True
-        self.queue.put(None)
-
-    def next(self) -> str | None:
-        """The text that has come, after a while if none has."""
-        if self.keyboard is not None:
-            self.look(list(typed(self.keyboard)))
-        try:
-            return self.queue.get(timeout=INTERVAL)
-        except Empty:
-            return None
-
-    def look(self, lines: list[str]) -> None:
-        """Take in the lines that were typed since the last look."""
-        for line in lines:
-            if line.strip() == "/stop":
-                self.stop = True
-            elif self.ahead and (self.is_pasted or self.ahead[-1].endswith("\\")):
-                self.ahead[-1] = "\n".join((self.ahead[-1].removesuffix("\\"), line))
-            else:
-                self.ahead.append(line)
-            self.is_pasted = True
-        self.is_pasted = bool(lines)
-
-
-def ending(answer: Message) -> str:
-    """What is to be said of an answer that is not whole, or ""."""
+def outcome_text(answer: Message) -> str:
+    """Why an answer is not complete, or ""."""
     if answer.status == Message.Status.STOPPED:
         return "Stopped."
     if answer.status == Message.Status.COMPLETE:
@@ -227,5 +192,5 @@ def ending(answer: Message) -> str:
 
 
 def not_utf_8(text: str) -> bool:
-    """Whether some of what was read could not be decoded, and stands in the text as lone surrogates."""
+    """Whether the text was decoded from invalid UTF-8: Python marks such bytes with lone surrogates."""
     return any("\ud800" <= character <= "\udfff" for character in text)

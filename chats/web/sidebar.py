@@ -1,10 +1,9 @@
-"""What stands beside every page of someone who is signed in: the chats they may use, and their conversations."""
+"""The sidebar of all pages: the chats that the user may use, and the user's conversations."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
-from typing import Any, Self
+from typing import Self
 from urllib.parse import urlencode
 
 from django.core.exceptions import BadRequest
@@ -22,15 +21,16 @@ from core.rest.filters import LONGEST_SEARCH
 from core.rest.resource import LARGEST_INTEGER
 from core.web.decorators import page
 from groups.models import User
+from groups.pages import SignedInRequest
 
-CHATS = 5  # the home page has all
-CONVERSATIONS = 30  # that are shown at once
+CHATS = 5  # the first page has all
+CONVERSATIONS = 30  # in one part of the list
 FIELDS = ("uuid", "name", "pinned", "archived", "updated_at")
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where in the list a conversation stands: pinned ones first, then the newest."""
+class ListPosition:
+    """Where a conversation stands in the list: pinned ones come first, then the newest."""
 
     pinned: bool
     updated_at: datetime
@@ -41,14 +41,14 @@ class Place:
         return cls(session.pinned, session.updated_at, session.pk)
 
     @classmethod
-    def read(cls, text: str) -> Self:
-        """What `str` wrote; raises ValueError."""
+    def parse(cls, text: str) -> Self:
+        """The position that `str` wrote; raises ValueError."""
         pinned, moment, key = text.split("_")
         updated_at, pk = datetime.fromisoformat(moment), int(key)
         if not timezone.is_aware(updated_at) or not 0 <= pk <= LARGEST_INTEGER:
             raise ValueError(text)
         try:
-            timezone.localtime(updated_at.astimezone(UTC))  # as the database has it, and as it is shown
+            timezone.localtime(updated_at.astimezone(UTC))  # the database needs UTC, the heading local time
         except OverflowError:
             raise ValueError(text) from None
         return cls(pinned == "1", updated_at, pk)
@@ -58,18 +58,18 @@ class Place:
 
     @property
     def after(self) -> Q:
+        """The condition of all conversations below this one."""
         older = Q(updated_at__lt=self.updated_at) | Q(updated_at=self.updated_at, pk__lt=self.pk)
         return Q(pinned=self.pinned) & older | Q(pinned__lt=self.pinned)
 
     @property
     def heading(self) -> str:
-        """What it stands under: that it is pinned, or the day."""
         return str(_("Pinned")) if self.pinned else day_name(timezone.localdate(self.updated_at))
 
 
 @dataclass(frozen=True)
-class Conversations:
-    """A part of someone's list, below its headings, and the query that leads to the next part."""
+class ConversationList:
+    """A part of a user's list: headings with their conversations, and the query of the next part if there is one."""
 
     parts: list[tuple[str, list[Session]]]
     next: str = ""
@@ -81,54 +81,51 @@ class Conversations:
 class Sidebar:
     chats: list[Chat] = field(default_factory=list)
     more_chats: bool = False
-    conversations: Conversations = field(default_factory=lambda: Conversations([]))
+    conversations: ConversationList = field(default_factory=lambda: ConversationList([]))
 
 
-def sidebar(request: HttpRequest) -> dict[str, Any]:
-    """A context processor: `sidebar`, which asks the database only where a page shows it."""
-    return {"sidebar": SimpleLazyObject(lambda: sidebar_of(request.user))}
+def sidebar(request: HttpRequest) -> dict[str, SimpleLazyObject]:
+    """A context processor. `sidebar` is lazy, so that pages without a sidebar make no queries."""
 
+    def load() -> Sidebar:
+        user = request.user
+        if not isinstance(user, User):
+            return Sidebar()
+        chats = list(Chat.objects.visible_to(user).order_by("name_folded", "pk").only("name")[: CHATS + 1])
+        return Sidebar(chats[:CHATS], len(chats) > CHATS, list_conversations(user))
 
-def sidebar_of(user: Any) -> Sidebar:
-    if not isinstance(user, User):
-        return Sidebar()
-    chats = list(Chat.objects.visible_to(user).order_by("name_folded", "pk").only("name")[: CHATS + 1])
-    return Sidebar(chats[:CHATS], len(chats) > CHATS, conversations_of(user))
+    return {"sidebar": SimpleLazyObject(load)}
 
 
 @page
-def conversations(request: HttpRequest) -> HttpResponse:
-    """A part of the list, to be put into the page: `q` has words to look for, `after` is the last one before."""
+def conversations(request: SignedInRequest) -> HttpResponse:
+    """A part of the list as HTML. `q` has words to search for, `after` the position of the last conversation before."""
     words, after = request.GET.get("q", ""), request.GET.get("after")
     if len(words) > LONGEST_SEARCH or "\0" in words:
         raise BadRequest(f"q must have at most {LONGEST_SEARCH} characters, none of them NUL.")
     try:
-        place = Place.read(after) if after else None
+        position = ListPosition.parse(after) if after else None
     except ValueError:
         raise BadRequest("after must be what the page before gave.") from None
-    assert isinstance(request.user, User)
-    found = conversations_of(request.user, words=words, archived="archived" in request.GET, after=place)
-    return render(request, "chats/conversation_list.html", {"conversations": found})
+    part = list_conversations(request.user, words=words, archived="archived" in request.GET, after=position)
+    return render(request, "chats/conversation_list.html", {"conversations": part})
 
 
-def conversations_of(
-    user: User, *, words: str = "", archived: bool = False, after: Place | None = None
-) -> Conversations:
-    """One's own, as the API has them, in one statement; after that one, or from the first."""
+def list_conversations(
+    user: User, *, words: str = "", archived: bool = False, after: ListPosition | None = None
+) -> ConversationList:
+    """The user's conversations from the first, or after a position, found with one query."""
     sessions = match_sessions(Session.objects.visible_to(user).filter(archived=archived), words)
     if after:
         sessions = sessions.filter(after.after)
-    found = list(sessions.order_by("-pinned", "-updated_at", "-pk").only(*FIELDS)[: CONVERSATIONS + 1])
-    shown = found[:CONVERSATIONS]
+    rows = list(sessions.order_by("-pinned", "-updated_at", "-pk").only(*FIELDS)[: CONVERSATIONS + 1])
+    part = rows[:CONVERSATIONS]
     query = {"q": words} | ({"archived": "1"} if archived else {})
-    more = urlencode({**query, "after": Place.of(shown[-1])}) if len(found) > len(shown) else ""
-    return Conversations(grouped(shown, after.heading if after else ""), more, words, archived)
-
-
-def grouped(sessions: Iterable[Session], before: str) -> list[tuple[str, list[Session]]]:
-    """Each heading with what stands below it; none where the part before ended below the same."""
-    parts = [(heading, list(under)) for heading, under in groupby(sessions, lambda item: Place.of(item).heading)]
-    return [("" if heading == before else heading, under) for heading, under in parts]
+    more = urlencode({**query, "after": str(ListPosition.of(part[-1]))}) if len(rows) > len(part) else ""
+    previous = after.heading if after else ""  # the list has this heading already
+    groups = groupby(part, lambda session: ListPosition.of(session).heading)
+    parts = [("" if heading == previous else heading, list(group)) for heading, group in groups]
+    return ConversationList(parts, more, words, archived)
 
 
 def day_name(day: date) -> str:

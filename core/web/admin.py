@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, Model, OuterRef, QuerySet, Subquery, TextField
+from django.db.models import Count, ForeignObjectRel, Model, OuterRef, QuerySet, Subquery, TextField
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
@@ -76,9 +76,15 @@ def links(to: Iterable[Model]) -> str:
     return joined and format_html("<span>{}</span>", joined)  # in one piece where a cell is a flex box
 
 
-def chats_link(count: int, **lookup: int) -> str:
-    """The number of chats, leading to their list."""
-    url = reverse("admin:chats_chat_changelist", query=lookup)
+def count_link(row: Model, relation: str, *, annotation: str) -> str:
+    """The number of rows at the other end of a reverse relation, which `annotation` holds, as a link to their list."""
+    count: int = getattr(row, annotation)
+    field = row._meta.get_field(relation)
+    assert isinstance(field, ForeignObjectRel)
+    related = field.related_model._meta
+    url = reverse(
+        f"admin:{related.app_label}_{related.model_name}_changelist", query={f"{field.field.name}__id__exact": row.pk}
+    )
     return format_html('<a class="{}" href="{}">{}</a>', LINK, url, count) if count else "0"
 
 

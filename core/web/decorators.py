@@ -1,22 +1,25 @@
-"""What the pages for people share."""
+"""A decorator for the pages that people see in a browser."""
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.utils import timezone
 
 TIME_ZONE_COOKIE = "timezone"
 
+Response = TypeVar("Response", bound=HttpResponseBase)
 
-def page(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """A view for those who are signed in, in their time zone; what it answers is kept by nobody else."""
+
+def page(view: Callable[..., Response]) -> Callable[..., Response]:
+    """A view for people who are signed in, in their time zone. Shared caches do not store its response."""
 
     @wraps(view)
-    def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def wrapper(request: HttpRequest, *args: object, **kwargs: object) -> Response:
         with timezone.override(time_zone_of(request)):
             response = view(request, *args, **kwargs)
         response.setdefault("Cache-Control", "private, no-cache")
@@ -26,8 +29,8 @@ def page(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
 
 
 def time_zone_of(request: HttpRequest) -> ZoneInfo:
-    """That of the browser, which says it in a cookie; UTC where it says nothing that is one."""
+    """The time zone that the browser's cookie names, or UTC."""
     try:
         return ZoneInfo(request.COOKIES.get(TIME_ZONE_COOKIE, "UTC"))
-    except (KeyError, ValueError, OSError):  # unknown, no name of a file, a folder of zones
+    except (KeyError, ValueError, OSError):  # unknown, not a file name, or a folder of zones
         return ZoneInfo("UTC")

@@ -1,6 +1,6 @@
 """Runs jobs on untrusted bytes in processes of their own, without secrets, that end at a limit: see docs/workers.md.
 
-register("colour", "chats.web.colour_job:colour")
+register("colour", "some_app.colour_job:colour")
 html = await extractors.run("colour", code, deadline=0.5, memory=256 * MIB, arguments={"language": "python"})
 """
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
-from llms.context_windows import FOR_THE_ANSWER, WINDOWS, input_budget
+from llms.context_windows import DEFAULT_MAX_TOKENS, WINDOWS, input_budget
 from llms.models import LLMSettings
 from llms.presets import presets
 from llms.vendors.anthropic import MAX_TOKENS
@@ -63,4 +63,4 @@ def test_presets_are_sound_and_agree_with_the_windows(preset: Any, db: Any) -> N
 
 
 def test_there_is_room_for_what_anthropic_is_asked_for() -> None:
-    assert FOR_THE_ANSWER >= MAX_TOKENS
+    assert DEFAULT_MAX_TOKENS >= MAX_TOKENS

@@ -1,11 +1,11 @@
 from argparse import ArgumentParser, BooleanOptionalAction
-from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
 from chats.terminal import dialogue
-from chats.terminal.session import INTERRUPTED_BY_KEY, refused
+from chats.terminal.repl import database_problem
+from chats.terminal.session import INTERRUPTED_BY_KEY, command_error
 from core.management.arguments import utf_8
 from groups.models import User
 from groups.sign_in import active_administrators
@@ -13,35 +13,39 @@ from groups.sign_in import active_administrators
 
 class Command(BaseCommand):
     help = (
-        "Talks in a chat, here in the terminal. With standard input or output redirected: asks what is read, writes "
-        "the plain answer, and ends with 0 if that is whole."
+        "Talks in a chat, here in the terminal. If standard input or output is redirected, asks the input as one "
+        "question, writes the answer as plain text, and exits with 0 if the answer is complete."
     )
 
-    requires_system_checks = []  # a person waits, and a server has made them
+    requires_system_checks = []  # the server runs them; here a person waits
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("chat", type=utf_8, nargs="?", help="its name or number (default: the only chat, or ask)")
         parser.add_argument(
-            "chat", type=utf_8, nargs="?", help="its name or number (default: the only one, or one to choose)"
-        )
-        parser.add_argument(
-            "--as", dest="email", type=utf_8, metavar="EMAIL", help="as whom (default: the only administrator)"
+            "--as",
+            dest="email",
+            type=utf_8,
+            metavar="EMAIL",
+            help="the user to talk as (default: the only administrator)",
         )
         parser.add_argument(
             "--resume",
             action=BooleanOptionalAction,
-            help="go on with the last conversation (default: at a terminal, but not if redirected)",
+            help="continue the last conversation (default: at a terminal, but not if redirected)",
         )
 
-    def handle(self, *args: Any, chat: str | None, email: str | None, resume: bool | None, **options: Any) -> None:
+    def handle(
+        self, *args: object, chat: str | None, email: str | None, resume: bool | None, **options: object
+    ) -> None:
         try:
-            dialogue.run(user_of(email), chat, resume=resume)
+            dialogue.run(find_user(email), chat, resume=resume)
         except KeyboardInterrupt:
             raise CommandError("Interrupted.", returncode=INTERRUPTED_BY_KEY) from None
         except DatabaseError as error:
-            raise refused(dialogue.unusable(error)) from None
+            raise command_error(database_problem(error)) from None
 
 
-def user_of(email: str | None) -> User:
+def find_user(email: str | None) -> User:
     """The active user with this e-mail, or the only active administrator; raises CommandError."""
     if email is None:
         administrators = active_administrators()[:2]

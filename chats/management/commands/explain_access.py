@@ -1,5 +1,4 @@
 from argparse import ArgumentParser
-from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
@@ -11,13 +10,16 @@ from groups.models import User
 
 
 class Command(BaseCommand):
-    help = "Says whether someone may use a chat, and by which group or what is missing; without a chat, what they may."
+    help = (
+        "Says whether someone may use a chat, and through which group, or what is missing. Without a chat, lists the "
+        "chats that they may use."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("email", type=utf_8)
         parser.add_argument("chat", type=utf_8, nargs="?", help="its name or id")
 
-    def handle(self, *args: Any, email: str, chat: str | None, **options: Any) -> None:
+    def handle(self, *args: object, email: str, chat: str | None, **options: object) -> None:
         try:
             user = User.objects.get_by_natural_key(email)
         except User.DoesNotExist:
@@ -30,7 +32,7 @@ class Command(BaseCommand):
             chats = Chat.objects.filter(pk=int(chat))
         if not chats:
             raise CommandError(f"There is no chat with the name or id {chat}.")
-        for found in chats:
-            explanation = explain(user=user, chat=found)
+        for each in chats:
+            explanation = explain(user=user, chat=each)
             verdict = "yes" if explanation.allowed else "no"
-            self.stdout.write(f"{found} (chat {found.pk}): {verdict}. {explanation.detail}")
+            self.stdout.write(f"{each} (chat {each.pk}): {verdict}. {explanation.detail}")

@@ -1,4 +1,4 @@
-// Where people write: a draft that survives a reload, and a question that is sent once.
+// The field for questions: a draft survives a reload, and a question is sent only once.
 
 import { text } from "./server.js";
 
@@ -11,12 +11,12 @@ const editing = document.getElementById("editing");
 const LONGEST_BODY = 1_000_000; // bytes, a little less than the server takes
 
 let place = "";
-let key = ""; // goes with the text: sent again, it leads to the same answer
+let key = ""; // the Idempotency-Key of the text: sending both again leads to the same answer
 let state = { answering: false, sending: false, closed: false };
-let edited = null; // the id of the question that is changed, and the draft that it took the place of
+let edited = null; // the question that is edited: its id, and the draft that was in the field before
 let problem = "";
 
-/** This tab's, and behind it what any tab wrote last, of which a tab takes away only its own. */
+/** Drafts of this tab, else of the tab that wrote last. A tab removes only its own drafts. */
 const store = {
   get: (name) => { try { return JSON.parse(sessionStorage.getItem(name) ?? localStorage.getItem(name)) || {}; } catch { return {}; } },
   set: (name, value) => {
@@ -31,12 +31,12 @@ const store = {
 
 const newKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
-/** Take up the draft that was left here. */
+/** Restore the draft of this name. */
 export function open(name) {
   place = name;
   const draft = store.get(place);
   if (!field.value) ({ text: field.value = "", key = "" } = draft);
-  if (field.value) changed(false);
+  if (field.value) update(false);
   const change = store.get(placeOfEdit());
   if (change.text) edit(change.id, change.text, change.key);
 }
@@ -49,7 +49,7 @@ function keep() {
   else store.set(place, written);
 }
 
-/** The draft goes with the conversation, once that has a place of its own. */
+/** Rename the draft, when the first question has created the conversation. */
 export function move(name) {
   store.set(place, null);
   place = name;
@@ -68,7 +68,7 @@ export function show(changes) {
   document.getElementById("closed").hidden = !state.closed;
 }
 
-function changed(isNew = true) {
+function update(isNew = true) {
   if (isNew) key = "";
   keep();
   field.style.height = "auto";
@@ -90,13 +90,13 @@ function lengthProblem() {
   return text("too-long").replace("COUNT", number(over)).replace("LONGEST", number(characters - over));
 }
 
-/** Write a question anew. */
+/** Edit a question that was asked. */
 export function edit(id, question, itsKey = "") {
   edited = { id, draft: edited ? edited.draft : field.value };
   editing.hidden = false;
   field.value = question;
   key = itsKey;
-  changed(false);
+  update(false);
   field.focus();
 }
 
@@ -106,20 +106,20 @@ function cancel() {
   edited = null;
   editing.hidden = true;
   field.value = draft;
-  changed();
+  update();
   field.focus();
 }
 
-/** The text was taken: begin the next one. */
-function taken() {
+/** Empty the field, because the server took the text. */
+function clear() {
   if (edited) return cancel();
   field.value = "";
-  changed();
+  update();
 }
 
-/** `ask(text, key, id of the question that it stands for)` returns whether it was taken. */
+/** `ask(text, key, id of the edited question)` returns whether the server took the text. */
 export function begin({ ask, halt }) {
-  field.addEventListener("input", () => changed());
+  field.addEventListener("input", () => update());
   field.addEventListener("keydown", (event) => {
     if (event.key === "Escape" && edited) cancel();
     if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
@@ -133,7 +133,7 @@ export function begin({ ask, halt }) {
     keep();
     show({ sending: true });
     try {
-      if (await ask(field.value, key, edited?.id)) taken();
+      if (await ask(field.value, key, edited?.id)) clear();
     } finally {
       show({ sending: false });
     }

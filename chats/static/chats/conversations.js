@@ -1,7 +1,7 @@
-/* The list of conversations in the sidebar: search, archive, more while scrolling, and what is done to one.
+/* The list of conversations in the sidebar: search, archive, loading more while scrolling, and the menu of each.
 
-   A page that changed a conversation says so: document.dispatchEvent(new Event("conversations-changed")).
-   Whatever has data-name-of="<uuid>" shows a new name at once. */
+   A page that changes a conversation dispatches the event "conversations-changed" on the document.
+   Elements with data-name-of="<uuid>" show a new name at once. */
 
 import { api, part } from "../core/api.js";
 
@@ -13,8 +13,8 @@ const failure = section.querySelector("[role=alert]");
 const menu = document.getElementById("conversation-menu");
 const dialogs = { rename: document.getElementById("rename-conversation"), delete: document.getElementById("delete-conversation") };
 const CHANGES = { pin: { pinned: true }, unpin: { pinned: false }, archive: { archived: true }, unarchive: { archived: false } };
-let asked; // the newest question for the list: an older one's answer is of no use
-let chosen; // whose menu is open
+let request; // the newest request for a list; older ones are aborted
+let chosen; // the row whose menu is open
 
 const seen = new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && more(), { root: section.closest(".sidebar-scroll"), rootMargin: "200px" });
 
@@ -28,9 +28,9 @@ function show() {
   if (next) seen.observe(next);
 }
 
-async function ask(url, put) {
-  asked?.abort();
-  const mine = (asked = new AbortController());
+async function load(url, put) {
+  request?.abort();
+  const mine = (request = new AbortController());
   try {
     const html = await part(url, { signal: mine.signal });
     failure.hidden = true;
@@ -44,13 +44,13 @@ async function ask(url, put) {
 async function reload() {
   const query = new URLSearchParams({ q: search.value });
   if (archived.ariaPressed === "true") query.set("archived", "1");
-  await ask(`${section.dataset.url}?${query}`, (html) => (list.innerHTML = html));
+  await load(`${section.dataset.url}?${query}`, (html) => (list.innerHTML = html));
 }
 
 async function more() {
   const next = list.querySelector("[data-next]");
   seen.disconnect();
-  await ask(next.href, (html) => (next.outerHTML = html));
+  await load(next.href, (html) => (next.outerHTML = html));
 }
 
 function fail(words) {
@@ -58,7 +58,7 @@ function fail(words) {
   failure.hidden = false;
 }
 
-function say() {
+function announceCount() {
   const status = section.querySelector("[role=status]");
   const count = list.querySelectorAll("li").length;
   status.textContent = count === 1 ? status.dataset.one : status.dataset.many.replace("{}", count);
@@ -67,18 +67,18 @@ function say() {
 async function change(work, after) {
   const failed = await work.then(after).then(() => null, (error) => error);
   await reload();
-  if (failed) fail([TypeError, DOMException].some((kind) => failed instanceof kind) ? "" : failed.message); // the browser's own words are of no help
+  if (failed) fail([TypeError, DOMException].some((kind) => failed instanceof kind) ? "" : failed.message); // a browser's own messages do not help people
 }
 
 let typed;
 search.addEventListener("input", () => {
   clearTimeout(typed);
-  typed = setTimeout(() => reload().then(say), 200);
+  typed = setTimeout(() => reload().then(announceCount), 200);
 });
 
 archived.addEventListener("click", () => {
   archived.ariaPressed = archived.ariaPressed !== "true";
-  reload().then(say);
+  reload().then(announceCount);
 });
 
 list.addEventListener("click", (event) => {
@@ -116,10 +116,10 @@ menu.addEventListener("click", (event) => {
   const name = chosen.querySelector("a").innerText;
   menu.hidePopover();
   if (act in CHANGES) change(api("PATCH", `/sessions/${uuid}`, CHANGES[act]));
-  else ask_first(act, uuid, name);
+  else openDialog(act, uuid, name);
 });
 
-function ask_first(act, uuid, name) {
+function openDialog(act, uuid, name) {
   const dialog = dialogs[act];
   const field = dialog.querySelector("input");
   if (field) field.value = name;

@@ -1,21 +1,21 @@
-// The messages as they stand in the page. What the server sends again unchanged stays as it is, with its selection.
+// The messages in the page. Parts that the server sends again unchanged are not replaced, so that a selection stays.
 
 import { text } from "./server.js";
 
 const log = document.getElementById("log");
-const sources = new WeakMap(); // of what the server sent: the HTML, before anything was added to it
+const sources = new WeakMap(); // element → its HTML as the server sent it
 
 export const articles = () => [...log.querySelectorAll("article")];
 export const article = (id) => document.getElementById(`message-${id}`);
 export const textOf = (message) => message.querySelector(".text");
 
-function parsed(html) {
+function parse(html) {
   const template = document.createElement("template");
   template.innerHTML = html;
   return template.content;
 }
 
-/** Remember what was sent, and add what only a script can do. */
+/** Remember the HTML that was sent, and add what needs scripts: copy buttons, local times and numbers. */
 function adopt(element) {
   for (const part of [element, ...element.querySelectorAll(".block, [data-part]")]) sources.set(part, part.outerHTML);
   for (const code of element.querySelectorAll("pre")) {
@@ -32,9 +32,9 @@ function adopt(element) {
   return element;
 }
 
-/** Show the newest messages as the server has them; older ones that were loaded stay. Returns what else it says. */
+/** Show the newest messages as the server has them; older messages stay. Returns the other data of the server's page. */
 export function show(html) {
-  const page = parsed(html).querySelector(".messages");
+  const page = parse(html).querySelector(".messages");
   const fresh = [...page.querySelectorAll("article")];
   const loaded = articles();
   const before = loaded.findIndex((each) => each.dataset.id === fresh[0]?.dataset.parent);
@@ -43,7 +43,7 @@ export function show(html) {
   const focused = document.activeElement?.closest?.("#log") && document.activeElement;
   const shown = fresh.map((each) => {
     const old = known.get(each.id);
-    return old ? updated(old, each) : adopt(each);
+    return old ? update(old, each) : adopt(each);
   });
   const wanted = [...earlier, ...shown];
   for (const old of loaded) if (!wanted.includes(old)) old.remove();
@@ -55,10 +55,10 @@ export function show(html) {
   return earlier.length ? { ...page.dataset, earlier: undefined } : { ...page.dataset };
 }
 
-/** Make what stands there what was sent now, part by part. */
-function updated(old, fresh) {
+/** Update a message part by part; returns it. */
+function update(old, fresh) {
   const grows = old.dataset.status === "streaming" && fresh.dataset.status === "streaming";
-  if (grows || sources.get(old) === fresh.outerHTML) return old; // its stream is ahead of what was sent
+  if (grows || sources.get(old) === fresh.outerHTML) return old; // the stream of a growing answer is newer
   sources.set(old, fresh.outerHTML);
   Object.assign(old.dataset, { status: fresh.dataset.status });
   if (old.classList.contains("assistant")) {
@@ -66,7 +66,7 @@ function updated(old, fresh) {
     const shown = [...textOf(old).children];
     blocks.forEach((html, index) => {
       if (sources.get(shown[index]) === html) return;
-      const block = adopt(parsed(html).firstElementChild);
+      const block = adopt(parse(html).firstElementChild);
       shown[index] ? shown[index].replaceWith(block) : textOf(old).append(block);
     });
     for (const rest of shown.slice(blocks.length)) rest.remove();
@@ -78,21 +78,21 @@ function updated(old, fresh) {
   return old;
 }
 
-/** Put earlier messages before those that are there; returns the id before which there are still others. */
+/** Insert earlier messages at the top; returns the id of the first one if there are still earlier ones. */
 export function prepend(html) {
-  const page = parsed(html).querySelector(".messages");
+  const page = parse(html).querySelector(".messages");
   log.prepend(...[...page.querySelectorAll("article")].map(adopt));
   return page.dataset.earlier;
 }
 
-/** From the block `first` on, an answer has these blocks now. */
+/** Replace the blocks of an answer from the index `first` on. */
 export function grow(message, { first, blocks }) {
   const place = textOf(message);
   for (const block of [...place.children].slice(first)) block.remove();
-  for (const html of blocks) place.append(adopt(parsed(html).firstElementChild));
+  for (const html of blocks) place.append(adopt(parse(html).firstElementChild));
 }
 
-/** What the page came with. */
+/** Take over the messages that the page was loaded with; returns the other data of the page. */
 export function begin() {
   const page = log.querySelector(".messages");
   if (!page) return {};

@@ -1,4 +1,4 @@
-// The view follows the text, unless the reader scrolled up.
+// The view follows the growing text, unless the reader scrolled up.
 
 const scroller = document.getElementById("main");
 const talk = document.getElementById("talk");
@@ -13,14 +13,14 @@ export function toEnd() {
   scroller.scrollTop = scroller.scrollHeight;
 }
 
-/** Change what stands above without moving what is read. */
-export function keepingPlace(change) {
+/** Change the content above without moving what the reader sees. */
+export function keepPosition(change) {
   const below = scroller.scrollHeight - scroller.scrollTop;
   change();
   scroller.scrollTop = scroller.scrollHeight - below;
 }
 
-/** Bring an element to this height of the window, where another one stood. */
+/** Scroll so that an element is at this height of the window. */
 export function toHeight(element, top) {
   scroller.scrollTop += element.getBoundingClientRect().top - top;
 }
@@ -42,7 +42,7 @@ jump.addEventListener("click", () => {
   document.getElementById("message").focus({ preventScroll: true });
 });
 
-/** Load what is earlier as it comes near. */
+/** Call `load` when the reader scrolls near the button for earlier messages. */
 export function loadEarlier(load) {
   const button = document.getElementById("earlier");
   button.addEventListener("click", load);

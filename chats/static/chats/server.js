@@ -1,20 +1,20 @@
-// What is asked of the server, and what its refusals mean to people.
+// Requests to the server, and texts for people when they fail.
 
-const LONGEST_WAIT = 20_000; // milliseconds: a connection that was lost without notice gives no answer at all
+const LONGEST_WAIT = 20_000; // milliseconds; a connection may be lost without any error
 const texts = document.getElementById("texts").content;
 
 /** A text of the page, in the language of the page. */
 export const text = (name) => texts.querySelector(`[data-name="${name}"]`).textContent;
 
 export class Refusal extends Error {
-  /** `status` is 0 where the server could not be reached. */
+  /** `status` is 0 if the server could not be reached. */
   constructor(status, message) {
     super(message);
     this.status = status;
   }
 }
 
-/** The answer to a request; throws a Refusal. */
+/** The response to a request; throws a Refusal. */
 export async function call(method, path, { attributes, headers } = {}) {
   const token = document.querySelector('meta[name="csrf-token"]').content;
   const signal = AbortSignal.timeout(LONGEST_WAIT);
@@ -33,7 +33,7 @@ export async function call(method, path, { attributes, headers } = {}) {
   throw new Refusal(response.status, await reason(response));
 }
 
-/** What the answer to a request says, as "text" or "json"; throws a Refusal. */
+/** The body of a response as "text" or "json"; throws a Refusal. */
 export async function read(as, ...request) {
   const response = await call(...request);
   try {

@@ -1,4 +1,4 @@
-// A conversation: what the server has is what is shown. It answers whether this page is there or not.
+// The page of a conversation. It shows what the server has; the server answers whether or not a page is open.
 
 import * as composer from "./composer.js";
 import * as log from "./log.js";
@@ -9,21 +9,21 @@ const talk = document.getElementById("talk");
 const status = document.getElementById("status");
 const trouble = document.getElementById("trouble");
 const earlierButton = document.getElementById("earlier");
-const PAUSE = 3000; // milliseconds between two looks for what happened elsewhere
-const LONGEST_SILENCE = 25_000; // milliseconds; a stream that lives says so every fifteen seconds
-const LONGEST_READING = 20_000; // characters that are read aloud
+const PAUSE = 3000; // milliseconds between two checks for changes made elsewhere
+const LONGEST_SILENCE = 25_000; // milliseconds; an open stream sends something every fifteen seconds
+const LONGEST_READING = 20_000; // characters for a screen reader
 
 let session = talk.dataset.session;
 let earlier = "";
-let answering = ""; // the id of the answer that is being made
+let answering = ""; // the id of the answer that is being produced
 let stream = null; // the EventSource of `answering`
-let heard = 0; // when it last said anything
-let tag = ""; // the ETag of the session when it was last looked at
+let heard = 0; // when it last sent something
+let tag = ""; // the newest ETag of the session
 
 const api = (path = "") => `/api/v1/sessions/${session}${path}`;
 const page = (path) => `/sessions/${session}${path}`;
 
-/** Say what is wrong, and what can be done; nothing, when nothing is. `until` is what makes it pass. */
+/** Show an error, or hide it if `error` is null. `until` names the event that will hide it. */
 function say(error, until = "") {
   trouble.hidden = !error;
   trouble.dataset.until = until;
@@ -35,7 +35,7 @@ function say(error, until = "") {
   link.href = `${link.pathname}?next=${encodeURIComponent(location.pathname)}`;
 }
 
-/** Do it, and say so where it was refused; returns whether it was done. */
+/** Run `deed` and show its Refusal, if any; returns whether it succeeded. */
 async function attempt(deed) {
   try {
     await deed();
@@ -48,17 +48,17 @@ async function attempt(deed) {
   }
 }
 
-/** What was refused while an answer is being made may be tried again after it. */
+/** After a conflict with a running answer, hide the error when that answer has ended. */
 async function waitForEnd() {
   await refresh().catch(() => {});
   if (answering) trouble.dataset.until = "answered";
 }
 
-// what the server has
+// state from the server
 
 async function refresh() {
   const state = log.show(await read("text", "GET", page("/messages")));
-  if (!talk.dataset.session && log.articles().length) moveIn(); // the question arrived, though its answer was lost
+  if (!talk.dataset.session && log.articles().length) moveIn(); // the question arrived, although the response was lost
   take(state);
 }
 
@@ -71,7 +71,7 @@ function take({ earlier: before, answering: id, name, closed }) {
   if (name && name !== title.textContent) {
     document.title = document.title.replace(title.textContent, () => name);
     title.textContent = name;
-    listAnew();
+    reloadList();
   }
   talk.toggleAttribute("data-closed", closed !== undefined);
   talk.toggleAttribute("data-answering", Boolean(answering));
@@ -102,7 +102,7 @@ function follow() {
     readAloud(id);
   });
   stream.addEventListener("error", () => {
-    if (stream?.readyState === EventSource.CLOSED) unfollow(); // it is looked after by `look`
+    if (stream?.readyState === EventSource.CLOSED) unfollow(); // `look` opens another
   });
 }
 
@@ -111,20 +111,20 @@ function unfollow() {
   stream = null;
 }
 
-/** Let a screen reader say the answer, once. */
+/** Let a screen reader read the answer once. */
 function readAloud(id) {
   const message = log.article(id);
   if (!message) return;
   const outcome = message.querySelector(".outcome")?.innerText ?? "";
   const heard = `${log.textOf(message).innerText.slice(0, LONGEST_READING)} ${outcome}`;
   status.textContent = heard;
-  setTimeout(() => { if (status.textContent === heard) status.textContent = ""; }, 5000); // or it is met a second time
+  setTimeout(() => { if (status.textContent === heard) status.textContent = ""; }, 5000); // else a reader finds it again
 }
 
-/** Learn what happened elsewhere: another tab, another device, an administrator. */
+/** Check for changes made elsewhere: in another tab, on another device, by an administrator. */
 async function look() {
   if (!session || document.hidden) return;
-  if (stream && Date.now() - heard > LONGEST_SILENCE) unfollow(); // lost without notice: `follow` opens another
+  if (stream && Date.now() - heard > LONGEST_SILENCE) unfollow(); // lost without an error: `follow` opens another
   if (stream?.readyState === EventSource.OPEN) return;
   try {
     const response = await call("GET", api(), { headers: tag ? { "If-None-Match": tag } : {} });
@@ -136,7 +136,7 @@ async function look() {
   }
 }
 
-/** Whoever comes back may have slept, or be on another network: what was open is not to be relied on. */
+/** After sleep or a change of network, an open stream may be dead: open another. */
 function comeBack() {
   if (document.hidden) return;
   unfollow();
@@ -150,41 +150,41 @@ async function keepLooking() {
   }
 }
 
-// what people do
+// actions
 
 async function ask(question, key, edited) {
   const isNew = !session;
   return attempt(async () => {
     if (isNew) session = (await read("json", "POST", "/api/v1/sessions", { attributes: { chat_id: Number(talk.dataset.chat) } })).id;
     try {
-      await answered(edited ? `/messages/${edited}/edit` : "/messages", { attributes: { text: question } }, key);
+      await requestAnswer(edited ? `/messages/${edited}/edit` : "/messages", { attributes: { text: question } }, key);
     } catch (error) {
       if (isNew && error.status) await abandon();
       throw error;
     }
     await refresh();
     scroll.toEnd();
-    listAnew();
+    reloadList();
   });
 }
 
-/** The sidebar's list has it first now, or by another name. */
-const listAnew = () => document.dispatchEvent(new Event("conversations-changed"));
+/** Reload the sidebar's list, in which this conversation may have moved or been renamed. */
+const reloadList = () => document.dispatchEvent(new Event("conversations-changed"));
 
-/** Ask for an answer; it is read from its own stream, for that can be taken up again. */
-async function answered(path, options, key) {
+/** Request an answer. It is read from a stream of its own, because that can be resumed. */
+async function requestAnswer(path, options, key) {
   const headers = { Accept: "text/event-stream", ...(key && { "Idempotency-Key": key }) };
   const response = await call("POST", api(path), { ...options, headers });
   response.body?.cancel().catch(() => {});
 }
 
-/** A conversation that its first question was refused in is none. */
+/** Delete a new conversation whose first question was refused. */
 async function abandon() {
   await call("DELETE", api()).catch(() => {});
   session = "";
 }
 
-/** The conversation has begun: the page becomes its page. */
+/** Turn the page of a chat into that of its new conversation. */
 function moveIn() {
   history.replaceState(null, "", page(""));
   talk.dataset.session = session;
@@ -193,7 +193,7 @@ function moveIn() {
   document.getElementById("export-button").hidden = false;
   for (const link of document.querySelectorAll("[data-export]")) link.href = page(`/export.${link.dataset.export}`);
   document.getElementById("title").dataset.nameOf = session;
-  document.getElementById("room").hidden = false;
+  document.getElementById("chat-link").hidden = false;
 }
 
 const draftPlace = () => `draft:${talk.dataset.user}:${session || `chat-${talk.dataset.chat}`}`;
@@ -202,17 +202,17 @@ const halt = () => attempt(async () => {
   try {
     await call("POST", api("/stop"));
   } catch (error) {
-    if (error.status !== 409) throw error; // it has ended meanwhile
+    if (error.status !== 409) throw error; // the answer has ended meanwhile
     await refresh();
   }
 });
 
 const verbs = {
   regenerate: (message) => attempt(async () => {
-    await answered(`/messages/${message.dataset.id}/regenerate`, {});
+    await requestAnswer(`/messages/${message.dataset.id}/regenerate`, {});
     await refresh();
     scroll.toEnd();
-    listAnew();
+    reloadList();
   }),
   switch: (message, button) => attempt(async () => {
     const { to } = button.dataset;
@@ -232,13 +232,13 @@ const verbs = {
   }),
 };
 
-/** Copy a promised text; browsers allow it only while they still know of the click. */
+/** Copy a promised text. Browsers allow it only at once after a click, so the text may still be loading. */
 async function copy(promise, button) {
   try {
     const blob = promise.then((copied) => new Blob([copied], { type: "text/plain" }));
     await navigator.clipboard.write([new ClipboardItem({ "text/plain": blob })]);
   } catch {
-    const area = document.createElement("textarea"); // where there is no HTTPS, and so no clipboard
+    const area = document.createElement("textarea"); // without HTTPS there is no clipboard
     area.value = await promise;
     document.body.append(area);
     area.select();
@@ -264,7 +264,7 @@ async function prependEarlier() {
   const before = earlier;
   const html = await read("text", "GET", page(`/messages?before=${before}`));
   if (before !== earlier) return; // another branch is shown now
-  scroll.keepingPlace(() => { earlier = log.prepend(html); });
+  scroll.keepPosition(() => { earlier = log.prepend(html); });
   earlierButton.hidden = !earlier;
 }
 

@@ -1,4 +1,4 @@
-/* What all pages with the sidebar do: say the time zone, open the drawer and dialogs, take a choice of colours. */
+/* For all pages with the sidebar: the time zone cookie, the drawer, dialogs, the choice of colours, copy buttons. */
 
 const YEAR = 31536000;
 const remember = (name, value) => {
@@ -6,7 +6,7 @@ const remember = (name, value) => {
 };
 remember("timezone", Intl.DateTimeFormat().resolvedOptions().timeZone);
 
-// The drawer of a phone: what is behind it is out of reach while it is open.
+// The drawer on phones. While it is open, the page behind it cannot be reached.
 const drawer = document.getElementById("sidebar");
 const content = document.querySelector(".content");
 drawer.addEventListener("toggle", (event) => {
@@ -30,7 +30,7 @@ for (const button of document.querySelectorAll("button[data-copies]")) {
   });
 }
 
-// Cancel is no submit button: it would be what Enter in a field presses
+// Cancel is no submit button, because Enter in a field presses the first of those.
 document.addEventListener("click", ({ target }) => {
   const opens = target.closest("[data-opens]");
   if (opens) document.getElementById(opens.dataset.opens).showModal();

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from django.template.base import Lexer, TokenType
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.live import ROOT
+
 NAMES = {"AI Studio", "· AI Studio", "ms", "with-sidebar", "bare"}  # the same in every language, and no words
 OURS = sorted(
     file
-    for folder in ("aistudio", "groups", "chats")
+    for folder in ("aistudio", "chats", "core", "groups", "usage")
     for file in (ROOT / folder / "templates").rglob("*.html")
     if not {"unfold", "admin"} & set(file.parts)
 )

@@ -3,8 +3,7 @@
 import pytest
 from django.test import Client
 
-from tests.pages.test_tokens import client_of
-from tests.people import Person
+from tests.people import Person, client_of
 
 STRICT = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; "

@@ -18,15 +18,17 @@ import pytest
 from django.core.management import CommandError, call_command
 from rich.console import Console
 
-from chats.management.commands.chat import user_of
+from chats.management.commands.chat import find_user
 from chats.models import Chat
-from chats.terminal.dialogue import AnswerInput, find_chat, only_chat, question
-from chats.terminal.screen import LiveMarkdown, lines_of
+from chats.terminal.dialogue import only_chat, read_question
+from chats.terminal.keyboard import AnswerInput
+from chats.terminal.markdown import markdown_lines
+from chats.terminal.screen import LiveMarkdown
+from chats.terminal.session import find_chat
 from groups.models import User
 from tests.live import ROOT
 from tests.people import Person
-from tests.talking import Member, Studio, ask
-from tests.talking import question as question_of
+from tests.talking import Member, Studio, ask, question
 from tests.terminals import Screen, Terminal
 from tests.test_imports import imports, modules, tree_of
 from tests.vendor_server import VendorServer
@@ -106,16 +108,16 @@ def test_what_cannot_be(bob: Person, charlie: Person, alice: Person, chat: Chat)
         find_chat(alice.user, "Help desk")
     with pytest.raises(CommandError, match=rf"Name one of these[\s\S]*{chat.pk}  Help desk"):
         only_chat(alice.user)
-    assert user_of(None) == alice.user
+    assert find_user(None) == alice.user
     User.objects.update(is_admin=True, is_active=True)
     with pytest.raises(CommandError, match="several administrators; --as"):
-        user_of(None)
+        find_user(None)
     User.objects.update(is_active=False)
     for email in (None, "nobody@example.com", "bob@example.com"):
         with pytest.raises(CommandError, match=r"no active|There is no user|is not active"):
-            user_of(email)
+            find_user(email)
     with pytest.raises(CommandError, match="There is no question"):
-        question(io.StringIO(" \n"))
+        read_question(io.StringIO(" \n"))
 
 
 @pytest.mark.parametrize(
@@ -128,7 +130,7 @@ def test_what_cannot_be(bob: Person, charlie: Person, alice: Person, chat: Chat)
 def test_what_is_typed_ahead(looks: list[list[str]], questions: list[str]) -> None:
     events = AnswerInput()
     for lines in looks:
-        events.look(lines)
+        events.take_lines(lines)
     assert events.ahead == questions
 
 
@@ -207,7 +209,7 @@ def test_a_dialogue(studio: Studio) -> None:
 
         assert re.search(r" Title\n\n • bold\n", terminal.say("/echo # Title\\\n\\\n- **bold**"))
         terminal.say("/count 1000", until=r"\b20\b")
-        busy = studio.send("POST", f"/sessions/{session}/messages", question_of("Me, too"), key=bob.key)
+        busy = studio.send("POST", f"/sessions/{session}/messages", question("Me, too"), key=bob.key)
         assert busy.status_code == 409
         terminal.type("\x03")
         terminal.wait(r"Stopped\.\n\n> \Z")
@@ -291,7 +293,7 @@ a *b* `c`
 
 
 def shown(text: str, width: int) -> str:
-    return "\n".join(lines_of(Console(file=io.StringIO(), width=width, height=24), text))
+    return "\n".join(markdown_lines(Console(file=io.StringIO(), width=width, height=24), text))
 
 
 @pytest.mark.parametrize("columns", [2, 6, 30])
@@ -330,11 +332,13 @@ def test_a_long_answer_costs_as_much_as_a_short_one_for_each_word() -> None:
 
 
 def test_what_it_needs_is_loaded_by_nothing_else() -> None:
-    theirs = re.compile(r"rich\.|chats\.(terminal|talk|screen)")
+    theirs = re.compile(r"rich\.|chats\.terminal")
     users = {module for module in modules() if any(map(theirs.match, imports(module, tree_of(module))))}
     assert users == {
         "chats.management.commands.chat",
         "chats.terminal.dialogue",
-        "chats.terminal.session",
+        "chats.terminal.markdown",
+        "chats.terminal.repl",
         "chats.terminal.screen",
+        "chats.terminal.session",
     }

@@ -6,8 +6,7 @@ import pytest
 from django.test import Client
 
 from chats.web import home
-from tests.pages.test_tokens import client_of
-from tests.people import Person
+from tests.people import Person, client_of
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/conversations/", "/static/core/nothing.js"])
@@ -29,7 +28,7 @@ def test_what_fails_inside(bob: Person, monkeypatch: pytest.MonkeyPatch) -> None
     def fail(*args: Any) -> Any:
         raise RuntimeError("the inside")
 
-    monkeypatch.setattr(home, "why_nothing", fail)
+    monkeypatch.setattr(home, "no_chats_reason", fail)
     client = client_of(bob)
     client.raise_request_exception = False
     answer = client.get("/")

@@ -3,16 +3,8 @@
 import re
 from typing import Any
 
-from django.test import Client
-
 from groups.models import ApiToken
-from tests.people import Person
-
-
-def client_of(person: Person) -> Client:
-    client = Client()
-    client.force_login(person.user)
-    return client
+from tests.people import Person, client_of
 
 
 def test_a_key_is_shown_once_and_works_until_it_is_revoked(bob: Person) -> None:

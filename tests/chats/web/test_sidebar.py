@@ -9,8 +9,7 @@ from django.utils import timezone
 
 from chats.models import Chat, Session
 from tests.chats.test_sessions import said
-from tests.pages.test_tokens import client_of
-from tests.people import Person
+from tests.people import Person, client_of
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests import vendor_server
 from tests.browser import PHONE, Watched, needs_chromium, playwright, watched_page
-from tests.chats.test_markdown import HOSTILE
+from tests.chats.web.test_markdown import HOSTILE
 from tests.live import manage
 from tests.talking import Studio, opened, until
 from tests.vendor_server import Connection, VendorServer

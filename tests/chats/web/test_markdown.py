@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from chats.web import markdown
-from chats.web.markdown import LONGEST_MARKDOWN, Growing, render
+from chats.web.markdown import LONGEST_MARKDOWN, MarkdownStream, render
 
 HOSTILE = {
     "script": "<script>alert(1)</script>",
@@ -115,7 +115,7 @@ class Tags(HTMLParser):
 def test_nothing_that_acts_is_let_through(text: str) -> None:
     for block in render(text):
         Tags().feed(block)
-    for block in Growing().grow(text[:-3]).blocks:
+    for block in MarkdownStream().append(text[:-3]).blocks:
         Tags().feed(block)
 
 
@@ -140,9 +140,9 @@ def test_it_says_what_was_written() -> None:
 
 @pytest.mark.parametrize("step", [1, 2, 5, 17, 1000])
 def test_a_growing_text_ends_as_one_that_is_whole(step: int) -> None:
-    growing, blocks, seen = Growing(), [], []
+    growing, blocks, seen = MarkdownStream(), [], []
     for start in range(0, len(SOME), step):
-        change = growing.grow(SOME[start : start + step])
+        change = growing.append(SOME[start : start + step])
         seen.append(change.first)
         blocks[change.first :] = change.blocks
     assert blocks == render(SOME)
@@ -157,10 +157,10 @@ def test_where_a_text_stands_does_not_depend_on_its_steps(monkeypatch: pytest.Mo
     text = SOME + "x" * 500 + "\n" + "word " * 200
     assert len(SOME) < 1_000 < len(text) - 400
     for end in (0, 10, 100, 333, len(SOME), len(SOME) + 10, len(text) - 200, len(text)):
-        at_once, in_steps = Growing(), Growing()
-        at_once.grow(text[:end])
+        at_once, in_steps = MarkdownStream(), MarkdownStream()
+        at_once.append(text[:end])
         for start in range(0, end, 13):
-            in_steps.grow(text[start : min(end, start + 13)])
+            in_steps.append(text[start : min(end, start + 13)])
         assert vars(at_once) == vars(in_steps)
 
 
@@ -177,9 +177,9 @@ def test_no_text_takes_long(unit: str) -> None:
 def test_nothing_is_lost_where_lists_nest_deeply(levels: int, is_plain: bool, step: int) -> None:
     items = "".join(f"{'  ' * level}- item{level}\n" for level in range(levels))
     text = f"*Before*\n\n{items}\n{'>' * levels * 2} quoted\n\nAfter <b>\n"
-    growing, blocks = Growing(), []
+    growing, blocks = MarkdownStream(), []
     for start in range(0, len(text), step):
-        change = growing.grow(text[start : start + step])
+        change = growing.append(text[start : start + step])
         blocks[change.first :] = change.blocks
     assert blocks == render(text)
     html = "".join(blocks)

@@ -6,8 +6,7 @@ from django.test import Client
 
 from chats.models import Chat
 from groups.models import Group
-from tests.pages.test_tokens import client_of
-from tests.people import Person
+from tests.people import Person, client_of
 
 
 def home(person: Person, **query: str) -> str:
