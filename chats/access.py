@@ -24,7 +24,7 @@ class Explanation:
         return f"{self.chat_id}-{self.user_id}"
 
 
-def explain(*, user: User, chat: Chat) -> Explanation:
+def explain_access(*, user: User, chat: Chat) -> Explanation:
     """Whether the user may use the chat, through which groups, or what is missing."""
     groups = list(chat.groups.all())
     own = set(user.groups.values_list("pk", flat=True))

@@ -5,7 +5,7 @@ from django_filters import rest_framework as filters
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from chats.access import explain
+from chats.access import explain_access
 from chats.api.serializers import ChatSerializer, ExplanationSerializer
 from chats.models import Chat
 from core.rest.errors import InvalidParameter
@@ -63,4 +63,4 @@ class ChatViewSet(ResourceViewSet):
         user = User.objects.visible_to(self.user).filter(pk=self.integer("user")).first()
         if user is None:
             raise InvalidParameter("user", f"There is no user with the id {request.query_params['user']}.")
-        return self.answer_one(explain(user=user, chat=chat))
+        return self.answer_one(explain_access(user=user, chat=chat))

@@ -160,6 +160,9 @@ class MessageViewSet(StreamingView):
     def get_serializer_class(self) -> SerializerClass:
         return QuestionSerializer if self.request and self.request.method == "POST" else MessageSerializer
 
+    def get_serializer_context(self) -> dict[str, object]:
+        return {**super().get_serializer_context(), "session": self.kwargs.get("session")}  # the schema's view has none
+
     def get_queryset(self) -> MessageQuerySet:
         return Message.objects.filter(session=self.session)
 

@@ -225,7 +225,7 @@ class MessageSerializer(ResourceSerializer):
         return {name: own.get(name, value) for name, value in row.items()}
 
     def path(self, instance: Message) -> str:
-        return f"sessions/{self.context['view'].kwargs['session']}/messages/{instance.pk}"
+        return f"sessions/{self.context['session']}/messages/{instance.pk}"
 
 
 class SessionUsageSerializer(PlainSerializer):

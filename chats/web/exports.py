@@ -41,8 +41,9 @@ def export_json(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     session = get_session(request, uuid)
     render_json = FlatRenderer().render
     head = render_json(SessionSerializer(session).data)
-    messages = render_json(MessageSerializer(session.messages.order_by("sequence"), many=True).data)
-    return download(session, b'{"session":%b,"messages":%b}\n' % (head, messages), "json", "application/json")
+    messages = MessageSerializer(session.messages.order_by("sequence"), many=True, context={"session": uuid})
+    content = b'{"session":%b,"messages":%b}\n' % (head, render_json(messages.data))
+    return download(session, content, "json", "application/json")
 
 
 def download(session: Session, content: str | bytes, extension: str, media_type: str) -> HttpResponse:

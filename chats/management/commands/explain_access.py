@@ -2,7 +2,7 @@ from argparse import ArgumentParser
 
 from django.core.management.base import BaseCommand, CommandError
 
-from chats.access import access_summary, explain
+from chats.access import access_summary, explain_access
 from chats.models import Chat
 from core.database.casefold import fold
 from core.management.arguments import utf_8
@@ -33,6 +33,6 @@ class Command(BaseCommand):
         if not chats:
             raise CommandError(f"There is no chat with the name or id {chat}.")
         for each in chats:
-            explanation = explain(user=user, chat=each)
+            explanation = explain_access(user=user, chat=each)
             verdict = "yes" if explanation.allowed else "no"
             self.stdout.write(f"{each} (chat {each.pk}): {verdict}. {explanation.detail}")
