@@ -5,6 +5,7 @@ from operator import or_
 from typing import Any
 
 from django import forms
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db.models import Q, QuerySet
 from django_filters import rest_framework as django_filters
 from rest_framework.filters import BaseFilterBackend
@@ -29,8 +30,7 @@ class NameFilter(django_filters.CharFilter):
 
 
 class RowIdField(forms.IntegerField):
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**{**options, "min_value": 0, "max_value": LARGEST_INTEGER})
+    default_validators = [MinValueValidator(0), MaxValueValidator(LARGEST_INTEGER)]
 
 
 class IdFilter(django_filters.Filter):

@@ -4,7 +4,8 @@ Lists that grow while a client reads them have `after` and `page_size`, or `page
 """
 
 import hashlib
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, TypedDict
 
 from django.core.cache import cache
 from django.db.models import QuerySet
@@ -27,17 +28,17 @@ AFTER_NAMES = ("after", "page[after]")
 SIZES = f"Resources on a page, {DEFAULT_SIZE} by default; more than {LARGEST_SIZE} is {LARGEST_SIZE}"
 
 
+class PageMembers(TypedDict):
+    """The members of a JSON:API document that say where a list stands among its pages."""
+
+    links: dict[str, str | None]
+    meta: Mapping[str, object]
+
+
 class Pagination(BasePagination):
     """What both kinds have in common. `about` describes the parameters, each of which has two names."""
 
     about: ClassVar[dict[tuple[str, str], str]]
-
-    @property
-    def names(self) -> list[str]:
-        return [name for names in self.about for name in names]
-
-    def get_paginated_response_schema(self, schema: Schema) -> Schema:
-        return schema
 
     def get_schema_operation_parameters(self, view: object) -> list[Schema]:
         schema = {"type": "integer", "minimum": 1}
@@ -73,20 +74,19 @@ class PageNumberPagination(Pagination):
     def get_paginated_response(self, data: object) -> Response:
         return Response(data, headers={"X-Total-Count": str(self.count), "X-Total-Pages": str(self.last)})
 
-    def link(self, number: int) -> str:
-        return replace_query_param(self.url, self.number_name, number)
-
-    def links(self) -> dict[str, str | None]:
-        return {
-            "self": self.url,
-            "first": self.link(1),
-            "last": self.link(self.last),
-            "prev": self.link(min(self.number - 1, self.last)) if self.number > 1 else None,
-            "next": self.link(self.number + 1) if self.number < self.last else None,
+    def page_members(self) -> PageMembers:
+        numbers = {
+            "first": 1,
+            "last": self.last,
+            "prev": min(self.number - 1, self.last) if self.number > 1 else None,
+            "next": self.number + 1 if self.number < self.last else None,
         }
-
-    def meta(self) -> dict[str, dict[str, int]]:
-        return {"pagination": {"page": self.number, "pages": self.last, "count": self.count}}
+        links = {
+            name: None if number is None else replace_query_param(self.url, self.number_name, number)
+            for name, number in numbers.items()
+        }
+        meta = {"pagination": {"page": self.number, "pages": self.last, "count": self.count}}
+        return {"links": {"self": self.url, **links}, "meta": meta}
 
 
 class CursorPagination(Pagination):
@@ -107,15 +107,13 @@ class CursorPagination(Pagination):
         return rows[:size]
 
     def get_paginated_response(self, data: object) -> Response:
-        more = self.links()["next"]
+        more = self.page_members()["links"]["next"]
         return Response(data, headers={"Link": f'<{more}>; rel="next"'} if more else {})
 
-    def links(self) -> dict[str, str | None]:
+    def page_members(self) -> PageMembers:
+        first = remove_query_param(self.url, self.after_name)
         more = replace_query_param(self.url, self.after_name, self.next) if self.next else None
-        return {"self": self.url, "first": remove_query_param(self.url, self.after_name), "prev": None, "next": more}
-
-    def meta(self) -> dict[str, object]:
-        return {}
+        return {"links": {"self": self.url, "first": first, "prev": None, "next": more}, "meta": {}}
 
 
 def read_parameter(request: Request, names: tuple[str, str], default: int) -> tuple[str, int]:

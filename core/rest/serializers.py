@@ -29,7 +29,7 @@ from core.rest.fields import (
     ToManyField,
 )
 from core.rest.renderers import OPTIONS
-from core.rest.resource import EVERYTHING, Representation, Resource, ResourceSchema, Selection
+from core.rest.resource import EVERYTHING, Representation, Resource, ResourceSchema
 from core.rest.visible import Caller, prefetch_visible
 
 Read = Callable[[Any], object]
@@ -98,7 +98,8 @@ class PlainSerializer(drf.Serializer):
 
     def represent(self, rows: Sequence[Any], *, is_many: bool = False) -> Representation:
         """What an answer shows of these rows, with the resources that the selection includes."""
-        include, schema = self.selection.include, resource_schema(type(self))
+        selection, schema = self.context.get("selection", EVERYTHING), resource_schema(type(self))
+        include = selection.include
         resources, related = self.resources(rows, include)
         included: dict[tuple[str, str], Resource] = {}
         for name in include:
@@ -107,7 +108,7 @@ class PlainSerializer(drf.Serializer):
             included.pop((schema.type, resource.id), None)
         is_wrapped = getattr(self.Meta, "wrapped", False)
         return Representation(
-            resources, is_many, list(included.values()) if include else None, self.selection.query, is_wrapped
+            resources, is_many, list(included.values()) if include else None, selection.query, is_wrapped
         )
 
     def resources(
@@ -115,8 +116,9 @@ class PlainSerializer(drf.Serializer):
     ) -> tuple[list[Resource], dict[str, dict[int, Resource]]]:
         """The resources of these rows; and by relation the related ones that they show or include, by key."""
         schema, linked = resource_schema(type(self)), getattr(self.Meta, "linked", ())
-        to_one = [name for name in schema.to_one if self.shows(name)]
-        to_many = [n for n in schema.to_many if n in include or (n not in schema.on_request and self.shows(n))]
+        members = self.members_to_show
+        to_one = [name for name in schema.to_one if name in members]
+        to_many = [n for n in schema.to_many if n in include or (n not in schema.on_request and n in members)]
         prefetched: dict[str, dict[int, list[models.Model]]] = {}
         related: dict[str, dict[int, Resource]] = {}
         for name in to_many:
@@ -125,7 +127,7 @@ class PlainSerializer(drf.Serializer):
         for name in include:
             if name in schema.to_one:
                 related[name] = self.related_resources(name, (getattr(row, name) for row in rows))
-        to_many = [name for name in to_many if self.shows(name)]
+        to_many = [name for name in to_many if name in members]
         resources = [
             Resource(
                 schema,
@@ -134,7 +136,7 @@ class PlainSerializer(drf.Serializer):
                 self.to_representation(row),
                 {name: getattr(row, f"{name}_id") for name in to_one},
                 {name: [related[name][item.pk] for item in prefetched[name][row.pk]] for name in to_many},
-                [name for name in linked if self.shows(name)],
+                [name for name in linked if name in members],
             )
             for row in rows
         ]
@@ -164,25 +166,16 @@ class PlainSerializer(drf.Serializer):
     @cached_property
     def readers(self) -> list[tuple[str, Read]]:
         """The attributes to show to the user, with a function from an instance to the value of each."""
-        return [(name, read) for name, read in attribute_readers(type(self)) if self.shows(name)]
-
-    def shows(self, name: str) -> bool:
-        return name not in self.hidden and (self.selected is None or name in self.selected)
+        return [(name, read) for name, read in attribute_readers(type(self)) if name in self.members_to_show]
 
     @cached_property
-    def selected(self) -> frozenset[str] | None:
-        """The members that a sparse fieldset selects; None if there is none."""
-        return self.selection.fields.get(self.Meta.resource_name)
-
-    @cached_property
-    def hidden(self) -> set[str]:
-        """The fields that the user has no permission to see."""
-        restricted = getattr(self.Meta, "restricted", {})
-        return {name for name, permission in restricted.items() if not (self.user and self.user.may(permission))}
-
-    @property
-    def selection(self) -> Selection:
-        return self.context.get("selection", EVERYTHING)
+    def members_to_show(self) -> set[str]:
+        """The attributes and relations that the user has the permission to see, if a sparse fieldset selects them."""
+        schema, restricted = resource_schema(type(self)), getattr(self.Meta, "restricted", {})
+        hidden = {name for name, permission in restricted.items() if not (self.user and self.user.may(permission))}
+        names = {*schema.attributes, *schema.relations, *getattr(self.Meta, "linked", ())} - hidden
+        selected = self.context.get("selection", EVERYTHING).fields.get(self.Meta.resource_name)
+        return names if selected is None else names & selected
 
     @property
     def user(self) -> Caller:

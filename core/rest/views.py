@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from django.db import IntegrityError, transaction
 from django.db.models import JSONField, Model, ProtectedError, Q, QuerySet
 from django.utils.cache import patch_vary_headers
+from django.utils.http import parse_etags
 from rest_framework.exceptions import ParseError
 from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
@@ -16,12 +17,11 @@ from rest_framework.response import Response
 from core.audit.recording import recording
 from core.database.casefold import fold
 from core.idempotency.attempts import HEADER
-from core.rest.errors import Conflict, InvalidParameter
+from core.rest.errors import Conflict, InvalidParameter, PreconditionFailed
 from core.rest.filters import LONGEST_SEARCH
 from core.rest.idempotent import COLLISION, IdempotentView
-from core.rest.preconditions import check_precondition, conditional_response, has_precondition
-from core.rest.query import read_integer, read_query
-from core.rest.relationships import RelationshipMixin
+from core.rest.preconditions import conditional_response, etag
+from core.rest.query import read_query
 from core.rest.renderers import API_ROOT
 from core.rest.resource import EVERYTHING, Representation, Selection
 from core.rest.serializers import PlainSerializer, SerializerClass, resource_schema
@@ -29,7 +29,7 @@ from core.rest.serializers import PlainSerializer, SerializerClass, resource_sch
 VARY = ("Accept", "Authorization", "Cookie")  # what every answer depends on
 
 
-class ResourceView(RelationshipMixin, IdempotentView):
+class ResourceView(IdempotentView):
     """Resources of one type, with the actions that are declared with `extra_action` and `relationship`."""
 
     key = "pk"  # the field that the id in the path is of
@@ -58,7 +58,10 @@ class ResourceView(RelationshipMixin, IdempotentView):
 
     def integer(self, name: str) -> int:
         """The value of a query parameter that must be an integer of 64 bits."""
-        return read_integer(self.request, name)
+        text = self.request.query_params[name]
+        if text.isascii() and text.removeprefix("-").isdigit() and len(text) <= 20 and -(2**63) <= int(text) < 2**63:
+            return int(text)
+        raise InvalidParameter(name, f"{name} must be an integer of 64 bits.")
 
     # how resources are found
 
@@ -121,14 +124,16 @@ class ResourceView(RelationshipMixin, IdempotentView):
 
     def check_precondition(self, instance: Model) -> None:
         """Raises PreconditionFailed if a GET without a query would not answer what the client saw (`If-Match`)."""
-        if not has_precondition(self.request):
+        expected = self.request.headers.get("If-Match", "*").strip()
+        if expected == "*":
             return
         context = {**self.get_serializer_context(), "selection": Selection()}
         current: Any = self.get_serializer_class()(instance, context=context).data
         renderer = self.request.accepted_renderer
         content = renderer.render(current, renderer_context=self.get_renderer_context())
         assert isinstance(content, bytes)
-        check_precondition(self.request, content)
+        if etag(content) not in parse_etags(expected):
+            raise PreconditionFailed("It has changed since you read it. Read it again, and decide anew.")
 
 
 class ResourceViewSet(ResourceView):
