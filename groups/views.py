@@ -14,7 +14,6 @@ from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from core.rest.errors import Conflict
 from core.rest.filters import BooleanFilter, NameFilter
 from core.rest.operations import BEGINNING, NOT_BLANK, Operation, Parameter, documents, extra_action
 from core.rest.relationships import change_relation, relationship
@@ -124,9 +123,6 @@ class UserViewSet(ResourceViewSet):
     def locked_object(self, *, to_delete: bool = False) -> Any:
         sign_in.lock_administrators()  # first, so that two requests do not wait for each other
         return super().locked_object(to_delete=to_delete)
-
-    def handle_exception(self, exc: Exception) -> Any:
-        return super().handle_exception(Conflict(str(exc)) if isinstance(exc, sign_in.LastAdministrator) else exc)
 
     def store(self, serializer: Any) -> None:
         with sign_in.an_administrator_remains():

@@ -109,13 +109,13 @@ class Draft:
     origin: Mapping[str, object] = field(default_factory=dict)
 
 
+@dataclass
 class Recording:
-    """What happened so far to which rows."""
+    """What happened so far to which rows of the database `using`."""
 
-    def __init__(self, using: str) -> None:
-        self.using = using
-        self.drafts: dict[object, Draft] = {}
-        self.read: dict[tuple[type[models.Model], Any], Values] = {}
+    using: str
+    drafts: dict[object, Draft] = field(default_factory=dict)
+    read: dict[tuple[type[models.Model], Any], Values] = field(default_factory=dict)
 
     def remember(self, instance: models.Model) -> None:
         """Take these values of a row, which was locked as it was read, for those before the next `save`."""
@@ -133,9 +133,6 @@ class Recording:
         else:
             name = str(instance) if action == DELETED else instance
             self.drafts[key] = Draft(action, instance.audited_as, instance.pk, name, changes)
-
-    def add(self, draft: Draft) -> None:
-        self.drafts[object()] = draft
 
     def is_new(self, instance: Recorded) -> bool:
         known = self.drafts.get((instance.audited_as, instance.pk))
@@ -185,7 +182,7 @@ def recording(using: str | None = None) -> Iterator[Recording]:
 def record(action: str, object_type: str, **fields: Any) -> None:
     """Leave a record of something that changes no row, with these fields of Draft."""
     with recording() as current:
-        current.add(Draft(action, object_type, **fields))
+        current.drafts[object()] = Draft(action, object_type, **fields)
 
 
 def write(drafts: Iterable[Draft], using: str) -> None:
@@ -216,9 +213,12 @@ def write(drafts: Iterable[Draft], using: str) -> None:
 
 def print_lines(events: list[Any], stream: TextIO) -> None:
     """If the stream is closed or the disk is full, the change stands, and its record is in the database."""
-    lines = (orjson.dumps(event.as_line(), default=str).decode() for event in events)
+    lines = []
+    for event in events:
+        values = {item.attname: getattr(event, item.attname) for item in event._meta.fields[1:]}
+        lines.append(orjson.dumps({"audit": event.pk, **values}, default=str).decode() + "\n")
     try:
-        stream.write("".join(f"{line}\n" for line in lines))
+        stream.write("".join(lines))
         stream.flush()
     except (AttributeError, OSError, ValueError) as error:  # AttributeError: there is no such stream at all
         log.error("Records of the audit cannot be written to AUDIT_LOG: %s", error)

@@ -153,7 +153,19 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
             exc = http_error(exc) or exc
     if not isinstance(exc, exceptions.APIException):
         return None
-    response = Response({"errors": list(error_objects(exc))}, status=exc.status_code)
+    if isinstance(exc, exceptions.ValidationError):
+        errors = [
+            error_object(exc.status_code, detail.code, detail, {"pointer": name if name.startswith("/") else "/data"})
+            for name, detail in field_errors(exc.detail)
+        ]
+    else:
+        source = None
+        if isinstance(exc, InvalidParameter):
+            source = {"parameter": printable(exc.parameter)}
+        elif isinstance(exc, Conflict) and exc.pointer:
+            source = {"pointer": exc.pointer}
+        errors = [error_object(exc.status_code, str(exc.get_codes()), str(exc.detail), source)]
+    response = Response({"errors": errors}, status=exc.status_code)
     if challenge := getattr(exc, "auth_header", None):
         response["WWW-Authenticate"] = challenge
     if (wait := getattr(exc, "wait", None)) is not None:
@@ -161,20 +173,6 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     if exc.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
         response["Retry-After"] = RETRY_AFTER
     return response
-
-
-def error_objects(exc: exceptions.APIException) -> Iterator[dict[str, Any]]:
-    if isinstance(exc, exceptions.ValidationError):
-        for name, detail in field_errors(exc.detail):
-            pointer = name if name.startswith("/") else "/data"
-            yield error_object(exc.status_code, detail.code, detail, {"pointer": pointer})
-        return
-    source = None
-    if isinstance(exc, InvalidParameter):
-        source = {"parameter": printable(exc.parameter)}
-    elif isinstance(exc, Conflict) and exc.pointer:
-        source = {"pointer": exc.pointer}
-    yield error_object(exc.status_code, str(exc.get_codes()), str(exc.detail), source)
 
 
 def field_errors(detail: Any, name: str = "") -> Iterator[tuple[str, exceptions.ErrorDetail]]:

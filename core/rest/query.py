@@ -45,7 +45,7 @@ def check_parameters(view: "ResourceView") -> None:
         known |= {"sort"} if SortBackend in view.filter_backends else set()
         known |= {"search"} if view.search_fields else set()
         known |= {f"filter[{name}]" for name in view.filterset_class.base_filters} if view.filterset_class else set()
-    if view.speaks_jsonapi and operation.returns in ("one", "many"):
+    if view.request.accepted_renderer.format == "jsonapi" and operation.returns in ("one", "many"):
         answer = view.answer_serializer
         serializers = (answer, *answer.included_serializers.values())
         known |= {"include", *(f"fields[{resource_schema(serializer).type}]" for serializer in serializers)}

@@ -4,6 +4,7 @@ One serializer serves both media types: parsers give it fields, and it gives a `
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, cached_property
 from operator import attrgetter
 from typing import Any, ClassVar
@@ -29,7 +30,7 @@ from core.rest.fields import (
     ToManyField,
 )
 from core.rest.renderers import OPTIONS
-from core.rest.resource import EVERYTHING, Representation, Resource, ResourceSchema
+from core.rest.resource import EVERYTHING, Representation, Resource, ResourceSchema, Selection
 from core.rest.visible import Caller, prefetch_visible
 
 Read = Callable[[Any], object]
@@ -48,13 +49,13 @@ WRITTEN_AS_THEY_ARE = (
 )
 
 
+@dataclass(frozen=True)
 class UnusedName:
     """Validates that no other row has this name."""
 
-    requires_context = True
-
-    def __init__(self, model: type[models.Model], constraint: UniqueCasefolded) -> None:
-        self.model, self.constraint = model, constraint
+    model: type[models.Model]
+    constraint: UniqueCasefolded
+    requires_context: ClassVar = True  # to be called with the field, too
 
     def __call__(self, value: str, field: drf.Field) -> None:
         if self.constraint.taken(self.model, value, getattr(field.parent.instance, "pk", None)):
@@ -70,7 +71,8 @@ class PlainSerializer(drf.Serializer):
     their own), `path` (below the API's root, if it is not the type; "" for no URL), `key` (the attribute that is the
     id, if it is not the primary key), `wrapped` (a flat list of them is `{"data": [...]}`).
 
-    The context may have a `selection` of members, and must have the `request` if there is a relation to many.
+    The context may have a `view`, whose `selection` of members is shown. It must have the `request` if there is a
+    relation to many.
     """
 
     included_serializers: ClassVar[Mapping[str, SerializerClass]] = {}
@@ -98,8 +100,8 @@ class PlainSerializer(drf.Serializer):
 
     def represent(self, rows: Sequence[Any], *, is_many: bool = False) -> Representation:
         """What an answer shows of these rows, with the resources that the selection includes."""
-        selection, schema = self.context.get("selection", EVERYTHING), resource_schema(type(self))
-        include = selection.include
+        selection: Selection = getattr(self.context.get("view"), "selection", EVERYTHING)
+        include, schema = selection.include, resource_schema(type(self))
         resources, related = self.resources(rows, include)
         included: dict[tuple[str, str], Resource] = {}
         for name in include:
@@ -174,7 +176,8 @@ class PlainSerializer(drf.Serializer):
         schema, restricted = resource_schema(type(self)), getattr(self.Meta, "restricted", {})
         hidden = {name for name, permission in restricted.items() if not (self.user and self.user.may(permission))}
         names = {*schema.attributes, *schema.relations, *getattr(self.Meta, "linked", ())} - hidden
-        selected = self.context.get("selection", EVERYTHING).fields.get(self.Meta.resource_name)
+        selection: Selection = getattr(self.context.get("view"), "selection", EVERYTHING)
+        selected = selection.fields.get(self.Meta.resource_name)
         return names if selected is None else names & selected
 
     @property

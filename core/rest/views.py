@@ -23,7 +23,7 @@ from core.rest.idempotent import COLLISION, IdempotentView
 from core.rest.preconditions import conditional_response, etag
 from core.rest.query import read_query
 from core.rest.renderers import API_ROOT
-from core.rest.resource import EVERYTHING, Representation, Selection
+from core.rest.resource import EVERYTHING, Representation
 from core.rest.serializers import PlainSerializer, SerializerClass, resource_schema
 
 VARY = ("Accept", "Authorization", "Cookie")  # what every answer depends on
@@ -90,9 +90,6 @@ class ResourceView(IdempotentView):
 
     # how they are answered
 
-    def get_serializer_context(self) -> dict[str, Any]:
-        return {**super().get_serializer_context(), "selection": self.selection}
-
     @cached_property
     def answer_serializer(self) -> SerializerClass:
         return self.operation.answers or self.get_serializer_class()
@@ -127,8 +124,8 @@ class ResourceView(IdempotentView):
         expected = self.request.headers.get("If-Match", "*").strip()
         if expected == "*":
             return
-        context = {**self.get_serializer_context(), "selection": Selection()}
-        current: Any = self.get_serializer_class()(instance, context=context).data
+        # without the view, and so without what the query of this request selects
+        current: Any = self.get_serializer_class()(instance, context={"request": self.request}).data
         renderer = self.request.accepted_renderer
         content = renderer.render(current, renderer_context=self.get_renderer_context())
         assert isinstance(content, bytes)

@@ -4,8 +4,7 @@ Which rows `visible_to(user)` has must depend on nothing but the user's key and 
 """
 
 from collections.abc import Iterable, Sequence
-from functools import cache, partial
-from operator import attrgetter
+from functools import cache
 from typing import Any, Protocol
 
 from django.contrib.auth import get_user_model
@@ -30,9 +29,11 @@ def visible_by_pk(model: type[Model], keys: Iterable[int], user: Caller) -> dict
     wanted = fill_up(keys)
     if not wanted:
         return {}
-    rows = rows_by_pk(model, user.role, len(wanted)).rows(user.pk, *wanted)
-    instances = list(map(partial(to_instance, model, column_names(model)), rows))
-    return dict(zip(map(attrgetter("pk"), instances), instances, strict=True))
+    columns, rows = column_names(model), {}
+    for values in rows_by_pk(model, user.role, len(wanted)).rows(user.pk, *wanted):
+        row = to_instance(model, columns, values)
+        rows[row.pk] = row
+    return rows
 
 
 def prefetch_visible(rows: Sequence[Model], name: str, user: Caller) -> dict[int, list[Model]]:
