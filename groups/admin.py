@@ -236,6 +236,7 @@ class ApiTokenAdmin(TokenState, Admin):
     empty_value_display = "never"
     actions = ("revoke_selected",)
     actions_detail = ("revoke",)
+    has_change_permission = ReadOnly.has_change_permission
     add_label = "Issue a token"
     when_empty = "With a token, a program uses the API as the user whom it is issued for."
 
@@ -244,18 +245,12 @@ class ApiTokenAdmin(TokenState, Admin):
             return ("user", "name", "expires_at")
         return ("name", "user_link", "prefix", "state", "created_at", "expires_at", "last_used_at", "revoked_at")
 
-    def get_readonly_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> tuple[str, ...]:
-        return self.get_fields(request, obj) if obj else ()
-
     def get_form(
         self, request: HttpRequest, obj: ApiToken | None = None, change: bool = False, **options: Any
     ) -> type[forms.ModelForm]:
         if change:  # all fields are read-only
             options["help_texts"] = {"name": "", "expires_at": ""}
         return super().get_form(request, obj, change, **options)
-
-    def has_change_permission(self, request: HttpRequest, obj: ApiToken | None = None) -> bool:
-        return False
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         return not lookup.startswith("digest") and super().lookup_allowed(lookup, value, request)

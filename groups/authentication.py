@@ -28,25 +28,23 @@ class TokenAuthentication(authentication.BaseAuthentication):
         key = words[-1] if len(words) == 1 or (len(words) == 2 and words[0].lower() == "bearer") else ""
         user = ApiToken.user_of(key) if key else None
         if user is None:
-            self.count_failure(request)
+            # slow down guessing; a valid token is never refused because of wrong ones from the same address
+            counter = f"wrong-tokens:{request.META.get('REMOTE_ADDR')}"
+            cache.add(counter, 0, MINUTE)
+            try:
+                count = cache.incr(counter)
+            except ValueError:  # it expired in between
+                count = 1
+            if count > WRONG_TOKENS:
+                raise Throttled(
+                    MINUTE, f"More than {WRONG_TOKENS} wrong tokens came from this address within a minute."
+                )
             raise AuthenticationFailed("The token is unknown, expired or revoked, or its user is not active.")
         _last_uses[user.token_id] = timezone.now()
         return user, user.token_id
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="AI Studio"'
-
-    @staticmethod
-    def count_failure(request: Request) -> None:
-        """Slow down guessing. A valid token is never refused because of wrong ones from the same address."""
-        counter = f"wrong-tokens:{request.META.get('REMOTE_ADDR')}"
-        cache.add(counter, 0, MINUTE)
-        try:
-            count = cache.incr(counter)
-        except ValueError:  # it expired in between
-            count = 1
-        if count > WRONG_TOKENS:
-            raise Throttled(MINUTE, f"More than {WRONG_TOKENS} wrong tokens came from this address within a minute.")
 
 
 class SessionAuthentication(authentication.SessionAuthentication):

@@ -262,18 +262,27 @@ class Audited(models.Model):
 
     def differences(self, before: Values | None, fields: Iterable[models.Field]) -> Changes:
         """How these fields differ from those of the row `before`; without it, all values that are set."""
-        changes = {}
+        changes: Changes = {}
         for item in fields:
             if item.attname not in self.__dict__:
                 continue
             old, new = before and before[item.attname], self.__dict__[item.attname]
-            if is_same(old, new) or (before is None and new in ("", [], {})):
+            if isinstance(old, list | dict):  # compared as JSON: to Python 1 is True, and 0 False
+                is_same = json.dumps(old, sort_keys=True) == json.dumps(new, sort_keys=True)
+            else:
+                is_same = old == new
+            if is_same or (before is None and new in ("", [], {})):
                 continue
             is_secret = item.name in self.audited_secrets or isinstance(item, EncryptedField)
-            changes[item.attname] = {
-                side: (MASK if value else None) if is_secret else recorded_value(value)
-                for side, value in (("before", old), ("after", new))
-            }
+            changes[item.attname] = {}
+            for side, value in (("before", old), ("after", new)):
+                if is_secret:
+                    value = MASK if value else None
+                elif isinstance(value, str) and len(value) > LONGEST_VALUE:
+                    value = f"{value[:LONGEST_VALUE]}… ({len(value):,} characters)"
+                elif isinstance(value, list | dict):
+                    value = copy.deepcopy(value)
+                changes[item.attname][side] = value
         return changes
 
 
@@ -289,19 +298,6 @@ def recorded_fields(model: type[Audited]) -> tuple[models.Field, ...]:
         and not getattr(item, "auto_now_add", False)
         and item.name not in model.unaudited
     )
-
-
-def is_same(old: object, new: object) -> bool:
-    """Whether two values are equal in JSON: to Python 1 is True, and 0 False."""
-    if isinstance(old, list | dict):
-        return json.dumps(old, sort_keys=True) == json.dumps(new, sort_keys=True)
-    return bool(old == new)
-
-
-def recorded_value(value: object) -> object:
-    if isinstance(value, str) and len(value) > LONGEST_VALUE:
-        return f"{value[:LONGEST_VALUE]}… ({len(value):,} characters)"
-    return copy.deepcopy(value) if isinstance(value, list | dict) else value
 
 
 def record_deletion(sender: type[Audited], instance: Audited, using: str, **rest: object) -> None:

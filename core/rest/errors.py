@@ -64,6 +64,7 @@ SYNONYMS = {
     "surrogate_characters_not_allowed": "invalid",
 }
 RETRY_AFTER = "5"  # seconds
+UNKNOWN_HOST = "This is no host of AI Studio's. An administrator can add it to ALLOWED_HOSTS."
 
 
 class InvalidParameter(exceptions.APIException):
@@ -195,23 +196,15 @@ def page_for(status: HTTPStatus, code: str, detail: str) -> Any:
         if not request.path.startswith("/api/"):
             return page(request, exception) if page and exception else defaults.server_error(request)
         words = detail.format(path=printable(request.path), request_id=current_request_id.get())
-        return JsonResponse({"errors": [error_object(status, code, words)]}, status=status)
+        error = error_object(status, code, words)
+        if isinstance(exception, DisallowedHost):
+            error = error_object(status, "unknown_host", UNKNOWN_HOST)
+        return JsonResponse({"errors": [error]}, status=status)
 
     return view
 
 
-misunderstood = page_for(HTTPStatus.BAD_REQUEST, "malformed", "The request cannot be understood.")
-elsewhere = page_for(
-    HTTPStatus.BAD_REQUEST,
-    "unknown_host",
-    "This is no host of AI Studio's. An administrator can add it to ALLOWED_HOSTS.",
-)
-
-
-def bad_request(request: HttpRequest, exception: Exception) -> Any:
-    return (elsewhere if isinstance(exception, DisallowedHost) else misunderstood)(request, exception)
-
-
+bad_request = page_for(HTTPStatus.BAD_REQUEST, "malformed", "The request cannot be understood.")
 permission_denied = page_for(HTTPStatus.FORBIDDEN, "permission_denied", "You may not do this.")
 not_found = page_for(HTTPStatus.NOT_FOUND, "not_found", "There is nothing at {path}. /api/v1/docs lists what there is.")
 server_error = page_for(

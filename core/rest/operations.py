@@ -114,15 +114,6 @@ class OperationView(GenericViewSet):
         return own[method] if own else self.operations.get(self.action) or STANDARD[self.action]
 
     @property
-    def has_operation(self) -> bool:
-        """Whether the request is for one of our actions, and no OPTIONS or unknown method."""
-        return bool(self.action) and hasattr(self, self.action)
-
-    @property
     def user(self) -> Any:
         """Who is calling; the permissions have made sure that they are signed in."""
         return self.request.user
-
-    @property
-    def speaks_jsonapi(self) -> bool:
-        return self.request.accepted_renderer.format == "jsonapi"

@@ -39,6 +39,10 @@ class Pagination(BasePagination):
     """What both kinds have in common. `about` describes the parameters, each of which has two names."""
 
     about: ClassVar[dict[tuple[str, str], str]]
+    headers: dict[str, str]  # of the answer; set by `paginate_queryset`
+
+    def get_paginated_response(self, data: object) -> Response:
+        return Response(data, headers=self.headers)
 
     def get_schema_operation_parameters(self, view: object) -> list[Schema]:
         schema = {"type": "integer", "minimum": 1}
@@ -57,6 +61,7 @@ class PageNumberPagination(Pagination):
         self.url = request.build_absolute_uri().replace("[", "%5B").replace("]", "%5D")
         self.count = self.total(queryset, request)
         self.last = max(1, -(-self.count // self.size))
+        self.headers = {"X-Total-Count": str(self.count), "X-Total-Pages": str(self.last)}
         start = (self.number - 1) * self.size
         return list(queryset[start : start + self.size]) if start < self.count else []
 
@@ -70,9 +75,6 @@ class PageNumberPagination(Pagination):
             if count > LARGE_TOTAL:
                 cache.set(key, count, TOTAL_AGE)
         return count
-
-    def get_paginated_response(self, data: object) -> Response:
-        return Response(data, headers={"X-Total-Count": str(self.count), "X-Total-Pages": str(self.last)})
 
     def page_members(self) -> PageMembers:
         numbers = {
@@ -103,17 +105,13 @@ class CursorPagination(Pagination):
             raise InvalidParameter(self.after_name, f"{self.after_name} must be what the link to the next page has.")
         older = queryset.filter(pk__lt=after) if after else queryset
         rows = list(older.order_by("-pk")[: size + 1])
-        self.next = rows[size - 1].pk if len(rows) > size else None
+        self.next = replace_query_param(self.url, self.after_name, rows[size - 1].pk) if len(rows) > size else None
+        self.headers = {"Link": f'<{self.next}>; rel="next"'} if self.next else {}
         return rows[:size]
-
-    def get_paginated_response(self, data: object) -> Response:
-        more = self.page_members()["links"]["next"]
-        return Response(data, headers={"Link": f'<{more}>; rel="next"'} if more else {})
 
     def page_members(self) -> PageMembers:
         first = remove_query_param(self.url, self.after_name)
-        more = replace_query_param(self.url, self.after_name, self.next) if self.next else None
-        return {"links": {"self": self.url, "first": first, "prev": None, "next": more}, "meta": {}}
+        return {"links": {"self": self.url, "first": first, "prev": None, "next": self.next}, "meta": {}}
 
 
 def read_parameter(request: Request, names: tuple[str, str], default: int) -> tuple[str, int]:

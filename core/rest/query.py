@@ -30,7 +30,15 @@ def read_query(view: "ResourceView") -> Selection:
                 if field and field not in members:
                     raise InvalidParameter(name, f"{schema.type} has no {field}; it has {', '.join(members)}.")
     include = tuple(filter(None, view.request.query_params.get("include", "").split(",")))
-    check_include(view, include)
+    restricted = getattr(answer.Meta, "restricted", {})
+    for path in include:
+        if path not in answer.included_serializers:
+            names = ", ".join(answer.included_serializers) or "nothing"
+            raise InvalidParameter("include", f"{path} cannot be included here; {names} can.")
+        of_related = getattr(answer.included_serializers[path].Meta, "permission", "")
+        for permission in filter(None, (restricted.get(path), of_related)):
+            if not view.user.may(permission):
+                raise PermissionDenied(f"Only administrators may include {path}.")
     return Selection(include, fields, view.request.META.get("QUERY_STRING", ""))
 
 
@@ -58,16 +66,3 @@ def check_parameters(view: "ResourceView") -> None:
     for parameter in operation.parameters:
         if parameter.required and not query.get(parameter.name, "").strip():
             raise InvalidParameter(parameter.name, f"{parameter.name} is missing. {parameter.description}")
-
-
-def check_include(view: "ResourceView", include: tuple[str, ...]) -> None:
-    serializer = view.answer_serializer
-    restricted = getattr(serializer.Meta, "restricted", {})
-    for path in include:
-        if path not in serializer.included_serializers:
-            names = ", ".join(serializer.included_serializers) or "nothing"
-            raise InvalidParameter("include", f"{path} cannot be included here; {names} can.")
-        of_related = getattr(serializer.included_serializers[path].Meta, "permission", "")
-        for permission in filter(None, (restricted.get(path), of_related)):
-            if not view.user.may(permission):
-                raise PermissionDenied(f"Only administrators may include {path}.")

@@ -16,6 +16,7 @@ from rest_framework.request import Request
 
 from core.idempotency.attempts import KEY
 from core.rest.errors import TITLES
+from core.rest.filters import list_parameters
 from core.rest.json_schema import (
     INTEGER,
     STRING,
@@ -132,8 +133,7 @@ class AutoSchema(SpectacularAutoSchema):
             for item in declared
         ]
         if operation.returns == "many":
-            for backend in self.view.filter_backends:
-                parameters += backend().get_schema_operation_parameters(self.view)
+            parameters += list_parameters(self.view)
         if operation.returns in ("many", "identifiers"):
             parameters += self.view.paginator.get_schema_operation_parameters(self.view)
         if follows_contract:
@@ -187,7 +187,13 @@ class AutoSchema(SpectacularAutoSchema):
             responses[str(int(status))]["content"] = self.success_content()
         if self.operation.streams:
             responses["200"] = {"description": STREAMED, "content": EVENTS}
-        for code in self.error_statuses():
+        codes = [400, 401, 403, 406, 429, 500, 503, *self.operation.fails]
+        codes += [404] if uritemplate.variables(self.path) else []
+        codes += [413, 415] if self.operation.takes != "nothing" else []
+        codes += [409] if self.method != "GET" else []
+        codes += [422] if self.method == "POST" else []
+        codes += [412] if self.method in CONDITIONAL else []
+        for code in map(HTTPStatus, sorted({*codes})):
             responses[str(int(code))] = {"description": code.phrase, "content": self.error_content()}
         if self.operation.returns == "one" and self.method == "GET":
             responses["304"] = {"description": HTTPStatus.NOT_MODIFIED.phrase}
@@ -208,15 +214,6 @@ class AutoSchema(SpectacularAutoSchema):
             flat = object_schema({"data": array(flat)}) if getattr(schemas.meta, "wrapped", False) else array(flat)
             document = schemas.jsonapi_document(is_many=True)
         return {JSON: {"schema": flat}, JSON_API: {"schema": document}}
-
-    def error_statuses(self) -> list[HTTPStatus]:
-        codes = [400, 401, 403, 406, 429, 500, 503]
-        codes += [404] if uritemplate.variables(self.path) else []
-        codes += [413, 415] if self.operation.takes != "nothing" else []
-        codes += [409] if self.method != "GET" else []
-        codes += [422] if self.method == "POST" else []
-        codes += [412] if self.method in CONDITIONAL else []
-        return [HTTPStatus(code) for code in sorted({*codes, *self.operation.fails})]
 
     def error_content(self) -> Schema:
         error = object_schema({"detail": STRING, "title": STRING})

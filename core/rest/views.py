@@ -1,7 +1,7 @@
 """The base of every resource's view: how resources are found, answered and stored."""
 
 from collections.abc import Sequence
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from http import HTTPStatus
 from typing import Any, NoReturn
 
@@ -95,7 +95,7 @@ class ResourceView(IdempotentView):
         return self.operation.answers or self.get_serializer_class()
 
     def represent(self, rows: Model | Sequence[Model] | object, *, is_many: bool = False) -> Representation:
-        """What the answer shows of a row, or of many. Inside a transaction it shows what is there."""
+        """What the answer shows of a row, or of many."""
         return self.answer_serializer(rows, many=is_many, context=self.get_serializer_context()).data
 
     def answer_list(self, queryset: QuerySet[Any]) -> Response:
@@ -110,11 +110,8 @@ class ResourceView(IdempotentView):
         return self.answer_list(self.get_queryset().filter(**{f"{field}__startswith": fold(text)}))
 
     def answer_one(self, instance: object, status: int = HTTPStatus.OK) -> Response:
-        return self.answer_representation(self.represent(instance), status)
-
-    def answer_representation(self, data: Representation, status: int = HTTPStatus.OK) -> Response:
-        """One resource, with its ETag if the request has no query."""
-        response = Response(data, status=status)
+        """One resource, as it is now in this transaction, with its ETag if the request has no query."""
+        response = Response(self.represent(instance), status=status)
         if not self.request.query_params and self.operation.answers is None:
             response.add_post_render_callback(partial(conditional_response, self.request))
         return response
@@ -148,11 +145,10 @@ class ResourceViewSet(ResourceView):
         try:
             with transaction.atomic(), recording():
                 self.store(serializer)
-                data = self.represent(serializer.instance)
+                response = self.answer_one(serializer.instance, HTTPStatus.CREATED)
         except IntegrityError:
             self.explain_collision(serializer)
-        response = self.answer_representation(data, HTTPStatus.CREATED)
-        if path := data.resources[0].path:
+        if path := response.data.resources[0].path:
             response["Location"] = request.build_absolute_uri(f"{API_ROOT}{path}")
         return response
 
@@ -166,17 +162,18 @@ class ResourceViewSet(ResourceView):
                 serializer = self.get_serializer(instance, data=self.body, partial=True)
                 serializer.is_valid(raise_exception=True)
                 self.store(serializer)
-                data = self.represent(serializer.instance)
+                return self.answer_one(serializer.instance)
         except IntegrityError:
             self.explain_collision(serializer)
-        return self.answer_representation(data)
 
     def store(self, serializer: Any) -> None:
         """Save what was validated, inside the transaction."""
         if serializer.instance is None or serializer.validated_data:  # a PATCH without members changes nothing
             self.save(serializer)
-            model: type[Model] = type(serializer.instance)
-            if names := reformatted_fields(model) & serializer.validated_data.keys():
+            # PostgreSQL keeps neither the order of members nor the form of numbers
+            fields = serializer.instance._meta.concrete_fields
+            names = {field.name for field in fields if isinstance(field, JSONField)} & serializer.validated_data.keys()
+            if names:
                 serializer.instance.refresh_from_db(fields=names)
 
     def save(self, serializer: Any) -> None:
@@ -204,9 +201,3 @@ class ResourceViewSet(ResourceView):
             names = sorted(str(item) for item in error.protected_objects)
             first = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
             raise Conflict(f"It is in use by {first}.") from None
-
-
-@cache
-def reformatted_fields(model: type[Model]) -> frozenset[str]:
-    """The fields of which PostgreSQL keeps neither the order of members nor the form of numbers."""
-    return frozenset(field.name for field in model._meta.concrete_fields if isinstance(field, JSONField))
