@@ -15,7 +15,6 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import remove_query_param, replace_query_param
 
 from core.rest.errors import InvalidParameter
-from core.rest.json_schema import Schema, query_parameter
 from core.rest.resource import LARGEST_INTEGER
 
 DEFAULT_SIZE = 10
@@ -43,10 +42,6 @@ class Pagination(BasePagination):
 
     def get_paginated_response(self, data: object) -> Response:
         return Response(data, headers=self.headers)
-
-    def get_schema_operation_parameters(self, view: object) -> list[Schema]:
-        schema = {"type": "integer", "minimum": 1}
-        return [query_parameter(name, schema, f"{text}.") for names, text in self.about.items() for name in names]
 
 
 class PageNumberPagination(Pagination):

@@ -18,6 +18,7 @@ from core.idempotency.attempts import KEY
 from core.rest.errors import TITLES
 from core.rest.filters import list_parameters
 from core.rest.json_schema import (
+    ID,
     INTEGER,
     STRING,
     UUID_SCHEMA,
@@ -135,7 +136,11 @@ class AutoSchema(SpectacularAutoSchema):
         if operation.returns == "many":
             parameters += list_parameters(self.view)
         if operation.returns in ("many", "identifiers"):
-            parameters += self.view.paginator.get_schema_operation_parameters(self.view)
+            parameters += [
+                query_parameter(name, ID, f"{text}.")
+                for names, text in self.view.paginator.about.items()
+                for name in names
+            ]
         if follows_contract:
             return parameters
         parameters += self.jsonapi_parameters() if operation.returns in ("one", "many") else []

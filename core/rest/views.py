@@ -1,6 +1,5 @@
 """The base of every resource's view: how resources are found, answered and stored."""
 
-from collections.abc import Sequence
 from functools import cached_property, partial
 from http import HTTPStatus
 from typing import Any, NoReturn
@@ -23,7 +22,7 @@ from core.rest.idempotent import COLLISION, IdempotentView
 from core.rest.preconditions import conditional_response, etag
 from core.rest.query import read_query
 from core.rest.renderers import API_ROOT
-from core.rest.resource import EVERYTHING, Representation
+from core.rest.resource import EVERYTHING
 from core.rest.serializers import PlainSerializer, SerializerClass, resource_schema
 
 VARY = ("Accept", "Authorization", "Cookie")  # what every answer depends on
@@ -94,13 +93,10 @@ class ResourceView(IdempotentView):
     def answer_serializer(self) -> SerializerClass:
         return self.operation.answers or self.get_serializer_class()
 
-    def represent(self, rows: Model | Sequence[Model] | object, *, is_many: bool = False) -> Representation:
-        """What the answer shows of a row, or of many."""
-        return self.answer_serializer(rows, many=is_many, context=self.get_serializer_context()).data
-
     def answer_list(self, queryset: QuerySet[Any]) -> Response:
         page = self.paginate_queryset(self.filter_queryset(queryset))
-        return self.get_paginated_response(self.represent(page, is_many=True))
+        serializer = self.answer_serializer(page, many=True, context=self.get_serializer_context())
+        return self.get_paginated_response(serializer.data)
 
     def answer_search(self, field: str, parameter: str) -> Response:
         """The rows whose casefolded field begins with the value of the parameter."""
@@ -111,7 +107,8 @@ class ResourceView(IdempotentView):
 
     def answer_one(self, instance: object, status: int = HTTPStatus.OK) -> Response:
         """One resource, as it is now in this transaction, with its ETag if the request has no query."""
-        response = Response(self.represent(instance), status=status)
+        serializer = self.answer_serializer(instance, context=self.get_serializer_context())
+        response = Response(serializer.data, status=status)
         if not self.request.query_params and self.operation.answers is None:
             response.add_post_render_callback(partial(conditional_response, self.request))
         return response
