@@ -27,7 +27,7 @@ from core.server.proxy_headers import TrustedProxyMiddleware
 from core.server.responses import Receive, Scope, Send, address_of, send_error
 from core.server.supervisor import stop_with_master
 from core.telemetry.hooks import RequestRecord, current_request, instrumentations, valid_id
-from groups import token_last_used
+from groups.authentication import store_last_uses
 from groups.models import User
 from groups.sign_in import first_run_code, forget_attempts
 
@@ -193,7 +193,7 @@ async def do_upkeep() -> None:
 
 async def store_token_use() -> None:
     try:
-        await run_in_database_thread(token_last_used.store_uses)
+        await run_in_database_thread(store_last_uses)
     except DatabaseError as error:
         log.warning("The times of the tokens' last use could not be stored; the next try is in a minute: %s", error)
 

@@ -5,6 +5,7 @@ from rest_framework.exceptions import APIException, NotFound
 from chats import errors as chats
 from core.idempotency.attempts import KeyReused
 from core.rest.errors import Conflict, InvalidParameter, Unavailable
+from groups.sign_in import LastAdministrator
 from llms.errors import LLMNotUsable
 from usage.errors import VendorsBusy
 
@@ -19,6 +20,7 @@ HTTP_ERRORS: dict[type[Exception], type[APIException]] = {
     chats.QuestionKeyReused: KeyReused,
     chats.InvalidPosition: InvalidParameter,
     chats.RunnerUnavailable: Unavailable,
+    LastAdministrator: Conflict,
     LLMNotUsable: Conflict,
     VendorsBusy: Unavailable,
 }

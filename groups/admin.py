@@ -1,12 +1,10 @@
 from collections.abc import Callable, Iterable
-from datetime import datetime
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group as UnusedGroup
-from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -24,7 +22,7 @@ from unfold.contrib.filters.admin import (
 from unfold.decorators import action, display
 from unfold.forms import AdminPasswordChangeForm, AuthenticationForm, UserCreationForm
 
-from core.web.admin import LINK, Admin, count_link, count_of, link, links
+from core.web.admin import LINK, Admin, ReadOnly, count_link, count_of, link, links
 from groups.forms import ThrottledSignInForm
 from groups.models import ApiToken, Group, User
 from groups.sign_in import LastAdministrator, an_administrator_remains
@@ -62,7 +60,7 @@ class MembershipInline(TabularInline):
     extra = 0
 
 
-class TokenInline(TokenState, TabularInline):
+class TokenInline(TokenState, ReadOnly, TabularInline):
     """A person's tokens; nothing here changes them."""
 
     model = ApiToken
@@ -73,11 +71,6 @@ class TokenInline(TokenState, TabularInline):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiToken]:
         return super().get_queryset(request).select_related("user")
-
-    def has_add_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        return False
-
-    has_change_permission = has_delete_permission = has_add_permission
 
     @display(description="token")
     def token_link(self, token: ApiToken) -> str:
@@ -204,17 +197,12 @@ class IssueTokenForm(forms.ModelForm):
         fields = ("user", "name", "expires_at")
         help_texts = {"user": "Whoever has the token may do what this user may."}
 
-    def clean_user(self) -> User:
-        user: User = self.cleaned_data["user"]
-        if not user.is_active:
-            raise ValidationError("This user is not active, so the token would be refused.")
-        return user
-
-    def clean_expires_at(self) -> datetime | None:
-        expires_at: datetime | None = self.cleaned_data["expires_at"]
+    def clean(self) -> None:
+        user, expires_at = self.cleaned_data.get("user"), self.cleaned_data.get("expires_at")
+        if user and not user.is_active:
+            self.add_error("user", "This user is not active, so the token would be refused.")
         if expires_at and expires_at <= timezone.now():
-            raise ValidationError("This is in the past, so the token would be refused.")
-        return expires_at
+            self.add_error("expires_at", "This is in the past, so the token would be refused.")
 
 
 class UsableFilter(RadioFilter):
@@ -248,6 +236,7 @@ class ApiTokenAdmin(TokenState, Admin):
     empty_value_display = "never"
     actions = ("revoke_selected",)
     actions_detail = ("revoke",)
+    has_change_permission = ReadOnly.has_change_permission
     add_label = "Issue a token"
     when_empty = "With a token, a program uses the API as the user whom it is issued for."
 
@@ -256,18 +245,12 @@ class ApiTokenAdmin(TokenState, Admin):
             return ("user", "name", "expires_at")
         return ("name", "user_link", "prefix", "state", "created_at", "expires_at", "last_used_at", "revoked_at")
 
-    def get_readonly_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> tuple[str, ...]:
-        return self.get_fields(request, obj) if obj else ()
-
     def get_form(
         self, request: HttpRequest, obj: ApiToken | None = None, change: bool = False, **options: Any
     ) -> type[forms.ModelForm]:
         if change:  # all fields are read-only
             options["help_texts"] = {"name": "", "expires_at": ""}
         return super().get_form(request, obj, change, **options)
-
-    def has_change_permission(self, request: HttpRequest, obj: ApiToken | None = None) -> bool:
-        return False
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         return not lookup.startswith("digest") and super().lookup_allowed(lookup, value, request)

@@ -2,7 +2,6 @@
 
 import hashlib
 import secrets
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, ClassVar, Self
 
@@ -113,14 +112,10 @@ class User(Audited, AbstractBaseUser):
 
     is_superuser = is_staff
 
-    def has_perm(self, perm: str, obj: models.Model | None = None) -> bool:
+    def has_perm(self, perm: object, obj: models.Model | None = None) -> bool:
         return self.is_active and self.is_staff
 
-    def has_perms(self, perms: Iterable[str], obj: models.Model | None = None) -> bool:
-        return self.is_active and self.is_staff
-
-    def has_module_perms(self, app_label: str) -> bool:
-        return self.is_active and self.is_staff
+    has_perms = has_module_perms = has_perm  # of several permissions, of an app
 
 
 def is_administrator(prefix: str = "") -> Q:

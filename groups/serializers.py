@@ -64,12 +64,6 @@ class UserSerializer(ResourceSerializer):
             attrs["password"] = make_password(password or None)
         return attrs
 
-    def create(self, validated_data: Values) -> User:
-        groups = validated_data.pop("groups", [])
-        user: User = super().create(validated_data)
-        user.groups.set(groups)
-        return user
-
 
 class UserWithKeySerializer(UserSerializer):
     """A user with the new key, which is shown only once."""

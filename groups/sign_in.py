@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import connection, transaction
 from django.db.models import QuerySet
-from django.dispatch import receiver
+from django.dispatch import Signal, receiver
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
@@ -93,7 +93,12 @@ def sign_in(*, request: HttpRequest, email: str, password: str) -> User | None:
     """The user with this password, or None. Raises TooManyAttempts, without a look at the password."""
     counter = f"{digest(fold(email))}:{request.META.get('REMOTE_ADDR')}"
     # counted before the outcome is known: otherwise many attempts at once would all pass
-    if count_attempt(counter, SIGN_IN_WINDOW) > FAILED_SIGN_INS:
+    now, adapt = timezone.now(), connection.ops.adapt_datetimefield_value
+    with connection.cursor() as cursor:
+        values = {"counter": counter, "now": adapt(now), "ends_at": adapt(now + SIGN_IN_WINDOW)}
+        cursor.execute(ONE_MORE, values)
+        (count,) = cursor.fetchone()
+    if count > FAILED_SIGN_INS:
         record_refusal(email, "too many attempts")
         raise TooManyAttempts("Too many attempts to sign in. Wait a quarter of an hour, then try again.")
     user = authenticate(request, username=email, password=password)
@@ -103,16 +108,8 @@ def sign_in(*, request: HttpRequest, email: str, password: str) -> User | None:
     return None
 
 
-def count_attempt(counter: str, window: timedelta) -> int:
-    """Count one more, over all workers; returns how many there were since the first, which counts for the window."""
-    now = timezone.now()
-    adapt = connection.ops.adapt_datetimefield_value
-    with connection.cursor() as cursor:
-        cursor.execute(ONE_MORE, {"counter": counter, "now": adapt(now), "ends_at": adapt(now + window)})
-        return int(cursor.fetchone()[0])
-
-
-# written by hand: of many attempts at once each must see another number
+# Counts an attempt, over all workers; returns how many there were since the first, which counts until `ends_at`.
+# Written by hand: of many attempts at once each must see another number.
 ONE_MORE = """
     INSERT INTO groups_signinattempt AS known (counter, count, ends_at) VALUES (%(counter)s, 1, %(ends_at)s)
     ON CONFLICT (counter) DO UPDATE SET
@@ -156,17 +153,10 @@ def record_failed_login(credentials: dict[str, object], **rest: object) -> None:
     record_refusal(str(credentials.get("username", "")), "wrong e-mail or password, or not active")
 
 
-@receiver(user_logged_in)
-def record_sign_in(user: User, **rest: object) -> None:
-    record_own_action(AuditEvent.Action.SIGNED_IN, user)
-
-
-@receiver(user_logged_out)
-def record_sign_out(user: User | None, **rest: object) -> None:
-    if user is not None and user.is_authenticated:
-        record_own_action(AuditEvent.Action.SIGNED_OUT, user)
-
-
-def record_own_action(action: str, user: User) -> None:
+@receiver([user_logged_in, user_logged_out])
+def record_session(signal: Signal, user: User | None, **rest: object) -> None:
+    if user is None or not user.is_authenticated:  # someone signed out who was not signed in
+        return
+    action = AuditEvent.Action.SIGNED_IN if signal is user_logged_in else AuditEvent.Action.SIGNED_OUT
     who = {"actor_id": user.pk, "actor_name": str(user)}
     recording.record(action, User.audited_as, object_id=user.pk, object_name=str(user), origin=who)

@@ -14,9 +14,9 @@ from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from core.rest.errors import Conflict
 from core.rest.filters import BooleanFilter, NameFilter
-from core.rest.operations import BEGINNING, NOT_BLANK, Parameter, documents, extra_action, relationship
+from core.rest.operations import BEGINNING, NOT_BLANK, Operation, Parameter, documents, extra_action
+from core.rest.relationships import change_relation, relationship
 from core.rest.views import ResourceView, ResourceViewSet
 from groups import sign_in
 from groups.authentication import SessionAuthentication
@@ -88,7 +88,7 @@ class GroupViewSet(ResourceViewSet):
     @users.mapping.post
     @documents("Add a user to a group", "post", takes="identifier", relation="members", **NO_CONTENT)
     def add_user(self, request: Request, pk: int) -> Response:
-        return self.change_relation("members", "add")
+        return change_relation(self, "members", "add")
 
     @extra_action(
         "Remove a user from a group",
@@ -123,9 +123,6 @@ class UserViewSet(ResourceViewSet):
     def locked_object(self, *, to_delete: bool = False) -> Any:
         sign_in.lock_administrators()  # first, so that two requests do not wait for each other
         return super().locked_object(to_delete=to_delete)
-
-    def handle_exception(self, exc: Exception) -> Any:
-        return super().handle_exception(Conflict(str(exc)) if isinstance(exc, sign_in.LastAdministrator) else exc)
 
     def store(self, serializer: Any) -> None:
         with sign_in.an_administrator_remains():
@@ -173,24 +170,19 @@ class TokenViewSet(ResourceViewSet):
     change_permission = ""
     sort_fields: ClassVar[dict[str, str]] = {"name": "name", "created_at": "created_at"}
     http_method_names = ["get", "post", "delete", "head"]
+    operations: ClassVar[dict[str, Operation]] = {
+        "create": Operation(
+            "Issue a token; its key is in this answer alone",
+            takes="resource",
+            status=HTTPStatus.CREATED,
+            answers=IssuedTokenSerializer,
+            holds_secret=True,
+        ),
+        "destroy": Operation("Revoke a token", **NO_CONTENT),
+    }
 
     def get_queryset(self) -> QuerySet[ApiToken]:
         return ApiToken.objects.filter(user=self.user)
-
-    @documents(
-        "Issue a token; its key is in this answer alone",
-        "post",
-        takes="resource",
-        status=HTTPStatus.CREATED,
-        answers=IssuedTokenSerializer,
-        holds_secret=True,
-    )
-    def create(self, request: Request, *args: object, **kwargs: object) -> Response:
-        return super().create(request, *args, **kwargs)
-
-    @documents("Revoke a token", "delete", **NO_CONTENT)
-    def destroy(self, request: Request, *args: object, **kwargs: object) -> Response:
-        return super().destroy(request, *args, **kwargs)
 
     def remove(self, instance: ApiToken) -> None:
         instance.revoke()

@@ -116,6 +116,6 @@ class VendorViewSet(ResourceView):
 
     @extra_action("List the vendors that an LLM can belong to", detail=False, path="llm-drivers", returns="all")
     def llm_drivers(self, request: Request) -> Response:
-        if not self.speaks_jsonapi:
+        if self.request.accepted_renderer.format != "jsonapi":
             return Response({"data": list(VENDORS)})
         return Response(self.get_serializer([VendorInfo(*item) for item in VENDORS.items()], many=True).data)

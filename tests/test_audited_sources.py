@@ -39,7 +39,7 @@ KNOWN = {
     "groups.models": {
         "type(self)._base_manager.filter(pk=self.pk).update": "a better hash of the same password is no change of it",
     },
-    "groups.token_last_used": {
+    "groups.authentication": {
         "ApiToken.objects.filter(pk=pk).update": "when a token was last used is no change of it",
     },
     "chats.conversation": {"active.update": NOT_AUDITED},

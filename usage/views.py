@@ -63,6 +63,6 @@ class LLMCallViewSet(ResourceView):
             names = models_of(self.get_object())
         except VendorError as error:
             raise VendorFailed(error.detail) from None
-        if not self.speaks_jsonapi:
+        if self.request.accepted_renderer.format != "jsonapi":
             return Response({"data": list(names)})
         return Response(ModelSerializer([SimpleNamespace(pk=name, name=name) for name in names], many=True).data)

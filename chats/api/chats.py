@@ -10,7 +10,8 @@ from chats.api.serializers import ChatSerializer, ExplanationSerializer
 from chats.models import Chat
 from core.rest.errors import InvalidParameter
 from core.rest.filters import IdFilter, NameFilter
-from core.rest.operations import INTEGER_64, Parameter, extra_action, relationship
+from core.rest.operations import INTEGER_64, Parameter, extra_action
+from core.rest.relationships import relationship
 from core.rest.views import ResourceViewSet
 from groups.models import Group, User
 

@@ -22,7 +22,8 @@ class StreamingView(ResourceView):
     """A view with actions that can answer with server-sent events."""
 
     def get_renderers(self) -> list[BaseRenderer]:
-        events = [EventStreamRenderer()] if self.has_operation and self.operation.streams else []
+        has_operation = hasattr(self, self.action or "")  # not for OPTIONS, nor for an unknown method
+        events = [EventStreamRenderer()] if has_operation and self.operation.streams else []
         return [*super().get_renderers(), *events]
 
     def refuse_content(self) -> None:

@@ -8,7 +8,7 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, 
 from unfold.decorators import display
 
 from core.audit.models import AuditEvent
-from core.web.admin import Admin
+from core.web.admin import Admin, ReadOnly
 
 
 class ObjectTypeFilter(DropdownFilter):
@@ -23,7 +23,7 @@ class ObjectTypeFilter(DropdownFilter):
 
 
 @admin.register(AuditEvent)
-class AuditEventAdmin(Admin):
+class AuditEventAdmin(ReadOnly, Admin):
     """The records of the audit; nothing here changes them."""
 
     list_display = ("created_at", "actor_name", "action", "object_type", "object_name", "door", "address")
@@ -43,14 +43,6 @@ class AuditEventAdmin(Admin):
     )  # fmt: skip
     readonly_fields = fields
     when_empty = "Each change of people, LLMs and chats, and each sign-in, is recorded here."
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: AuditEvent | None = None) -> bool:
-        return False
-
-    has_delete_permission = has_change_permission
 
     @display(description="before and after")
     def before_and_after(self, event: AuditEvent) -> str:

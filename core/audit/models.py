@@ -1,6 +1,6 @@
 """The table of the audit."""
 
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from django.db import models
 from django.utils import timezone
@@ -10,6 +10,10 @@ from core.audit.recording import Audited, Encoder
 from core.rest.visible import Caller
 
 
+def refuse_change(rows: object, *args: object, **options: object) -> NoReturn:
+    raise TypeError("Records of the audit are never changed, and deleted by manage.py prune_audit alone.")
+
+
 class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
     """Records are added, and deleted by `prune_audit`; nothing else changes them."""
 
@@ -17,11 +21,7 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
         """All with the permission `audit.read`, else none."""
         return self if user.may("audit.read") else self.none()
 
-    def update(self, **values: object) -> int:
-        raise TypeError("Records of the audit are never changed.")
-
-    def delete(self) -> tuple[int, dict[str, int]]:
-        raise TypeError("Records of the audit are deleted by manage.py prune_audit alone.")
+    update = delete = refuse_change
 
 
 class AuditEvent(models.Model):
@@ -79,17 +79,12 @@ class AuditEvent(models.Model):
 
     def save(self, **options: Any) -> None:
         if not self._state.adding:
-            raise TypeError("Records of the audit are never changed.")
+            refuse_change(self)
         super().save(**options)
 
-    def delete(self, *args: Any, **options: Any) -> tuple[int, dict[str, int]]:
-        raise TypeError("Records of the audit are deleted by manage.py prune_audit alone.")
+    delete = refuse_change
 
     @classmethod
     def object_types(cls) -> list[str]:
         """The types of objects that there can be records of."""
         return sorted([cls.PRUNED_TYPE, recording.DATABASE, *(model.audited_as for model in Audited.__subclasses__())])
-
-    def as_line(self) -> dict[str, object]:
-        """All fields, for a line of JSON."""
-        return {"audit": self.pk, **{item.attname: getattr(self, item.attname) for item in self._meta.fields[1:]}}

@@ -109,13 +109,13 @@ class Draft:
     origin: Mapping[str, object] = field(default_factory=dict)
 
 
+@dataclass
 class Recording:
-    """What happened so far to which rows."""
+    """What happened so far to which rows of the database `using`."""
 
-    def __init__(self, using: str) -> None:
-        self.using = using
-        self.drafts: dict[object, Draft] = {}
-        self.read: dict[tuple[type[models.Model], Any], Values] = {}
+    using: str
+    drafts: dict[object, Draft] = field(default_factory=dict)
+    read: dict[tuple[type[models.Model], Any], Values] = field(default_factory=dict)
 
     def remember(self, instance: models.Model) -> None:
         """Take these values of a row, which was locked as it was read, for those before the next `save`."""
@@ -133,9 +133,6 @@ class Recording:
         else:
             name = str(instance) if action == DELETED else instance
             self.drafts[key] = Draft(action, instance.audited_as, instance.pk, name, changes)
-
-    def add(self, draft: Draft) -> None:
-        self.drafts[object()] = draft
 
     def is_new(self, instance: Recorded) -> bool:
         known = self.drafts.get((instance.audited_as, instance.pk))
@@ -185,7 +182,7 @@ def recording(using: str | None = None) -> Iterator[Recording]:
 def record(action: str, object_type: str, **fields: Any) -> None:
     """Leave a record of something that changes no row, with these fields of Draft."""
     with recording() as current:
-        current.add(Draft(action, object_type, **fields))
+        current.drafts[object()] = Draft(action, object_type, **fields)
 
 
 def write(drafts: Iterable[Draft], using: str) -> None:
@@ -216,9 +213,12 @@ def write(drafts: Iterable[Draft], using: str) -> None:
 
 def print_lines(events: list[Any], stream: TextIO) -> None:
     """If the stream is closed or the disk is full, the change stands, and its record is in the database."""
-    lines = (orjson.dumps(event.as_line(), default=str).decode() for event in events)
+    lines = []
+    for event in events:
+        values = {item.attname: getattr(event, item.attname) for item in event._meta.fields[1:]}
+        lines.append(orjson.dumps({"audit": event.pk, **values}, default=str).decode() + "\n")
     try:
-        stream.write("".join(f"{line}\n" for line in lines))
+        stream.write("".join(lines))
         stream.flush()
     except (AttributeError, OSError, ValueError) as error:  # AttributeError: there is no such stream at all
         log.error("Records of the audit cannot be written to AUDIT_LOG: %s", error)
@@ -262,18 +262,27 @@ class Audited(models.Model):
 
     def differences(self, before: Values | None, fields: Iterable[models.Field]) -> Changes:
         """How these fields differ from those of the row `before`; without it, all values that are set."""
-        changes = {}
+        changes: Changes = {}
         for item in fields:
             if item.attname not in self.__dict__:
                 continue
             old, new = before and before[item.attname], self.__dict__[item.attname]
-            if is_same(old, new) or (before is None and new in ("", [], {})):
+            if isinstance(old, list | dict):  # compared as JSON: to Python 1 is True, and 0 False
+                is_same = json.dumps(old, sort_keys=True) == json.dumps(new, sort_keys=True)
+            else:
+                is_same = old == new
+            if is_same or (before is None and new in ("", [], {})):
                 continue
             is_secret = item.name in self.audited_secrets or isinstance(item, EncryptedField)
-            changes[item.attname] = {
-                side: (MASK if value else None) if is_secret else recorded_value(value)
-                for side, value in (("before", old), ("after", new))
-            }
+            changes[item.attname] = {}
+            for side, value in (("before", old), ("after", new)):
+                if is_secret:
+                    value = MASK if value else None
+                elif isinstance(value, str) and len(value) > LONGEST_VALUE:
+                    value = f"{value[:LONGEST_VALUE]}… ({len(value):,} characters)"
+                elif isinstance(value, list | dict):
+                    value = copy.deepcopy(value)
+                changes[item.attname][side] = value
         return changes
 
 
@@ -289,19 +298,6 @@ def recorded_fields(model: type[Audited]) -> tuple[models.Field, ...]:
         and not getattr(item, "auto_now_add", False)
         and item.name not in model.unaudited
     )
-
-
-def is_same(old: object, new: object) -> bool:
-    """Whether two values are equal in JSON: to Python 1 is True, and 0 False."""
-    if isinstance(old, list | dict):
-        return json.dumps(old, sort_keys=True) == json.dumps(new, sort_keys=True)
-    return bool(old == new)
-
-
-def recorded_value(value: object) -> object:
-    if isinstance(value, str) and len(value) > LONGEST_VALUE:
-        return f"{value[:LONGEST_VALUE]}… ({len(value):,} characters)"
-    return copy.deepcopy(value) if isinstance(value, list | dict) else value
 
 
 def record_deletion(sender: type[Audited], instance: Audited, using: str, **rest: object) -> None:

@@ -1,15 +1,15 @@
 """The endpoints of the audit."""
 
+from typing import ClassVar
+
 from django_filters import rest_framework as filters
-from rest_framework.request import Request
-from rest_framework.response import Response
 
 from core.audit.models import AuditEvent
 from core.rest.filters import FilterBackend, IdFilter
-from core.rest.operations import documents
+from core.rest.operations import Operation
 from core.rest.pagination import CursorPagination
 from core.rest.serializers import ResourceSerializer
-from core.rest.views import ResourceView
+from core.rest.views import ResourceViewSet
 
 
 class AuditEventFilters(filters.FilterSet):
@@ -44,7 +44,7 @@ class AuditEventSerializer(ResourceSerializer):
         read_only_fields = fields
 
 
-class AuditEventViewSet(ResourceView):
+class AuditEventViewSet(ResourceViewSet):
     """The records of the audit, the newest first; nothing here changes them."""
 
     queryset = AuditEvent.objects.all()
@@ -55,9 +55,6 @@ class AuditEventViewSet(ResourceView):
     pagination_class = CursorPagination
     http_method_names = ["get", "head"]
 
-    @documents("List what was done, the newest first", "get", returns="many")
-    def list(self, request: Request) -> Response:
-        return self.answer_list(self.get_queryset())
-
-    def retrieve(self, request: Request, pk: int) -> Response:
-        return self.answer_one(self.get_object())
+    operations: ClassVar[dict[str, Operation]] = {
+        "list": Operation("List what was done, the newest first", returns="many")
+    }

@@ -64,6 +64,7 @@ SYNONYMS = {
     "surrogate_characters_not_allowed": "invalid",
 }
 RETRY_AFTER = "5"  # seconds
+UNKNOWN_HOST = "This is no host of AI Studio's. An administrator can add it to ALLOWED_HOSTS."
 
 
 class InvalidParameter(exceptions.APIException):
@@ -153,7 +154,19 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
             exc = http_error(exc) or exc
     if not isinstance(exc, exceptions.APIException):
         return None
-    response = Response({"errors": list(error_objects(exc))}, status=exc.status_code)
+    if isinstance(exc, exceptions.ValidationError):
+        errors = [
+            error_object(exc.status_code, detail.code, detail, {"pointer": name if name.startswith("/") else "/data"})
+            for name, detail in field_errors(exc.detail)
+        ]
+    else:
+        source = None
+        if isinstance(exc, InvalidParameter):
+            source = {"parameter": printable(exc.parameter)}
+        elif isinstance(exc, Conflict) and exc.pointer:
+            source = {"pointer": exc.pointer}
+        errors = [error_object(exc.status_code, str(exc.get_codes()), str(exc.detail), source)]
+    response = Response({"errors": errors}, status=exc.status_code)
     if challenge := getattr(exc, "auth_header", None):
         response["WWW-Authenticate"] = challenge
     if (wait := getattr(exc, "wait", None)) is not None:
@@ -161,20 +174,6 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     if exc.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
         response["Retry-After"] = RETRY_AFTER
     return response
-
-
-def error_objects(exc: exceptions.APIException) -> Iterator[dict[str, Any]]:
-    if isinstance(exc, exceptions.ValidationError):
-        for name, detail in field_errors(exc.detail):
-            pointer = name if name.startswith("/") else "/data"
-            yield error_object(exc.status_code, detail.code, detail, {"pointer": pointer})
-        return
-    source = None
-    if isinstance(exc, InvalidParameter):
-        source = {"parameter": printable(exc.parameter)}
-    elif isinstance(exc, Conflict) and exc.pointer:
-        source = {"pointer": exc.pointer}
-    yield error_object(exc.status_code, str(exc.get_codes()), str(exc.detail), source)
 
 
 def field_errors(detail: Any, name: str = "") -> Iterator[tuple[str, exceptions.ErrorDetail]]:
@@ -197,23 +196,15 @@ def page_for(status: HTTPStatus, code: str, detail: str) -> Any:
         if not request.path.startswith("/api/"):
             return page(request, exception) if page and exception else defaults.server_error(request)
         words = detail.format(path=printable(request.path), request_id=current_request_id.get())
-        return JsonResponse({"errors": [error_object(status, code, words)]}, status=status)
+        error = error_object(status, code, words)
+        if isinstance(exception, DisallowedHost):
+            error = error_object(status, "unknown_host", UNKNOWN_HOST)
+        return JsonResponse({"errors": [error]}, status=status)
 
     return view
 
 
-misunderstood = page_for(HTTPStatus.BAD_REQUEST, "malformed", "The request cannot be understood.")
-elsewhere = page_for(
-    HTTPStatus.BAD_REQUEST,
-    "unknown_host",
-    "This is no host of AI Studio's. An administrator can add it to ALLOWED_HOSTS.",
-)
-
-
-def bad_request(request: HttpRequest, exception: Exception) -> Any:
-    return (elsewhere if isinstance(exception, DisallowedHost) else misunderstood)(request, exception)
-
-
+bad_request = page_for(HTTPStatus.BAD_REQUEST, "malformed", "The request cannot be understood.")
 permission_denied = page_for(HTTPStatus.FORBIDDEN, "permission_denied", "You may not do this.")
 not_found = page_for(HTTPStatus.NOT_FOUND, "not_found", "There is nothing at {path}. /api/v1/docs lists what there is.")
 server_error = page_for(

@@ -1,7 +1,6 @@
 """Fields that take exactly the JSON type that they say, and relations by id."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 from django.db.models import Model
@@ -17,53 +16,44 @@ from core.rest.visible import visible_by_pk
 MAX_RELATED = 1000  # resources that one relation may name in a request
 
 
-class CharField(drf.CharField):
-    default_error_messages = {"invalid": "This must be a string."}
+class ExactField(drf.Field):
+    """Takes only values of these types, where DRF would convert others."""
 
-    def to_internal_value(self, data: object) -> str:
-        if not isinstance(data, str):
+    json_types: tuple[type, ...]
+
+    def to_internal_value(self, data: Any) -> Any:
+        if type(data) not in self.json_types:
             self.fail("invalid")
         return super().to_internal_value(data)
+
+
+class CharField(ExactField, drf.CharField):
+    json_types = (str,)
+    default_error_messages = {"invalid": "This must be a string."}
 
 
 class EmailField(CharField, drf.EmailField):
     default_error_messages = {"invalid": "This must be an e-mail address, such as ada@example.com."}
 
 
-class IntegerField(drf.IntegerField):
+class IntegerField(ExactField, drf.IntegerField):
+    json_types = (int,)
     default_error_messages = {"invalid": "This must be an integer."}
 
-    def to_internal_value(self, data: object) -> int:
-        if type(data) is not int:
-            self.fail("invalid")
-        return super().to_internal_value(data)
 
-
-class FloatField(drf.FloatField):
+class FloatField(ExactField, drf.FloatField):
+    json_types = (int, float)
     default_error_messages = {"invalid": "This must be a number."}
 
-    def to_internal_value(self, data: object) -> float:
-        if not isinstance(data, int | float) or isinstance(data, bool):
-            self.fail("invalid")
-        return super().to_internal_value(data)
 
-
-class BooleanField(drf.BooleanField):
+class BooleanField(ExactField, drf.BooleanField):
+    json_types = (bool,)
     default_error_messages = {"invalid": "This must be true or false."}
 
-    def to_internal_value(self, data: object) -> bool:
-        if not isinstance(data, bool):
-            self.fail("invalid")
-        return data
 
-
-class DateTimeField(drf.DateTimeField):
+class DateTimeField(ExactField, drf.DateTimeField):
+    json_types = (str,)
     default_error_messages = {"invalid": "This must be a time such as 2030-01-31T12:00:00Z."}
-
-    def to_internal_value(self, value: object) -> datetime:
-        if not isinstance(value, str):
-            self.fail("invalid", format="RFC 3339")
-        return super().to_internal_value(value)
 
 
 class ChoiceField(drf.ChoiceField):

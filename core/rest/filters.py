@@ -5,6 +5,7 @@ from operator import or_
 from typing import Any
 
 from django import forms
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db.models import Q, QuerySet
 from django_filters import rest_framework as django_filters
 from rest_framework.filters import BaseFilterBackend
@@ -29,8 +30,7 @@ class NameFilter(django_filters.CharFilter):
 
 
 class RowIdField(forms.IntegerField):
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**{**options, "min_value": 0, "max_value": LARGEST_INTEGER})
+    default_validators = [MinValueValidator(0), MaxValueValidator(LARGEST_INTEGER)]
 
 
 class IdFilter(django_filters.Filter):
@@ -66,13 +66,6 @@ class FilterBackend(BaseFilterBackend):
             raise InvalidParameter(f"filter[{name}]", errors[0])
         return filterset.qs
 
-    def get_schema_operation_parameters(self, view: Any) -> list[Schema]:
-        filters = view.filterset_class.base_filters if view.filterset_class else {}
-        return [
-            query_parameter(f"filter[{name}]", SCHEMAS.get(type(item), NOT_BLANK), f"Only those with this {name}.")
-            for name, item in filters.items()
-        ]
-
 
 class SearchBackend(BaseFilterBackend):
     """`search=words`: each word stands in one of the view's `search_fields`, which hold casefolded names."""
@@ -85,12 +78,6 @@ class SearchBackend(BaseFilterBackend):
             fields = [Q(**{f"{field}__contains": fold(word)}) for field in view.search_fields]
             queryset = queryset.filter(reduce(or_, fields, view.search_elsewhere(word)))
         return queryset
-
-    def get_schema_operation_parameters(self, view: Any) -> list[Schema]:
-        if not view.search_fields:
-            return []
-        schema = {"type": "string", "maxLength": LONGEST_SEARCH, "pattern": NO_NUL}
-        return [query_parameter("search", schema, f"Only those whose {view.searched} has each of these words.")]
 
 
 class SortBackend(BaseFilterBackend):
@@ -109,7 +96,19 @@ class SortBackend(BaseFilterBackend):
             order.append(("-" if term.startswith("-") else "") + fields[name])
         return queryset.order_by(*order, "pk")
 
-    def get_schema_operation_parameters(self, view: Any) -> list[Schema]:
+
+def list_parameters(view: Any) -> list[Schema]:
+    """The query parameters of a view's lists, for the description of the API."""
+    parameters = [
+        query_parameter(f"filter[{name}]", SCHEMAS.get(type(item), NOT_BLANK), f"Only those with this {name}.")
+        for name, item in (view.filterset_class.base_filters if view.filterset_class else {}).items()
+    ]
+    if view.search_fields:
+        schema = {"type": "string", "maxLength": LONGEST_SEARCH, "pattern": NO_NUL}
+        text = f"Only those whose {view.searched} has each of these words."
+        parameters.append(query_parameter("search", schema, text))
+    if SortBackend in view.filter_backends:
         one = f"-?({'|'.join(['id', *view.sort_fields])})"
         schema = {"type": "string", "pattern": f"^{one}(,{one})*$"}
-        return [query_parameter("sort", schema, "Fields to sort by; - before one reverses it.")]
+        parameters.append(query_parameter("sort", schema, "Fields to sort by; - before one reverses it."))
+    return parameters

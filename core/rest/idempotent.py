@@ -4,7 +4,7 @@ from contextlib import ExitStack, suppress
 from typing import Any
 
 from django.db import DatabaseError, IntegrityError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from rest_framework.response import Response
 
@@ -27,7 +27,8 @@ class IdempotentView(OperationView):
             with ExitStack() as self.transaction:
                 response = super().dispatch(request, *args, **kwargs)
                 if self.attempt:
-                    self.render_response(response)
+                    if isinstance(response, Response):
+                        response.render()
                     self.attempt.settle(response, is_secret=self.operation.holds_secret)
         except attempts.Failed as failure:
             response = failure.response
@@ -45,13 +46,9 @@ class IdempotentView(OperationView):
             problem = Conflict(COLLISION) if isinstance(error, IntegrityError) else error
             failure_response: Any = self.handle_exception(problem)
             response = self.finalize_response(self.request, failure_response)
-            self.render_response(response)
+            if isinstance(response, Response):
+                response.render()
         return response
-
-    @staticmethod
-    def render_response(response: HttpResponse) -> None:
-        if isinstance(response, Response):
-            response.render()
 
     def handle_exception(self, exc: Exception) -> HttpResponseBase:  # type: ignore[override]
         return exc.response if isinstance(exc, attempts.AnsweredBefore) else super().handle_exception(exc)

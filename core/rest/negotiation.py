@@ -38,7 +38,8 @@ class ContentNegotiation(BaseContentNegotiation):
         accepted = [MediaType(token) for token in (request.headers.get("Accept") or "*/*")[:LONGEST_ACCEPT].split(",")]
         ranked = []
         for renderer in sorted(renderers, key=lambda renderer: renderer.media_type != of_body):
-            matches = [item for item in accepted if is_match(renderer.media_type, item)]
+            names = (renderer.media_type, f"{renderer.media_type.partition('/')[0]}/*")
+            matches = [item for item in accepted if item.main_type == "*" or media_type(str(item)) in names]
             best = max(matches, key=lambda item: item.specificity, default=None)
             if best and best.quality:
                 ranked.append(((best.quality, best.specificity), renderer))
@@ -46,10 +47,3 @@ class ContentNegotiation(BaseContentNegotiation):
             raise NotAcceptable(f"Available are {' and '.join(renderer.media_type for renderer in renderers)}.")
         renderer = max(ranked, key=lambda pair: pair[0])[1]  # the first of equals
         return renderer, renderer.media_type
-
-
-def is_match(offered: str, accepted: MediaType) -> bool:
-    main_type = offered.partition("/")[0]
-    if accepted.main_type == "*" or (accepted.main_type == main_type and accepted.sub_type == "*"):
-        return True
-    return media_type(str(accepted)) == offered

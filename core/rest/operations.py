@@ -1,15 +1,13 @@
 """What an action of a view takes and answers: declared once, for the checks of requests and for the description."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from django_filters import FilterSet
 from rest_framework.decorators import action
-from rest_framework.request import Request
-from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 if TYPE_CHECKING:
@@ -64,8 +62,6 @@ STANDARD = {
     "partial_update": Operation("Change {a_noun}: what is sent, and nothing else", takes="resource"),
     "destroy": Operation("Delete {a_noun}", returns="nothing", status=HTTPStatus.NO_CONTENT),
 }
-EMPTY = Operation("", returns="nothing", status=HTTPStatus.NO_CONTENT)
-
 
 Method = Literal["get", "post", "patch", "delete"]
 Action = TypeVar("Action", bound=Callable[..., object])
@@ -90,26 +86,8 @@ def extra_action(
     return lambda function: routed(documents(summary, method, **own)(function))
 
 
-def relationship(relation: str, **options: Any) -> Any:
-    """The endpoint of a relation to many: GET shows, POST adds, PATCH replaces, DELETE removes, all idempotent."""
-
-    def view(self: Any, request: Request, pk: int) -> Response:
-        return self.answer_relationship(relation)
-
-    view.__name__ = f"{relation}_relationship"
-    change = replace(EMPTY, takes="identifiers", relation=relation)
-    view.operation = {  # type: ignore[attr-defined]
-        "get": Operation(f"List the ids of the {relation} of {{a_noun}}", returns="identifiers", relation=relation),
-        "post": replace(change, summary=f"Add {relation} to {{a_noun}}"),
-        "patch": replace(change, summary=f"Replace the {relation} of {{a_noun}}"),
-        "delete": replace(change, summary=f"Remove {relation} from {{a_noun}}"),
-    }
-    path = f"relationships/{relation}"
-    return action(detail=True, methods=["get", "post", "patch", "delete"], url_path=path, **options)(view)
-
-
 class OperationView(GenericViewSet):
-    """A view whose actions are declared as operations.
+    """A view whose actions are declared as operations: the standard ones are STANDARD, unless `operations` differs.
 
     `filterset_class`, `search_fields` (which hold casefolded names) and `sort_fields` (names to columns) say what a
     client can ask of its lists. For the permissions see `NamedPermissions`.
@@ -122,30 +100,20 @@ class OperationView(GenericViewSet):
     searched = "name"  # where `search` looks, in words
     sort_fields: ClassVar[Mapping[str, str]] = {}
     access_permission = read_permission = ""
+    operations: ClassVar[Mapping[str, Operation]] = {}  # by action
     change_permission: str  # without a default: it is not to be forgotten
 
     if TYPE_CHECKING:
-
-        def get_serializer_class(self) -> SerializerClass: ...
-
-        def get_serializer(self, *args: Any, **kwargs: Any) -> Any: ...
+        get_serializer_class: Callable[[], SerializerClass]
+        get_serializer: Callable[..., Any]
 
     @cached_property
     def operation(self) -> Operation:
         own = getattr(getattr(self, self.action), "operation", None)
         method = "get" if self.request.method == "HEAD" else (self.request.method or "").lower()
-        return own[method] if own else STANDARD[self.action]
-
-    @property
-    def has_operation(self) -> bool:
-        """Whether the request is for one of our actions, and no OPTIONS or unknown method."""
-        return bool(self.action) and hasattr(self, self.action)
+        return own[method] if own else self.operations.get(self.action) or STANDARD[self.action]
 
     @property
     def user(self) -> Any:
         """Who is calling; the permissions have made sure that they are signed in."""
         return self.request.user
-
-    @property
-    def speaks_jsonapi(self) -> bool:
-        return self.request.accepted_renderer.format == "jsonapi"

@@ -4,7 +4,8 @@ Lists that grow while a client reads them have `after` and `page_size`, or `page
 """
 
 import hashlib
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, TypedDict
 
 from django.core.cache import cache
 from django.db.models import QuerySet
@@ -14,7 +15,6 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import remove_query_param, replace_query_param
 
 from core.rest.errors import InvalidParameter
-from core.rest.json_schema import Schema, query_parameter
 from core.rest.resource import LARGEST_INTEGER
 
 DEFAULT_SIZE = 10
@@ -27,21 +27,21 @@ AFTER_NAMES = ("after", "page[after]")
 SIZES = f"Resources on a page, {DEFAULT_SIZE} by default; more than {LARGEST_SIZE} is {LARGEST_SIZE}"
 
 
+class PageMembers(TypedDict):
+    """The members of a JSON:API document that say where a list stands among its pages."""
+
+    links: dict[str, str | None]
+    meta: Mapping[str, object]
+
+
 class Pagination(BasePagination):
     """What both kinds have in common. `about` describes the parameters, each of which has two names."""
 
     about: ClassVar[dict[tuple[str, str], str]]
+    headers: dict[str, str]  # of the answer; set by `paginate_queryset`
 
-    @property
-    def names(self) -> list[str]:
-        return [name for names in self.about for name in names]
-
-    def get_paginated_response_schema(self, schema: Schema) -> Schema:
-        return schema
-
-    def get_schema_operation_parameters(self, view: object) -> list[Schema]:
-        schema = {"type": "integer", "minimum": 1}
-        return [query_parameter(name, schema, f"{text}.") for names, text in self.about.items() for name in names]
+    def get_paginated_response(self, data: object) -> Response:
+        return Response(data, headers=self.headers)
 
 
 class PageNumberPagination(Pagination):
@@ -56,6 +56,7 @@ class PageNumberPagination(Pagination):
         self.url = request.build_absolute_uri().replace("[", "%5B").replace("]", "%5D")
         self.count = self.total(queryset, request)
         self.last = max(1, -(-self.count // self.size))
+        self.headers = {"X-Total-Count": str(self.count), "X-Total-Pages": str(self.last)}
         start = (self.number - 1) * self.size
         return list(queryset[start : start + self.size]) if start < self.count else []
 
@@ -70,23 +71,19 @@ class PageNumberPagination(Pagination):
                 cache.set(key, count, TOTAL_AGE)
         return count
 
-    def get_paginated_response(self, data: object) -> Response:
-        return Response(data, headers={"X-Total-Count": str(self.count), "X-Total-Pages": str(self.last)})
-
-    def link(self, number: int) -> str:
-        return replace_query_param(self.url, self.number_name, number)
-
-    def links(self) -> dict[str, str | None]:
-        return {
-            "self": self.url,
-            "first": self.link(1),
-            "last": self.link(self.last),
-            "prev": self.link(min(self.number - 1, self.last)) if self.number > 1 else None,
-            "next": self.link(self.number + 1) if self.number < self.last else None,
+    def page_members(self) -> PageMembers:
+        numbers = {
+            "first": 1,
+            "last": self.last,
+            "prev": min(self.number - 1, self.last) if self.number > 1 else None,
+            "next": self.number + 1 if self.number < self.last else None,
         }
-
-    def meta(self) -> dict[str, dict[str, int]]:
-        return {"pagination": {"page": self.number, "pages": self.last, "count": self.count}}
+        links = {
+            name: None if number is None else replace_query_param(self.url, self.number_name, number)
+            for name, number in numbers.items()
+        }
+        meta = {"pagination": {"page": self.number, "pages": self.last, "count": self.count}}
+        return {"links": {"self": self.url, **links}, "meta": meta}
 
 
 class CursorPagination(Pagination):
@@ -103,19 +100,13 @@ class CursorPagination(Pagination):
             raise InvalidParameter(self.after_name, f"{self.after_name} must be what the link to the next page has.")
         older = queryset.filter(pk__lt=after) if after else queryset
         rows = list(older.order_by("-pk")[: size + 1])
-        self.next = rows[size - 1].pk if len(rows) > size else None
+        self.next = replace_query_param(self.url, self.after_name, rows[size - 1].pk) if len(rows) > size else None
+        self.headers = {"Link": f'<{self.next}>; rel="next"'} if self.next else {}
         return rows[:size]
 
-    def get_paginated_response(self, data: object) -> Response:
-        more = self.links()["next"]
-        return Response(data, headers={"Link": f'<{more}>; rel="next"'} if more else {})
-
-    def links(self) -> dict[str, str | None]:
-        more = replace_query_param(self.url, self.after_name, self.next) if self.next else None
-        return {"self": self.url, "first": remove_query_param(self.url, self.after_name), "prev": None, "next": more}
-
-    def meta(self) -> dict[str, object]:
-        return {}
+    def page_members(self) -> PageMembers:
+        first = remove_query_param(self.url, self.after_name)
+        return {"links": {"self": self.url, "first": first, "prev": None, "next": self.next}, "meta": {}}
 
 
 def read_parameter(request: Request, names: tuple[str, str], default: int) -> tuple[str, int]:

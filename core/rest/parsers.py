@@ -139,40 +139,28 @@ class DialectParser(BaseParser, ABC):
         if not isinstance(body, dict):
             raise ParseError("The body must be a JSON object with the member data.")
         if operation.relation:
-            kind = schema.related_types[operation.relation]
-            return self.identifiers(body, kind, many=operation.takes == "identifiers")
-        document = Document(self.pointers(schema))
-        self.read(document, body, schema, parser_context["kwargs"].get("pk"))
-        return document
-
-    def identifiers(self, body: JSONObject, kind: str, many: bool) -> list[Identifier]:
-        """The resources of this type that the body names: one, or a list of them."""
-        form = 'a list of {"type", "id"}' if many else '{"type", "id"}'
-        data = body.get("data")
-        malformed = ValidationError({"/data": [ErrorDetail(f"The member data must be {form}.", "invalid")]})
-        if many != isinstance(data, list):
-            raise malformed
-        items: list[Any] = data if isinstance(data, list) else [data]
-        self.check_members(body, items, form)
-        try:
-            return [Identifier(self.type_of(item, kind), item["id"]) for item in items]
-        except (KeyError, TypeError, AttributeError):
-            raise malformed from None
-
-    def check_members(self, body: JSONObject, items: list[Any], form: str) -> None:
-        """Refuse members that identifiers do not have; JSON:API has a client's extra ones ignored."""
+            many, data = operation.takes == "identifiers", body.get("data")
+            form = 'a list of {"type", "id"}' if many else '{"type", "id"}'
+            malformed = ValidationError({"/data": [ErrorDetail(f"The member data must be {form}.", "invalid")]})
+            if many != isinstance(data, list):
+                raise malformed
+            items: list[Any] = data if isinstance(data, list) else [data]
+            try:
+                return self.read_identifiers(body, items, schema.related_types[operation.relation], form)
+            except (KeyError, TypeError, AttributeError):
+                raise malformed from None
+        return self.read_resource(body, schema, parser_context["kwargs"].get("pk"))
 
     @abstractmethod
-    def type_of(self, item: JSONObject, kind: str) -> object:
-        """The type that an identifier has; raises ValidationError if that is not this kind."""
+    def read_identifiers(self, body: JSONObject, items: list[Any], kind: str, form: str) -> list[Identifier]:
+        """The resources of this type that the items name. `form` says for error texts what they must look like.
+
+        May raise KeyError, TypeError or AttributeError when an item is malformed.
+        """
 
     @abstractmethod
-    def pointers(self, schema: ResourceSchema) -> dict[str, str]:
-        """Where each field of the serializer stands in a body."""
-
-    @abstractmethod
-    def read(self, document: Document, body: JSONObject, schema: ResourceSchema, own_id: int | None) -> None:
-        """Fill the document; `own_id` is the resource's when it exists already."""
+    def read_resource(self, body: JSONObject, schema: ResourceSchema, own_id: int | None) -> Document:
+        """The body as serializer fields; `own_id` is the resource's when it exists already."""
 
 
 class FlatParser(DialectParser):
@@ -180,10 +168,8 @@ class FlatParser(DialectParser):
 
     media_type = "application/json"
 
-    def pointers(self, schema: ResourceSchema) -> dict[str, str]:
-        return {name: f"/data/attributes/{flat_name}" for flat_name, name in schema.flat_names.items()}
-
-    def read(self, document: Document, body: JSONObject, schema: ResourceSchema, own_id: int | None) -> None:
+    def read_resource(self, body: JSONObject, schema: ResourceSchema, own_id: int | None) -> Document:
+        document = Document({name: f"/data/attributes/{flat_name}" for flat_name, name in schema.flat_names.items()})
         data = object_at(body, "data")
         document.refuse_unknown("", body, ("data",))
         document.refuse_unknown("/data", data, ("type", "id", "attributes"))
@@ -196,19 +182,21 @@ class FlatParser(DialectParser):
         attributes = object_at(data, "attributes", "/data", {})
         document.refuse_unknown("/data/attributes", attributes, schema.flat_names)
         document.update({schema.flat_names[name]: attributes[name] for name in attributes if name in schema.flat_names})
+        return document
 
-    def check_members(self, body: JSONObject, items: list[Any], form: str) -> None:
+    def read_identifiers(self, body: JSONObject, items: list[Any], kind: str, form: str) -> list[Identifier]:
         extra = body.keys() - {"data"} or {
             name for item in items if isinstance(item, dict) for name in item.keys() - {"type", "id"}
         }
         if extra:
             detail = f"There is no {min(extra)} here: the member data must be {form}."
             raise ValidationError({"/data": [ErrorDetail(detail, "unknown_attribute")]})
-
-    def type_of(self, item: JSONObject, kind: str) -> object:
-        if item.get("type", kind) != kind:
-            raise ValidationError({"/data": [ErrorDetail(f'The type here is "{kind}".', "invalid")]})
-        return kind
+        identifiers = []
+        for item in items:
+            if item.get("type", kind) != kind:
+                raise ValidationError({"/data": [ErrorDetail(f'The type here is "{kind}".', "invalid")]})
+            identifiers.append(Identifier(kind, item["id"]))
+        return identifiers
 
 
 class JSONAPIParser(DialectParser):
@@ -216,13 +204,13 @@ class JSONAPIParser(DialectParser):
 
     media_type = "application/vnd.api+json"
 
-    def pointers(self, schema: ResourceSchema) -> dict[str, str]:
-        return {
-            **{name: f"/data/attributes/{name}" for name in schema.attributes},
-            **{name: f"/data/relationships/{name}" for name in schema.relations},
-        }
-
-    def read(self, document: Document, body: JSONObject, schema: ResourceSchema, own_id: int | None) -> None:
+    def read_resource(self, body: JSONObject, schema: ResourceSchema, own_id: int | None) -> Document:
+        document = Document(
+            {
+                **{name: f"/data/attributes/{name}" for name in schema.attributes},
+                **{name: f"/data/relationships/{name}" for name in schema.relations},
+            }
+        )
         data = object_at(body, "data")
         if "type" not in data:
             document.problem("/data/type", f'The type is missing; here it is "{schema.type}".', "required")
@@ -236,7 +224,8 @@ class JSONAPIParser(DialectParser):
             raise Conflict(f'The id of this resource is "{own_id}".', "/data/id")
         attributes = object_at(data, "attributes", "/data", {})
         relationships = object_at(data, "relationships", "/data", {})
-        document.refuse_unknown("/data/attributes", attributes, schema.attributes, schema.relations_by_any_name)
+        relation_names = {*schema.relations, *schema.flat_names}  # `llm`, and `llm_id` as in the flat dialect
+        document.refuse_unknown("/data/attributes", attributes, schema.attributes, relation_names)
         document.refuse_unknown("/data/relationships", relationships, schema.relations)
         document.update({name: attributes[name] for name in attributes if name in schema.attributes})
         for name in relationships.keys() & schema.relations:
@@ -246,9 +235,10 @@ class JSONAPIParser(DialectParser):
                 detail = 'It must be {"data": ...} with null, {"type": "...", "id": "..."} or a list of those.'
                 document.problem(f"/data/relationships/{name}", detail, "invalid")
                 document[name] = None
+        return document
 
-    def type_of(self, item: JSONObject, kind: str) -> object:
-        return item["type"]
+    def read_identifiers(self, body: JSONObject, items: list[Any], kind: str, form: str) -> list[Identifier]:
+        return [Identifier(item["type"], item["id"]) for item in items]
 
 
 def read_linkage(relationship: Any) -> Identifier | list[Identifier] | None:

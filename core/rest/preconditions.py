@@ -1,11 +1,9 @@
-"""ETags: a client that has an answer already gets 304, and a write to what has changed meanwhile is refused."""
+"""ETags: a client that has an answer already gets 304. `ResourceView` refuses a write to what has changed meanwhile."""
 
 import hashlib
 
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.utils.http import parse_etags
-
-from core.rest.errors import PreconditionFailed
 
 
 def etag(content: bytes) -> str:
@@ -22,14 +20,3 @@ def conditional_response(request: HttpRequest, response: HttpResponse) -> HttpRe
     for name in ("ETag", "Vary", "Cache-Control"):
         unchanged[name] = response[name]
     return unchanged
-
-
-def has_precondition(request: HttpRequest) -> bool:
-    """Whether a write is to be refused if the resource is not what the client saw (`If-Match`)."""
-    return request.headers.get("If-Match", "*").strip() != "*"
-
-
-def check_precondition(request: HttpRequest, content: bytes) -> None:
-    """Raises PreconditionFailed if `content`, which a GET would answer now, is not what the client saw."""
-    if etag(content) not in parse_etags(request.headers["If-Match"]):
-        raise PreconditionFailed("It has changed since you read it. Read it again, and decide anew.")

@@ -1,16 +1,14 @@
 """The query of a request: which parameters an operation has, and what they select."""
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rest_framework.exceptions import PermissionDenied
-from rest_framework.request import Request
 
 from core.rest.errors import InvalidParameter
 from core.rest.filters import SortBackend
 from core.rest.pagination import Pagination
 from core.rest.resource import Selection
-from core.rest.serializers import SerializerClass, resource_schema
+from core.rest.serializers import resource_schema
 
 if TYPE_CHECKING:
     from core.rest.views import ResourceView
@@ -22,8 +20,8 @@ def read_query(view: "ResourceView") -> Selection:
         check_parameters(view)
     if not view.request.query_params:
         return Selection()
-    fields = {}
-    for serializer in shown_serializers(view.answer_serializer):
+    fields, answer = {}, view.answer_serializer
+    for serializer in (answer, *answer.included_serializers.values()):
         schema = resource_schema(serializer)
         name, members = f"fields[{schema.type}]", schema.attributes + schema.relations
         if name in view.request.query_params:
@@ -32,62 +30,39 @@ def read_query(view: "ResourceView") -> Selection:
                 if field and field not in members:
                     raise InvalidParameter(name, f"{schema.type} has no {field}; it has {', '.join(members)}.")
     include = tuple(filter(None, view.request.query_params.get("include", "").split(",")))
-    check_include(view, include)
+    restricted = getattr(answer.Meta, "restricted", {})
+    for path in include:
+        if path not in answer.included_serializers:
+            names = ", ".join(answer.included_serializers) or "nothing"
+            raise InvalidParameter("include", f"{path} cannot be included here; {names} can.")
+        of_related = getattr(answer.included_serializers[path].Meta, "permission", "")
+        for permission in filter(None, (restricted.get(path), of_related)):
+            if not view.user.may(permission):
+                raise PermissionDenied(f"Only administrators may include {path}.")
     return Selection(include, fields, view.request.META.get("QUERY_STRING", ""))
 
 
 def check_parameters(view: "ResourceView") -> None:
     """Refuse a parameter that the operation does not have, or that is given twice, or that is missing."""
-    query, known = view.request.query_params, known_parameters(view)
+    query, operation = view.request.query_params, view.operation
+    known = {parameter.name for parameter in operation.parameters if parameter.place == "query"}
+    if operation.returns in ("many", "identifiers"):
+        assert isinstance(view.paginator, Pagination)
+        known |= {name for names in view.paginator.about for name in names}
+    if operation.returns == "many":
+        known |= {"sort"} if SortBackend in view.filter_backends else set()
+        known |= {"search"} if view.search_fields else set()
+        known |= {f"filter[{name}]" for name in view.filterset_class.base_filters} if view.filterset_class else set()
+    if view.request.accepted_renderer.format == "jsonapi" and operation.returns in ("one", "many"):
+        answer = view.answer_serializer
+        serializers = (answer, *answer.included_serializers.values())
+        known |= {"include", *(f"fields[{resource_schema(serializer).type}]" for serializer in serializers)}
     for name, values in query.lists():
         if name not in known:
             names = ", ".join(sorted(known)) or "none"
             raise InvalidParameter(name, f"There is no parameter {name} here. There are: {names}.", unknown=True)
         if len(values) > 1:
             raise InvalidParameter(name, f"{name} is there {len(values)} times; once is enough.")
-    for parameter in view.operation.parameters:
+    for parameter in operation.parameters:
         if parameter.required and not query.get(parameter.name, "").strip():
             raise InvalidParameter(parameter.name, f"{parameter.name} is missing. {parameter.description}")
-
-
-def known_parameters(view: "ResourceView") -> set[str]:
-    operation = view.operation
-    known = {parameter.name for parameter in operation.parameters if parameter.place == "query"}
-    if operation.returns in ("many", "identifiers"):
-        assert isinstance(view.paginator, Pagination)
-        known |= set(view.paginator.names)
-    if operation.returns == "many":
-        known |= {"sort"} if SortBackend in view.filter_backends else set()
-        known |= {"search"} if view.search_fields else set()
-        known |= {f"filter[{name}]" for name in view.filterset_class.base_filters} if view.filterset_class else set()
-    if view.speaks_jsonapi and operation.returns in ("one", "many"):
-        types = [resource_schema(serializer).type for serializer in shown_serializers(view.answer_serializer)]
-        known |= {"include", *(f"fields[{name}]" for name in types)}
-    return known
-
-
-def shown_serializers(serializer: SerializerClass) -> Iterator[SerializerClass]:
-    """The serializer of an answer and those of what the answer can include."""
-    yield serializer
-    yield from serializer.included_serializers.values()
-
-
-def check_include(view: "ResourceView", include: tuple[str, ...]) -> None:
-    serializer = view.answer_serializer
-    restricted = getattr(serializer.Meta, "restricted", {})
-    for path in include:
-        if path not in serializer.included_serializers:
-            names = ", ".join(serializer.included_serializers) or "nothing"
-            raise InvalidParameter("include", f"{path} cannot be included here; {names} can.")
-        of_related = getattr(serializer.included_serializers[path].Meta, "permission", "")
-        for permission in filter(None, (restricted.get(path), of_related)):
-            if not view.user.may(permission):
-                raise PermissionDenied(f"Only administrators may include {path}.")
-
-
-def read_integer(request: Request, name: str) -> int:
-    """The value of a query parameter that must be an integer of 64 bits."""
-    text = request.query_params[name]
-    if text.isascii() and text.removeprefix("-").isdigit() and len(text) <= 20 and -(2**63) <= int(text) < 2**63:
-        return int(text)
-    raise InvalidParameter(name, f"{name} must be an integer of 64 bits.")

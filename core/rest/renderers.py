@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from rest_framework.renderers import BaseRenderer
@@ -26,20 +26,11 @@ class DialectRenderer(BaseRenderer, ABC):
     def render(
         self, data: object, accepted_media_type: str | None = None, renderer_context: Context | None = None
     ) -> bytes:
-        if data is None:
-            return b""
-        context = renderer_context or {}
-        if isinstance(data, Representation):
-            return orjson.dumps(self.document(data, context), option=OPTIONS)
-        return orjson.dumps(self.plain_document(data, context), option=OPTIONS)
+        return b"" if data is None else orjson.dumps(self.document(data, renderer_context or {}), option=OPTIONS)
 
     @abstractmethod
-    def document(self, data: Representation, context: Context) -> object:
-        """The document of resources."""
-
-    def plain_document(self, data: object, context: Context) -> object:
-        """The document of errors, or of a list of identifiers."""
-        return data
+    def document(self, data: object, context: Context) -> object:
+        """The document of a Representation, of errors, or of a list of identifiers."""
 
 
 class FlatRenderer(DialectRenderer):
@@ -48,7 +39,9 @@ class FlatRenderer(DialectRenderer):
     media_type = "application/json"
     format = "json"
 
-    def document(self, data: Representation, context: Context) -> object:
+    def document(self, data: object, context: Context) -> object:
+        if not isinstance(data, Representation):
+            return data
         related: dict[int, JSONObject] = {}  # by identity: many resources may have the same related one
         resources = [flat_object(resource, related) for resource in data.resources]
         if not data.is_many:
@@ -74,13 +67,18 @@ class JSONAPIRenderer(DialectRenderer):
     media_type = "application/vnd.api+json"
     format = "jsonapi"
 
-    def document(self, data: Representation, context: Context) -> object:
+    def document(self, data: object, context: Context) -> object:
+        document: JSONObject = {"jsonapi": {"version": "1.1"}}
+        is_list = data.is_many if isinstance(data, Representation) else isinstance(data, list)
+        paginator = context["view"].paginator if is_list else None
+        pages = paginator.page_members() if paginator else {}
+        if not isinstance(data, Representation):
+            return document | ({"data": data, **pages} if isinstance(data, list) else cast(JSONObject, data))
         request: Request = context["request"]
         root = request.build_absolute_uri(API_ROOT)
         resources = [resource_object(resource, root) for resource in data.resources]
-        document: JSONObject = {"jsonapi": {"version": "1.1"}}
         if data.is_many:
-            document |= {"data": resources, **page_members(context)}
+            document |= {"data": resources, **pages}
         else:
             document["data"] = resources[0]
             if path := data.resources[0].path:
@@ -88,17 +86,6 @@ class JSONAPIRenderer(DialectRenderer):
         if data.included is not None:
             document["included"] = [resource_object(resource, root) for resource in data.included]
         return document
-
-    def plain_document(self, data: object, context: Context) -> object:
-        members = {"data": data, **page_members(context)} if isinstance(data, list) else data
-        assert isinstance(members, dict)
-        return {"jsonapi": {"version": "1.1"}, **members}
-
-
-def page_members(context: Context) -> JSONObject:
-    """Where a list stands among its pages, if it has any."""
-    paginator = context["view"].paginator
-    return {"links": paginator.links(), "meta": paginator.meta()} if paginator else {}
 
 
 def resource_object(resource: Resource, root: str) -> JSONObject:

@@ -41,10 +41,6 @@ class ResourceSchema:
             **{f"{singularize(name)}_ids": name for name in self.to_many},
         }
 
-    @cached_property
-    def relations_by_any_name(self) -> set[str]:
-        return {name for name, field in self.flat_names.items() if field in self.relations} | set(self.relations)
-
 
 class Identifier(NamedTuple):
     """A JSON:API resource identifier, as a client sent it."""

@@ -1,6 +1,6 @@
 """The JSON schemas of one resource in both media types, as components of the description."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from drf_spectacular.plumbing import ComponentRegistry, ResolvedComponent
 
@@ -16,19 +16,18 @@ Properties = Callable[[PlainSerializer, str], Schema]  # of a serializer, for a 
 class ResourceSchemas:
     """`properties` maps a serializer's fields; `is_new` says that requests create the resource."""
 
+    follows_contract = False
+
     def __init__(
         self, serializer: PlainSerializer, registry: ComponentRegistry, properties: Properties, *, is_new: bool
     ) -> None:
         self.serializer, self.meta, self.is_new = serializer, serializer.Meta, is_new
         self.schema: ResourceSchema = resource_schema(type(serializer))
         self.registry, self.all_properties = registry, properties
-
-    @property
-    def noun(self) -> str:
-        """The singular that names of components begin with."""
-        if model := getattr(self.meta, "model", None):
-            return str(model.__name__)
-        return "".join(word.title() for word in self.schema.type.split("-")).removesuffix("s")
+        self.input_suffix = "Input" if is_new else "Change"
+        self.required = {name for name, field in serializer.fields.items() if is_new and field.required}
+        plain_noun = "".join(word.title() for word in self.schema.type.split("-")).removesuffix("s")
+        self.noun: str = self.meta.model.__name__ if hasattr(self.meta, "model") else plain_noun  # begins names
 
     def component(self, name: str, schema: Schema) -> Schema:
         """A reference to the schema under this name."""
@@ -51,9 +50,6 @@ class ResourceSchemas:
     def or_null(self, name: str, schema: Schema) -> Schema:
         return {**schema, "type": [schema["type"], "null"]} if self.serializer.fields[name].allow_null else schema
 
-    def required(self, names: Iterable[str]) -> list[str]:
-        return [name for name in names if self.is_new and self.serializer.fields[name].required]
-
     # flat
 
     def flat_attributes(self, direction: str) -> Schema:
@@ -62,8 +58,8 @@ class ResourceSchemas:
         if direction == "request":
             own = {flat for flat, name in schema.flat_names.items() if name in schema.to_many}
             properties |= {name: array(ID, maxItems=MAX_RELATED) for name in own}
-            needed = self.required(schema.flat_names.values())
-            return object_schema(properties, [flat for flat, name in schema.flat_names.items() if name in needed])
+            needed = [flat for flat, name in schema.flat_names.items() if name in self.required]
+            return object_schema(properties, needed)
         for name in schema.to_many:
             if name not in schema.on_request:
                 related = self.properties(direction, self.serializer.included_serializers[name]())
@@ -72,52 +68,20 @@ class ResourceSchemas:
         return object_schema(properties, [name for name in properties if name not in restricted])
 
     def flat_input(self) -> Schema:
-        if self.follows_contract:
-            return self.contract_input()
         members = {"type": STRING, "attributes": self.flat_attributes("request")}
         data = object_schema(members, ["attributes"])
         return self.component(f"{self.noun}{self.input_suffix}", object_schema({"data": data}, ["data"]))
 
     def flat_resource(self) -> Schema:
-        if self.follows_contract:
-            return self.contract_response()
         members = {"type": STRING, "id": STRING, "attributes": self.flat_attributes("response")}
         return self.component(self.noun, object_schema(members, members))
-
-    @property
-    def input_suffix(self) -> str:
-        return "Input" if self.is_new else "Change"
-
-    # flat, exactly as the contract has it
-
-    follows_contract = False
-
-    def contract_input(self) -> Schema:
-        properties = self.flat_attributes("request")["properties"]
-        names = {flat: name for flat, name in self.schema.flat_names.items() if name in self.meta.contract_fields}
-        attributes = object_schema({flat: types_only(properties[flat]) for flat in names})
-        data = object_schema({"attributes": attributes, "type": STRING})
-        schema = object_schema({"data": data}, description=f"{self.noun} input model")
-        return self.component(f"api.{self.noun}Input", schema)
-
-    def contract_response(self) -> Schema:
-        wanted, schema = self.meta.contract_fields, self.schema
-        attributes = {name: types_only(item) for name, item in self.properties("response").items() if name in wanted}
-        attributes |= {f"{name}_id": INTEGER for name in schema.to_one if name in wanted}
-        for name in schema.to_many:
-            related = self.serializer.included_serializers[name]()
-            noun, properties = related.Meta.model.__name__, self.properties("response", related)
-            nested = {field: types_only(properties[field]) for field in related.Meta.contract_fields}
-            component = contract_resource(object_schema(nested)) | {"description": f"{noun} response model"}
-            attributes[name] = array(self.component(f"api.{noun}Response", component))
-        response = contract_resource(object_schema(attributes)) | {"description": f"{self.noun} response model"}
-        return self.component(f"api.{self.noun}Response", response)
 
     # JSON:API
 
     def jsonapi_input(self) -> Schema:
         schema = self.schema
-        attributes, relations = self.required(schema.attributes), self.required(schema.relations)
+        attributes = [name for name in schema.attributes if name in self.required]
+        relations = [name for name in schema.relations if name in self.required]
         data = {
             "type": {"type": "string", "const": schema.type},
             "attributes": object_schema(self.properties("request"), attributes),
@@ -172,6 +136,27 @@ class ContractSchemas(ResourceSchemas):
     """Those of a resource whose flat form is described exactly as the published contract has it."""
 
     follows_contract = True
+
+    def flat_input(self) -> Schema:
+        properties = self.flat_attributes("request")["properties"]
+        names = {flat: name for flat, name in self.schema.flat_names.items() if name in self.meta.contract_fields}
+        attributes = object_schema({flat: types_only(properties[flat]) for flat in names})
+        data = object_schema({"attributes": attributes, "type": STRING})
+        schema = object_schema({"data": data}, description=f"{self.noun} input model")
+        return self.component(f"api.{self.noun}Input", schema)
+
+    def flat_resource(self) -> Schema:
+        wanted, schema = self.meta.contract_fields, self.schema
+        attributes = {name: types_only(item) for name, item in self.properties("response").items() if name in wanted}
+        attributes |= {f"{name}_id": INTEGER for name in schema.to_one if name in wanted}
+        for name in schema.to_many:
+            related = self.serializer.included_serializers[name]()
+            noun, properties = related.Meta.model.__name__, self.properties("response", related)
+            nested = {field: types_only(properties[field]) for field in related.Meta.contract_fields}
+            component = contract_resource(object_schema(nested)) | {"description": f"{noun} response model"}
+            attributes[name] = array(self.component(f"api.{noun}Response", component))
+        response = contract_resource(object_schema(attributes)) | {"description": f"{self.noun} response model"}
+        return self.component(f"api.{self.noun}Response", response)
 
 
 def contract_resource(attributes: Schema) -> Schema:

@@ -16,7 +16,9 @@ from rest_framework.request import Request
 
 from core.idempotency.attempts import KEY
 from core.rest.errors import TITLES
+from core.rest.filters import list_parameters
 from core.rest.json_schema import (
+    ID,
     INTEGER,
     STRING,
     UUID_SCHEMA,
@@ -29,7 +31,6 @@ from core.rest.json_schema import (
 )
 from core.rest.negotiation import JSON_API
 from core.rest.operations import Operation
-from core.rest.query import shown_serializers
 from core.rest.renderers import API_ROOT
 from core.rest.resource_schemas import ContractSchemas, ResourceSchemas
 from core.rest.serializers import PlainSerializer, resource_schema
@@ -57,6 +58,7 @@ IF_MATCH: Schema = {
     "schema": STRING,
 }
 CONDITIONAL = ("PATCH", "DELETE")
+VERBS = {"GET": "get", "POST": "post", "PATCH": "update", "DELETE": "destroy"}  # in the ids of operations
 
 
 class AutoSchema(SpectacularAutoSchema):
@@ -66,29 +68,28 @@ class AutoSchema(SpectacularAutoSchema):
     operation: Operation
     schemas: ResourceSchemas
 
-    @property
-    def is_resource(self) -> bool:
-        return hasattr(self.view, "operation")
-
     def get_operation(
         self, path: str, path_regex: str, path_prefix: str, method: str, registry: ComponentRegistry
     ) -> Schema | None:
-        if not self.is_resource:
+        if not hasattr(self.view, "operation"):
             return super().get_operation(path, path_regex, path_prefix, method, registry)
         self.path, self.path_regex, self.path_prefix = path, path_regex, path_prefix
         self.method, self.registry, self.operation = method.upper(), registry, self.view.operation
         self.schemas = self.schemas_of(self.view.get_serializer())
         summary = self.operation.summary.format(**self.nouns())
         creates = self.operation.status == HTTPStatus.CREATED
-        body, security = self.request_body(), self.get_auth()
+        steps = self.path.removeprefix(API_ROOT).split("/")
+        verb = self.view.action if self.view.action in ("list", "retrieve", "create") else VERBS[self.method]
+        names = [step.replace("-", "_") for step in steps if not step.startswith("{")]
+        body = self.request_body()
         return {
-            "operationId": self.get_operation_id(),
+            "operationId": "_".join([*names, verb]),
             "description": f"{summary} with the provided information" if creates else summary,
             "summary": summary,
             **({"parameters": parameters} if (parameters := self.parameters()) else {}),
-            "tags": [self.path.removeprefix(API_ROOT).split("/")[0]],
+            "tags": steps[:1],
             **({"requestBody": body} if body else {}),
-            **({"security": security} if security else {}),
+            **({"security": [{"BearerAuth": []}]} if self.view.permission_classes != [AllowAny] else {}),
             "responses": self.responses(),
         }
 
@@ -118,51 +119,38 @@ class AutoSchema(SpectacularAutoSchema):
             return {"noun": noun, "nouns": noun, "a_noun": noun}
         return {"noun": noun, "nouns": f"{noun}s", "a_noun": f"{'an' if noun[0] in 'aeioL' else 'a'} {noun}"}
 
-    def get_operation_id(self) -> str:
-        if not self.is_resource:
-            return super().get_operation_id()
-        steps = [
-            step.replace("-", "_") for step in self.path.removeprefix(API_ROOT).split("/") if not step.startswith("{")
-        ]
-        verb = {"list": "list", "retrieve": "retrieve", "create": "create"}.get(self.view.action)
-        return "_".join(
-            [*steps, verb or {"PATCH": "update", "DELETE": "destroy"}.get(self.method, self.method.lower())]
-        )
-
-    def get_auth(self) -> list[Schema]:
-        return [{"BearerAuth": []}] if self.is_resource and self.view.permission_classes != [AllowAny] else []
-
     def parameters(self) -> list[Schema]:
         operation, follows_contract = self.operation, self.schemas.follows_contract
         declared = operation.parameters
         if self.method == "POST" and not (operation.streams or follows_contract):  # which say so elsewhere
             declared += (KEY,)
-        parameters: list[Schema] = [
-            {"name": name, "in": "path", "required": True, "schema": self.path_schema(name)}
-            for name in uritemplate.variables(self.path)
-        ]
+        parameters: list[Schema] = []
+        for name in uritemplate.variables(self.path):
+            is_uuid = name == "session" or (name == "id" and self.view.lookup_value_converter == "uuid")
+            schema = UUID_SCHEMA if is_uuid else INTEGER
+            parameters.append({"name": name, "in": "path", "required": True, "schema": schema})
         parameters += [
             query_parameter(item.name, item.schema, item.description) | {"required": item.required, "in": item.place}
             for item in declared
         ]
         if operation.returns == "many":
-            for backend in self.view.filter_backends:
-                parameters += backend().get_schema_operation_parameters(self.view)
+            parameters += list_parameters(self.view)
         if operation.returns in ("many", "identifiers"):
-            parameters += self.view.paginator.get_schema_operation_parameters(self.view)
+            parameters += [
+                query_parameter(name, ID, f"{text}.")
+                for names, text in self.view.paginator.about.items()
+                for name in names
+            ]
         if follows_contract:
             return parameters
         parameters += self.jsonapi_parameters() if operation.returns in ("one", "many") else []
         parameters += [CSRF_TOKEN] if self.method != "GET" else []
         return parameters + ([IF_MATCH] if self.method in CONDITIONAL else [])
 
-    def path_schema(self, name: str) -> Schema:
-        is_uuid = name == "session" or (name == "id" and self.view.lookup_value_converter == "uuid")
-        return UUID_SCHEMA if is_uuid else INTEGER
-
     def jsonapi_parameters(self) -> list[Schema]:
         answer = self.view.answer_serializer
-        schemas = {schema.type: schema for schema in map(resource_schema, shown_serializers(answer))}
+        serializers = (answer, *answer.included_serializers.values())
+        schemas = {schema.type: schema for schema in map(resource_schema, serializers)}
         parameters = [
             query_parameter(
                 f"fields[{name}]", name_list(schema.attributes + schema.relations), f"The members to show of {name}."
@@ -204,7 +192,13 @@ class AutoSchema(SpectacularAutoSchema):
             responses[str(int(status))]["content"] = self.success_content()
         if self.operation.streams:
             responses["200"] = {"description": STREAMED, "content": EVENTS}
-        for code in self.error_statuses():
+        codes = [400, 401, 403, 406, 429, 500, 503, *self.operation.fails]
+        codes += [404] if uritemplate.variables(self.path) else []
+        codes += [413, 415] if self.operation.takes != "nothing" else []
+        codes += [409] if self.method != "GET" else []
+        codes += [422] if self.method == "POST" else []
+        codes += [412] if self.method in CONDITIONAL else []
+        for code in map(HTTPStatus, sorted({*codes})):
             responses[str(int(code))] = {"description": code.phrase, "content": self.error_content()}
         if self.operation.returns == "one" and self.method == "GET":
             responses["304"] = {"description": HTTPStatus.NOT_MODIFIED.phrase}
@@ -225,15 +219,6 @@ class AutoSchema(SpectacularAutoSchema):
             flat = object_schema({"data": array(flat)}) if getattr(schemas.meta, "wrapped", False) else array(flat)
             document = schemas.jsonapi_document(is_many=True)
         return {JSON: {"schema": flat}, JSON_API: {"schema": document}}
-
-    def error_statuses(self) -> list[HTTPStatus]:
-        codes = [400, 401, 403, 406, 429, 500, 503]
-        codes += [404] if uritemplate.variables(self.path) else []
-        codes += [413, 415] if self.operation.takes != "nothing" else []
-        codes += [409] if self.method != "GET" else []
-        codes += [422] if self.method == "POST" else []
-        codes += [412] if self.method in CONDITIONAL else []
-        return [HTTPStatus(code) for code in sorted({*codes, *self.operation.fails})]
 
     def error_content(self) -> Schema:
         error = object_schema({"detail": STRING, "title": STRING})

@@ -4,6 +4,7 @@ One serializer serves both media types: parsers give it fields, and it gives a `
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, cached_property
 from operator import attrgetter
 from typing import Any, ClassVar
@@ -48,13 +49,13 @@ WRITTEN_AS_THEY_ARE = (
 )
 
 
+@dataclass(frozen=True)
 class UnusedName:
     """Validates that no other row has this name."""
 
-    requires_context = True
-
-    def __init__(self, model: type[models.Model], constraint: UniqueCasefolded) -> None:
-        self.model, self.constraint = model, constraint
+    model: type[models.Model]
+    constraint: UniqueCasefolded
+    requires_context: ClassVar = True  # to be called with the field, too
 
     def __call__(self, value: str, field: drf.Field) -> None:
         if self.constraint.taken(self.model, value, getattr(field.parent.instance, "pk", None)):
@@ -70,7 +71,8 @@ class PlainSerializer(drf.Serializer):
     their own), `path` (below the API's root, if it is not the type; "" for no URL), `key` (the attribute that is the
     id, if it is not the primary key), `wrapped` (a flat list of them is `{"data": [...]}`).
 
-    The context may have a `selection` of members, and must have the `request` if there is a relation to many.
+    The context may have a `view`, whose `selection` of members is shown. It must have the `request` if there is a
+    relation to many.
     """
 
     included_serializers: ClassVar[Mapping[str, SerializerClass]] = {}
@@ -98,7 +100,8 @@ class PlainSerializer(drf.Serializer):
 
     def represent(self, rows: Sequence[Any], *, is_many: bool = False) -> Representation:
         """What an answer shows of these rows, with the resources that the selection includes."""
-        include, schema = self.selection.include, resource_schema(type(self))
+        selection: Selection = getattr(self.context.get("view"), "selection", EVERYTHING)
+        include, schema = selection.include, resource_schema(type(self))
         resources, related = self.resources(rows, include)
         included: dict[tuple[str, str], Resource] = {}
         for name in include:
@@ -107,7 +110,7 @@ class PlainSerializer(drf.Serializer):
             included.pop((schema.type, resource.id), None)
         is_wrapped = getattr(self.Meta, "wrapped", False)
         return Representation(
-            resources, is_many, list(included.values()) if include else None, self.selection.query, is_wrapped
+            resources, is_many, list(included.values()) if include else None, selection.query, is_wrapped
         )
 
     def resources(
@@ -115,8 +118,9 @@ class PlainSerializer(drf.Serializer):
     ) -> tuple[list[Resource], dict[str, dict[int, Resource]]]:
         """The resources of these rows; and by relation the related ones that they show or include, by key."""
         schema, linked = resource_schema(type(self)), getattr(self.Meta, "linked", ())
-        to_one = [name for name in schema.to_one if self.shows(name)]
-        to_many = [n for n in schema.to_many if n in include or (n not in schema.on_request and self.shows(n))]
+        members = self.members_to_show
+        to_one = [name for name in schema.to_one if name in members]
+        to_many = [n for n in schema.to_many if n in include or (n not in schema.on_request and n in members)]
         prefetched: dict[str, dict[int, list[models.Model]]] = {}
         related: dict[str, dict[int, Resource]] = {}
         for name in to_many:
@@ -125,7 +129,7 @@ class PlainSerializer(drf.Serializer):
         for name in include:
             if name in schema.to_one:
                 related[name] = self.related_resources(name, (getattr(row, name) for row in rows))
-        to_many = [name for name in to_many if self.shows(name)]
+        to_many = [name for name in to_many if name in members]
         resources = [
             Resource(
                 schema,
@@ -134,7 +138,7 @@ class PlainSerializer(drf.Serializer):
                 self.to_representation(row),
                 {name: getattr(row, f"{name}_id") for name in to_one},
                 {name: [related[name][item.pk] for item in prefetched[name][row.pk]] for name in to_many},
-                [name for name in linked if self.shows(name)],
+                [name for name in linked if name in members],
             )
             for row in rows
         ]
@@ -164,25 +168,17 @@ class PlainSerializer(drf.Serializer):
     @cached_property
     def readers(self) -> list[tuple[str, Read]]:
         """The attributes to show to the user, with a function from an instance to the value of each."""
-        return [(name, read) for name, read in attribute_readers(type(self)) if self.shows(name)]
-
-    def shows(self, name: str) -> bool:
-        return name not in self.hidden and (self.selected is None or name in self.selected)
+        return [(name, read) for name, read in attribute_readers(type(self)) if name in self.members_to_show]
 
     @cached_property
-    def selected(self) -> frozenset[str] | None:
-        """The members that a sparse fieldset selects; None if there is none."""
-        return self.selection.fields.get(self.Meta.resource_name)
-
-    @cached_property
-    def hidden(self) -> set[str]:
-        """The fields that the user has no permission to see."""
-        restricted = getattr(self.Meta, "restricted", {})
-        return {name for name, permission in restricted.items() if not (self.user and self.user.may(permission))}
-
-    @property
-    def selection(self) -> Selection:
-        return self.context.get("selection", EVERYTHING)
+    def members_to_show(self) -> set[str]:
+        """The attributes and relations that the user has the permission to see, if a sparse fieldset selects them."""
+        schema, restricted = resource_schema(type(self)), getattr(self.Meta, "restricted", {})
+        hidden = {name for name, permission in restricted.items() if not (self.user and self.user.may(permission))}
+        names = {*schema.attributes, *schema.relations, *getattr(self.Meta, "linked", ())} - hidden
+        selection: Selection = getattr(self.context.get("view"), "selection", EVERYTHING)
+        selected = selection.fields.get(self.Meta.resource_name)
+        return names if selected is None else names & selected
 
     @property
     def user(self) -> Caller:
@@ -207,8 +203,11 @@ class PlainSerializer(drf.Serializer):
         for name in data:
             if name not in fields:
                 errors[name] = ErrorDetail(f"There is no {name} here.", "unknown_attribute")
-            elif fields[name].read_only and not self.is_unchanged(name, data[name]):
-                errors[name] = ErrorDetail(f"{name} is set by the server; leave it out.", "read_only")
+            elif fields[name].read_only:
+                # many clients send a whole resource back to change a part of it: what is unchanged is no error
+                read = dict(self.readers).get(name) if self.instance else None
+                if not read or orjson.loads(orjson.dumps(read(self.instance), option=OPTIONS)) != data[name]:
+                    errors[name] = ErrorDetail(f"{name} is set by the server; leave it out.", "read_only")
         try:
             values = super().to_internal_value(data)
         except ValidationError as error:
@@ -218,11 +217,6 @@ class PlainSerializer(drf.Serializer):
         if errors:
             raise ValidationError(errors)
         return values
-
-    def is_unchanged(self, name: str, value: object) -> bool:
-        """Whether a client sends back the value that it read: many send a whole resource to change a part of it."""
-        read = dict(self.readers).get(name) if self.instance else None
-        return read is not None and orjson.loads(orjson.dumps(read(self.instance), option=OPTIONS)) == value
 
 
 class ResourceList(drf.ListSerializer):

@@ -1,13 +1,13 @@
 """The base of every resource's view: how resources are found, answered and stored."""
 
-from collections.abc import Sequence
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from http import HTTPStatus
 from typing import Any, NoReturn
 
 from django.db import IntegrityError, transaction
 from django.db.models import JSONField, Model, ProtectedError, Q, QuerySet
 from django.utils.cache import patch_vary_headers
+from django.utils.http import parse_etags
 from rest_framework.exceptions import ParseError
 from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
@@ -16,20 +16,19 @@ from rest_framework.response import Response
 from core.audit.recording import recording
 from core.database.casefold import fold
 from core.idempotency.attempts import HEADER
-from core.rest.errors import Conflict, InvalidParameter
+from core.rest.errors import Conflict, InvalidParameter, PreconditionFailed
 from core.rest.filters import LONGEST_SEARCH
 from core.rest.idempotent import COLLISION, IdempotentView
-from core.rest.preconditions import check_precondition, conditional_response, has_precondition
-from core.rest.query import read_integer, read_query
-from core.rest.relationships import RelationshipMixin
+from core.rest.preconditions import conditional_response, etag
+from core.rest.query import read_query
 from core.rest.renderers import API_ROOT
-from core.rest.resource import EVERYTHING, Representation, Selection
+from core.rest.resource import EVERYTHING
 from core.rest.serializers import PlainSerializer, SerializerClass, resource_schema
 
 VARY = ("Accept", "Authorization", "Cookie")  # what every answer depends on
 
 
-class ResourceView(RelationshipMixin, IdempotentView):
+class ResourceView(IdempotentView):
     """Resources of one type, with the actions that are declared with `extra_action` and `relationship`."""
 
     key = "pk"  # the field that the id in the path is of
@@ -58,7 +57,10 @@ class ResourceView(RelationshipMixin, IdempotentView):
 
     def integer(self, name: str) -> int:
         """The value of a query parameter that must be an integer of 64 bits."""
-        return read_integer(self.request, name)
+        text = self.request.query_params[name]
+        if text.isascii() and text.removeprefix("-").isdigit() and len(text) <= 20 and -(2**63) <= int(text) < 2**63:
+            return int(text)
+        raise InvalidParameter(name, f"{name} must be an integer of 64 bits.")
 
     # how resources are found
 
@@ -87,20 +89,14 @@ class ResourceView(RelationshipMixin, IdempotentView):
 
     # how they are answered
 
-    def get_serializer_context(self) -> dict[str, Any]:
-        return {**super().get_serializer_context(), "selection": self.selection}
-
     @cached_property
     def answer_serializer(self) -> SerializerClass:
         return self.operation.answers or self.get_serializer_class()
 
-    def represent(self, rows: Model | Sequence[Model] | object, *, is_many: bool = False) -> Representation:
-        """What the answer shows of a row, or of many. Inside a transaction it shows what is there."""
-        return self.answer_serializer(rows, many=is_many, context=self.get_serializer_context()).data
-
     def answer_list(self, queryset: QuerySet[Any]) -> Response:
         page = self.paginate_queryset(self.filter_queryset(queryset))
-        return self.get_paginated_response(self.represent(page, is_many=True))
+        serializer = self.answer_serializer(page, many=True, context=self.get_serializer_context())
+        return self.get_paginated_response(serializer.data)
 
     def answer_search(self, field: str, parameter: str) -> Response:
         """The rows whose casefolded field begins with the value of the parameter."""
@@ -110,25 +106,25 @@ class ResourceView(RelationshipMixin, IdempotentView):
         return self.answer_list(self.get_queryset().filter(**{f"{field}__startswith": fold(text)}))
 
     def answer_one(self, instance: object, status: int = HTTPStatus.OK) -> Response:
-        return self.answer_representation(self.represent(instance), status)
-
-    def answer_representation(self, data: Representation, status: int = HTTPStatus.OK) -> Response:
-        """One resource, with its ETag if the request has no query."""
-        response = Response(data, status=status)
+        """One resource, as it is now in this transaction, with its ETag if the request has no query."""
+        serializer = self.answer_serializer(instance, context=self.get_serializer_context())
+        response = Response(serializer.data, status=status)
         if not self.request.query_params and self.operation.answers is None:
             response.add_post_render_callback(partial(conditional_response, self.request))
         return response
 
     def check_precondition(self, instance: Model) -> None:
         """Raises PreconditionFailed if a GET without a query would not answer what the client saw (`If-Match`)."""
-        if not has_precondition(self.request):
+        expected = self.request.headers.get("If-Match", "*").strip()
+        if expected == "*":
             return
-        context = {**self.get_serializer_context(), "selection": Selection()}
-        current: Any = self.get_serializer_class()(instance, context=context).data
+        # without the view, and so without what the query of this request selects
+        current: Any = self.get_serializer_class()(instance, context={"request": self.request}).data
         renderer = self.request.accepted_renderer
         content = renderer.render(current, renderer_context=self.get_renderer_context())
         assert isinstance(content, bytes)
-        check_precondition(self.request, content)
+        if etag(content) not in parse_etags(expected):
+            raise PreconditionFailed("It has changed since you read it. Read it again, and decide anew.")
 
 
 class ResourceViewSet(ResourceView):
@@ -146,11 +142,10 @@ class ResourceViewSet(ResourceView):
         try:
             with transaction.atomic(), recording():
                 self.store(serializer)
-                data = self.represent(serializer.instance)
+                response = self.answer_one(serializer.instance, HTTPStatus.CREATED)
         except IntegrityError:
             self.explain_collision(serializer)
-        response = self.answer_representation(data, HTTPStatus.CREATED)
-        if path := data.resources[0].path:
+        if path := response.data.resources[0].path:
             response["Location"] = request.build_absolute_uri(f"{API_ROOT}{path}")
         return response
 
@@ -164,17 +159,18 @@ class ResourceViewSet(ResourceView):
                 serializer = self.get_serializer(instance, data=self.body, partial=True)
                 serializer.is_valid(raise_exception=True)
                 self.store(serializer)
-                data = self.represent(serializer.instance)
+                return self.answer_one(serializer.instance)
         except IntegrityError:
             self.explain_collision(serializer)
-        return self.answer_representation(data)
 
     def store(self, serializer: Any) -> None:
         """Save what was validated, inside the transaction."""
         if serializer.instance is None or serializer.validated_data:  # a PATCH without members changes nothing
             self.save(serializer)
-            model: type[Model] = type(serializer.instance)
-            if names := reformatted_fields(model) & serializer.validated_data.keys():
+            # PostgreSQL keeps neither the order of members nor the form of numbers
+            fields = serializer.instance._meta.concrete_fields
+            names = {field.name for field in fields if isinstance(field, JSONField)} & serializer.validated_data.keys()
+            if names:
                 serializer.instance.refresh_from_db(fields=names)
 
     def save(self, serializer: Any) -> None:
@@ -202,9 +198,3 @@ class ResourceViewSet(ResourceView):
             names = sorted(str(item) for item in error.protected_objects)
             first = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
             raise Conflict(f"It is in use by {first}.") from None
-
-
-@cache
-def reformatted_fields(model: type[Model]) -> frozenset[str]:
-    """The fields of which PostgreSQL keeps neither the order of members nor the form of numbers."""
-    return frozenset(field.name for field in model._meta.concrete_fields if isinstance(field, JSONField))

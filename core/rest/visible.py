@@ -3,9 +3,8 @@
 Which rows `visible_to(user)` has must depend on nothing but the user's key and role.
 """
 
-from collections.abc import Iterable, Sequence, Sized
-from functools import cache, partial
-from operator import attrgetter
+from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any, Protocol
 
 from django.contrib.auth import get_user_model
@@ -17,8 +16,7 @@ from core.database.compiled import CompiledQuery, column_names, to_instance
 class Caller(Protocol):
     """A user, as far as `core` knows one. Permissions are asked by name."""
 
-    @property
-    def pk(self) -> int: ...
+    pk: int
 
     @property
     def role(self) -> str: ...
@@ -28,13 +26,14 @@ class Caller(Protocol):
 
 def visible_by_pk(model: type[Model], keys: Iterable[int], user: Caller) -> dict[int, Model]:
     """The rows of a model with these keys that the user may see, by key."""
-    wanted = list(keys)
+    wanted = fill_up(keys)
     if not wanted:
         return {}
-    query = rows_by_pk(model, user.role, statement_size(wanted))
-    rows = query.rows(user.pk, *fill_up(wanted))
-    instances = list(map(partial(to_instance, model, column_names(model)), rows))
-    return dict(zip(map(attrgetter("pk"), instances), instances, strict=True))
+    columns, rows = column_names(model), {}
+    for values in rows_by_pk(model, user.role, len(wanted)).rows(user.pk, *wanted):
+        row = to_instance(model, columns, values)
+        rows[row.pk] = row
+    return rows
 
 
 def prefetch_visible(rows: Sequence[Model], name: str, user: Caller) -> dict[int, list[Model]]:
@@ -45,30 +44,28 @@ def prefetch_visible(rows: Sequence[Model], name: str, user: Caller) -> dict[int
     related: dict[int, list[Model]] = {row.pk: [] for row in rows}
     if not rows:
         return related
-    query = rows_by_holder(type(rows[0]), name, user.role, statement_size(related))
+    holders = fill_up(related)
+    query = rows_by_holder(type(rows[0]), name, user.role, len(holders))
     model: Any = type(rows[0])._meta.get_field(name).related_model
     columns, instances = column_names(model), {}
-    for key, *values, holder in query.rows(user.pk, *fill_up(list(related))):
+    for key, *values, holder in query.rows(user.pk, *holders):
         if key not in instances:
             instances[key] = to_instance(model, columns, values)
         related[holder].append(instances[key])
     return related
 
 
-def statement_size(keys: Sized) -> int:
-    """How many keys a statement for these takes: a power of two, so that there are few statements."""
-    return 1 << (len(keys) - 1).bit_length()
-
-
-def fill_up(keys: list[int]) -> list[int]:
-    return keys + keys[-1:] * (statement_size(keys) - len(keys))
+def fill_up(keys: Iterable[int]) -> list[int]:
+    """The keys, the last one repeated until their number is a power of two, so that there are few statements."""
+    keys = list(keys)
+    return keys + keys[-1:] * ((1 << (len(keys) - 1).bit_length()) - len(keys))
 
 
 @cache
 def rows_by_pk(model: type[Model], role: str, size: int) -> CompiledQuery:
     def compose(user: int, *keys: int) -> QuerySet:
-        rows = visible(model._default_manager.filter(pk__in=keys), role, user)
-        return rows.order_by().values_list(*column_names(model))
+        rows: Any = model._default_manager.filter(pk__in=keys)
+        return rows.visible_to(get_user_model().of_role(role, user)).order_by().values_list(*column_names(model))
 
     return CompiledQuery(int, *[int] * size, compose=compose)
 
@@ -81,11 +78,7 @@ def rows_by_holder(model: type[Model], name: str, role: str, size: int) -> Compi
     def compose(user: int, *holders: int) -> QuerySet:
         back = field.remote_field.name
         related = field.related_model._default_manager.filter(**{f"{back}__in": holders}).annotate(_holder=F(back))
-        rows = visible(related, role, user)  # filtered later, so that it has a join of its own
+        rows = related.visible_to(get_user_model().of_role(role, user))  # filtered later: it has a join of its own
         return rows.values_list("pk", *column_names(field.related_model), "_holder")
 
     return CompiledQuery(int, *[int] * size, compose=compose)
-
-
-def visible(rows: Any, role: str, user: int) -> QuerySet:
-    return rows.visible_to(get_user_model().of_role(role, user))

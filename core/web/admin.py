@@ -65,6 +65,15 @@ class Admin(ModelAdmin):
         return as_typed | casefolded, has_duplicates
 
 
+class ReadOnly:
+    """For an admin class or inline that only shows rows."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    has_change_permission = has_delete_permission = has_add_permission
+
+
 def link(to: Model) -> str:
     """The name of a row, as a link to its page."""
     url = reverse(f"admin:{to._meta.app_label}_{to._meta.model_name}_change", args=[to.pk])

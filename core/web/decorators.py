@@ -20,17 +20,13 @@ def page(view: Callable[..., Response]) -> Callable[..., Response]:
 
     @wraps(view)
     def wrapper(request: HttpRequest, *args: object, **kwargs: object) -> Response:
-        with timezone.override(time_zone_of(request)):
+        try:
+            time_zone = ZoneInfo(request.COOKIES.get(TIME_ZONE_COOKIE, "UTC"))  # the browser's
+        except (KeyError, ValueError, OSError):  # unknown, not a file name, or a folder of zones
+            time_zone = ZoneInfo("UTC")
+        with timezone.override(time_zone):
             response = view(request, *args, **kwargs)
         response.setdefault("Cache-Control", "private, no-cache")
         return response
 
     return login_required(wrapper)
-
-
-def time_zone_of(request: HttpRequest) -> ZoneInfo:
-    """The time zone that the browser's cookie names, or UTC."""
-    try:
-        return ZoneInfo(request.COOKIES.get(TIME_ZONE_COOKIE, "UTC"))
-    except (KeyError, ValueError, OSError):  # unknown, not a file name, or a folder of zones
-        return ZoneInfo("UTC")

@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
-from groups import authentication, token_last_used
+from groups import authentication
 from groups.models import ApiToken, User
 from tests.people import Person
 
@@ -122,7 +122,7 @@ def test_last_use_is_noted_off_the_path(alice: Person, django_assert_num_queries
         status(f"Bearer {alice.key}")
     assert ApiToken.objects.get().last_used_at is None
 
-    token_last_used.store_uses()
+    authentication.store_last_uses()
     assert ApiToken.objects.get().last_used_at is not None
 
 
