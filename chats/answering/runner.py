@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Coroutine
 from contextlib import suppress
 from functools import partial
+from importlib import import_module
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ from chats.errors import RunnerUnavailable
 from chats.models import Message
 from core.telemetry.hooks import RequestRecord, current_request
 from llms.endpoints import refusal
-from llms.vendors.registry import client, preload
+from llms.vendors.registry import HTTP_MODULE, client
 
 if TYPE_CHECKING:
     from llms.vendors.http import Client
@@ -120,7 +121,7 @@ class AnswerRunner:
     async def produce(self, answer: AnswerTask) -> None:
         answer.adopt_id()
         if self.http is None:
-            await self.loop.run_in_executor(self.threads.general, preload)  # too slow for the event loop
+            await self.loop.run_in_executor(self.threads.general, import_module, HTTP_MODULE)
         if self.http is None:
             timeout = settings.LLM_CONNECT_TIMEOUT
             self.http = client(refusal=refusal, connect_timeout=timeout, pause=lambda: self.backpressure.pause)

@@ -1,7 +1,7 @@
 """How a vendor fails: codes that programs know, the same for every vendor, and words that people read."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 CODES = {  # why a vendor gave no complete answer, and whether a retry can help
     "unsupported": False,  # there is no adapter
@@ -129,15 +129,15 @@ def error_status(document: object) -> int | None:
     return None
 
 
-def is_failure(document: Mapping[str, object]) -> bool:
-    """Whether a document reports an error beside an answer. `base_resp` is MiniMax's."""
-    base = document.get("base_resp")
-    failed = isinstance(base, dict) and base.get("status_code") not in SUCCESS
-    return bool(document.get("error") or document.get("errors")) or failed
-
-
-def is_bare_failure(document: Mapping[str, object]) -> bool:
-    """Whether a document that has nothing of an answer is an error: it has words, and no code of success."""
+def is_failure(document: Mapping[str, object], answer_keys: Set[str]) -> bool:
+    """Whether a document reports an error, beside an answer or, where it has none of the `answer_keys`, instead."""
+    base = document.get("base_resp")  # MiniMax's
+    if document.get("error") or document.get("errors"):
+        return True
+    if isinstance(base, dict) and base.get("status_code") not in SUCCESS:
+        return True
+    if not answer_keys.isdisjoint(document):
+        return False
     has_words = any(document.get(key) for key in MESSAGE_KEYS)
     succeeded = "code" in document and document["code"] in SUCCESS
     return document.get("object") == "error" or (has_words and not succeeded)

@@ -190,8 +190,8 @@ class OpenAI(Adapter):
     pictures_in_results = False
 
     def request(self, call: Call) -> WireRequest:
-        endpoint = (call.endpoint or ENDPOINT).rstrip("/")
-        dialect = dialect_of(endpoint)
+        base, headers = self.resolve_endpoint(call.endpoint, call.api_key)
+        dialect = dialect_of(base)
         names = dict(dialect.names)
         if dialect.is_openai and WANTS_COMPLETION_TOKENS.match(call.model):
             names["max_tokens"] = "max_completion_tokens"
@@ -202,19 +202,19 @@ class OpenAI(Adapter):
             known["tools"] = write_tools(call.tools)
         messages = [written for message in self.prepare(call.turns) for written in write_completion_messages(message)]
         body = {"model": call.model, "stream": True, "messages": messages, **dict(sorted(known.items()))}
-        url, headers = f"{endpoint}/chat/completions", {"Authorization": f"Bearer {call.api_key}"}
+        url = f"{base}/chat/completions"
         if dialect is AZURE:
-            url, headers = azure_url(endpoint), {"api-key": call.api_key}
-        return WireRequest(url, headers if call.api_key else {}, body, ignored)
+            url, headers = azure_url(base), {"api-key": call.api_key} if call.api_key else {}
+        return WireRequest(url, headers, body, ignored)
 
     async def models(self, endpoint: str, api_key: str, http: Client) -> tuple[str, ...]:
         if dialect_of(endpoint) is AZURE:
             return ()  # models are called by the names of deployments there, and the list has only the models
         return await super().models(endpoint, api_key, http)
 
-    def list_request(self, endpoint: str, api_key: str, page: str) -> tuple[str, dict[str, str]]:
+    def resolve_endpoint(self, endpoint: str, api_key: str) -> tuple[str, dict[str, str]]:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        return f"{(endpoint or ENDPOINT).rstrip('/')}/models", headers
+        return (endpoint or ENDPOINT).rstrip("/"), headers
 
     def read_page(self, document: object) -> ModelPage:
         models = document if isinstance(document, list) else as_object(document)["data"]  # Together sends a bare list

@@ -12,14 +12,13 @@ from llms.vendors.errors import (
     VendorError,
     error_message,
     error_status,
-    is_bare_failure,
     is_failure,
     redact,
     status_error,
 )
 from llms.vendors.finish_reasons import FAILURES, NO_REASON, REASONS
 from llms.vendors.json_access import JSONObject, as_text
-from llms.vendors.sse import BYTE_ORDER_MARK, SSEDecoder
+from llms.vendors.sse import BYTE_ORDER_MARK, END_OF_STREAM, SSEDecoder
 from llms.vendors.think_tags import ThinkTagSplitter
 from llms.vendors.types import Finish, StreamEvent, Text, Thinking, ToolCall, Usage
 
@@ -36,11 +35,9 @@ Source = type[Text] | type[Thinking] | int  # what a piece of text belongs to; t
 
 
 class StreamDecoder(Protocol):
-    """Divides a stream into its JSON documents."""
+    """Divides a stream into its JSON documents. END_OF_STREAM completes the last one."""
 
     def feed(self, chunk: bytes) -> Iterator[bytes]: ...
-
-    def close(self) -> Iterator[bytes]: ...
 
 
 class AnswerParser(ABC):
@@ -122,7 +119,7 @@ class AnswerParser(ABC):
         """Read what is left of the stream, or all of a stream that began with a document outside of its events."""
         rest, self._whole = bytes(self._whole or b""), None
         try:
-            for data in (*self._decoder.feed(rest), *self._decoder.close()):
+            for data in (*self._decoder.feed(rest), *self._decoder.feed(END_OF_STREAM)):
                 if not self.done:
                     self._read_document(data)
         except VendorError as error:
@@ -159,7 +156,7 @@ class AnswerParser(ABC):
 
     def _check_failure(self, document: JSONObject, answer_keys: frozenset[str]) -> None:
         """Raise the failure that a document reports beside an answer, or instead of one: without any of these keys."""
-        if is_failure(document) or (answer_keys.isdisjoint(document) and is_bare_failure(document)):
+        if is_failure(document, answer_keys):
             raise self._failure(document)
 
     # what a document can say
