@@ -94,18 +94,12 @@ class AnswerRunner:
         self.threads.shutdown()
         _current = None
 
-    # called from threads
-
     def begin(self, exchange: Exchange) -> None:
         """Produce the answer. From any thread. It goes on when the request has ended."""
         begun, request = monotonic(), current_request.get()
         self.loop.call_soon_threadsafe(self.start, exchange, begun, request, context=contextvars.Context())
 
-    def stop(self, message_id: int) -> None:
-        """Stop the answer if it is produced here. From any thread."""
-        self.loop.call_soon_threadsafe(self.stop_answer, message_id)
-
-    # called in the event loop
+    # the others are called in the event loop
 
     def start(self, exchange: Exchange, begun: float, request: RequestRecord | None = None) -> None:
         answer = self.answers[exchange.answer.pk] = AnswerTask(exchange, begun, self.guard, request)
@@ -140,7 +134,7 @@ class AnswerRunner:
         answer.complete(message)
         is_complete = answer.message.status == Message.Status.COMPLETE
         if answer.exchange.wants_title and is_complete and self.http and not self.closing:
-            title = self.spawn(make_title(answer.exchange, self.http, self.threads.run, answer.request))
+            title = self.spawn(make_title(answer.exchange, self.http, self.threads, answer.request))
             self.titling.add(title)
             title.add_done_callback(self.titling.discard)
         if not self.answers:
@@ -163,7 +157,7 @@ class AnswerRunner:
             return LiveAnswer(message)
         if not self.remote.answers:
             self.spawn(self.remote.poll())
-        return self.remote.get(message)
+        return self.remote.answers.setdefault(message.pk, LiveAnswer(message))
 
     def spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         """A task of the process, in no request's context. A reference is kept while it runs."""
@@ -276,7 +270,7 @@ def state() -> tuple[int, float]:
 def stop(message_id: int) -> None:
     """Stop an answer at once if this process produces it. Another worker reads of the stop in the database."""
     if _current:
-        _current.stop(message_id)
+        _current.loop.call_soon_threadsafe(_current.stop_answer, message_id)
 
 
 def release_readers() -> None:

@@ -44,7 +44,7 @@ class MessageParser(AnswerParser):
         event = as_object(document)
         kind = event.get("type")
         if kind == "content_block_delta":
-            delta = as_object(event["delta"])
+            delta, index = as_object(event["delta"]), as_index(event.get("index"))
             change = delta.get("type")
             if change == "text_delta":
                 self._add_text(delta["text"])
@@ -52,7 +52,7 @@ class MessageParser(AnswerParser):
                 self._add_thinking(delta["thinking"])
             elif change == "signature_delta":
                 self._events.append(Signature("thinking", as_text(delta["signature"])))
-            elif change == "input_json_delta" and (index := as_index(event.get("index"))) in self._tools:
+            elif change == "input_json_delta" and index in self._tools:
                 self._add_tool_call(index, "", "", delta["partial_json"])
         elif kind == "content_block_start":
             self._read_block(as_object(event["content_block"]), as_index(event.get("index")))
