@@ -178,12 +178,6 @@ class AnswerTask(LiveAnswer):
             self.outcome = outcome
             self.task.cancel()
 
-    def unsaved_since(self, moment: float) -> float:
-        """When the oldest text came that is not stored, if everything up to that moment is."""
-        result = self.call.result
-        waited = result.latency_ms if result.time_to_first_token_ms is None else result.time_to_first_token_ms
-        return max(moment, self.call.begun + (waited or 0) / 1000)
-
     def finalize(self, outcome: Outcome) -> None:
         """Fill in the message that is to be stored."""
         message, result = self.message, self.call.result

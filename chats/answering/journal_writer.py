@@ -117,6 +117,11 @@ class JournalWriter:
     @property
     def lag(self) -> float:
         """For how many seconds the oldest text waits to be stored."""
-        now = monotonic()
-        waiting = [answer for answer in self.answers.values() if answer.fresh or answer.has_ended]
-        return max((now - answer.unsaved_since(self.stored_at) for answer in waiting), default=0.0)
+        oldest = now = monotonic()
+        for answer in self.answers.values():
+            if answer.fresh or answer.has_ended:
+                result = answer.call.result
+                waited = result.latency_ms if result.time_to_first_token_ms is None else result.time_to_first_token_ms
+                # what came of it before `stored_at` is stored
+                oldest = min(oldest, max(self.stored_at, answer.call.begun + (waited or 0) / 1000))
+        return now - oldest

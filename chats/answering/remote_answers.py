@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
 
@@ -17,13 +18,13 @@ POLL = 0.2  # seconds
 ACCESS_CHECK = 2  # seconds: how often it is checked that owners may still ask in their chats
 
 
+@dataclass
 class RemoteAnswers:
     """The answers by the ids of their messages. `poll` has to run while there are any."""
 
-    def __init__(self, threads: DatabaseThreads) -> None:
-        self.threads = threads
-        self.answers: dict[int, LiveAnswer] = {}
-        self.access_checked_at = 0.0
+    threads: DatabaseThreads
+    answers: dict[int, LiveAnswer] = field(default_factory=dict)
+    access_checked_at: float = 0.0
 
     async def poll(self) -> None:
         """Read what other workers store, for as long as someone reads it here."""

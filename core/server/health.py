@@ -94,7 +94,9 @@ class Probes:
 
     def update_gauges(self) -> None:
         running, lag = self.work_state()
-        self.metrics.set_gauges(open_streams=self.open_streams(), running=running, lag=lag)
+        self.metrics.open_streams.set(self.open_streams())
+        self.metrics.running.set(running)
+        self.metrics.lag.set(lag)
 
     def handle_stop_signals(self, state: Scope) -> None:
         """Be not ready from SIGTERM or SIGINT on, and hand the signal to the server.

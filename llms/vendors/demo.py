@@ -136,7 +136,12 @@ def read_script(call: Call) -> Script:
     last = conversation[-1] if conversation else ChatMessage("user", ())
     results = [part for part in last.parts if isinstance(part, ToolResultPart)]
     if results:
-        return Script(" ".join(map(describe_result, results)))
+        sentences = []
+        for result in results:
+            image = f" {describe_images([result.image])}" if result.image else ""
+            outcome = "failed" if result.is_error else "answered"
+            sentences.append(f"The tool {result.name} {outcome}: {result.text}{image}")
+        return Script(" ".join(sentences))
     script, question = Script(), last.text
     while line := LEADING.match(question):
         command, argument = line.groups()
@@ -182,11 +187,6 @@ def answer_question(question: str, call: Call, conversation: list[ChatMessage]) 
         f"You said: {question}\n\nI am the demo: no language model, I answer from what I am told. "
         f"I saw {count}{prompted}.{seen_images}"
     )
-
-
-def describe_result(result: ToolResultPart) -> str:
-    image = f" {describe_images([result.image])}" if result.image else ""
-    return f"The tool {result.name} {'failed' if result.is_error else 'answered'}: {result.text}{image}"
 
 
 def describe_images(images: Iterable[ImagePart]) -> str:

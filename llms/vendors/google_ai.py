@@ -162,22 +162,19 @@ def write_gemini_parts(parts: Iterable[Part]) -> Iterable[JSONObject]:
             identity = {"id": part.id} if part.id else {}
             written = {"functionCall": {**identity, "args": part.arguments, "name": part.name}}
         elif isinstance(part, ToolResultPart):
-            written = {"functionResponse": write_function_response(part)}
+            response: JSONObject = {}
+            if part.image:
+                data = base64.urlsafe_b64encode(part.image.data).decode()
+                response["parts"] = [{"inline_data": {"mime_type": part.image.media_type, "data": data}}]
+            if part.tool_call_id:
+                response["id"] = part.tool_call_id
+            outcome = {"error" if part.is_error else "output": part.text}
+            written = {"functionResponse": {**response, "name": part.name, "response": outcome}}
         else:  # thinking that another vendor encrypted
             continue
         if isinstance(part, TextPart | ThinkingPart | ToolCallPart) and part.signature:
             written["thoughtSignature"] = part.signature
         yield written
-
-
-def write_function_response(result: ToolResultPart) -> JSONObject:
-    response: JSONObject = {}
-    if result.image:
-        image = {"mime_type": result.image.media_type, "data": base64.urlsafe_b64encode(result.image.data).decode()}
-        response["parts"] = [{"inline_data": image}]
-    if result.tool_call_id:
-        response["id"] = result.tool_call_id
-    return {**response, "name": result.name, "response": {"error" if result.is_error else "output": result.text}}
 
 
 ADAPTER: Vendor = GoogleAI()

@@ -229,12 +229,17 @@ class OpenAI(Adapter):
 
 def write_completion_messages(message: ChatMessage) -> Iterable[JSONObject]:
     """The message as OpenAI has it: each result of a tool is a message of its own, before the rest."""
-    calls = [part for part in message.parts if isinstance(part, ToolCallPart)]
+    calls: list[JSONObject] = []
+    for call in message.parts:
+        if isinstance(call, ToolCallPart):
+            arguments = call.unparsed or json.dumps(call.arguments, ensure_ascii=False, separators=(",", ":"))
+            function = {"name": call.name, "arguments": arguments}
+            calls.append({"id": call.id, "type": "function", "function": function})
     results = [part for part in message.parts if isinstance(part, ToolResultPart)]
     for result in results:
         yield {"role": "tool", "tool_call_id": result.tool_call_id, "content": result.text}
     if calls:
-        yield {"role": message.role, "content": message.text or None, "tool_calls": [*map(write_tool_call, calls)]}
+        yield {"role": message.role, "content": message.text or None, "tool_calls": calls}
     elif any(isinstance(part, ImagePart) for part in message.parts):
         yield {"role": message.role, "content": [*write_content_parts(message.parts)]}
     elif message.text or not results:
@@ -248,11 +253,6 @@ def write_content_parts(parts: Iterable[Part]) -> Iterable[JSONObject]:
         elif isinstance(part, ImagePart):
             url = f"data:{part.media_type};base64,{encode_image(part)}"
             yield {"type": "image_url", "image_url": {"url": url}}
-
-
-def write_tool_call(call: ToolCallPart) -> JSONObject:
-    arguments = call.unparsed or json.dumps(call.arguments, ensure_ascii=False, separators=(",", ":"))
-    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
 
 
 def write_tools(tools: Iterable[ToolDefinition]) -> list[JSONObject]:
