@@ -15,7 +15,6 @@ from chats.answering.ownership import OwnershipGuard
 from chats.conversation import Exchange
 from chats.models import Message
 from chats.parts import Entry, Part, entries_between, joined_text, make_entry, stored_parts
-from core.server.middleware import current_request_id
 from core.telemetry.hooks import RequestRecord, instrumentations
 from llms.vendors.types import (
     ApprovalRequest,
@@ -195,11 +194,6 @@ class AnswerTask(LiveAnswer):
         if result.latency_ms is None:  # it was stopped before the vendor was called
             result.latency_ms, result.output_tokens = self.call.elapsed_ms, 0
         message.record_usage(result)
-
-    def adopt_id(self) -> None:
-        """From here on, log lines of this task carry the id of the request that asked."""
-        if self.request:
-            current_request_id.set(self.request.id)
 
     def report(self) -> None:
         """Log how the answer ended, and count it. The vendor's own words stay out: they may quote what people said."""

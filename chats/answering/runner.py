@@ -12,7 +12,7 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from functools import partial
 from importlib import import_module
-from time import monotonic
+from time import monotonic, time
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -31,6 +31,7 @@ from chats.answering.titles import make_title
 from chats.conversation import Exchange
 from chats.errors import RunnerUnavailable
 from chats.models import Message
+from core.server.middleware import current_request_id
 from core.telemetry.hooks import RequestRecord, current_request
 from llms.endpoints import refusal
 from llms.vendors.registry import HTTP_MODULE, client
@@ -103,17 +104,17 @@ class AnswerRunner:
 
     def start(self, exchange: Exchange, begun: float, request: RequestRecord | None = None) -> None:
         answer = self.answers[exchange.answer.pk] = AnswerTask(exchange, begun, self.guard, request)
-        answer.adopt_id()
-        answer.task = self.spawn(self.produce(answer))
+        if request:  # the answer's lines in the log carry its id
+            current_request_id.set(request.id)
+        answer.task = self.spawn(self.produce(answer), contextvars.copy_context())
         answer.task.add_done_callback(partial(self.end, answer))
         if self.pacing is None or self.pacing.done():
-            self.guard.reset()
+            self.guard.last_seen = time()  # there were no answers to own until now
             self.pacing = self.spawn(self.backpressure.watch(self.is_busy))
         if self.closing:
             answer.stop(INTERRUPTED)
 
     async def produce(self, answer: AnswerTask) -> None:
-        answer.adopt_id()
         if self.http is None:
             await self.loop.run_in_executor(self.threads.general, import_module, HTTP_MODULE)
         if self.http is None:
@@ -159,9 +160,11 @@ class AnswerRunner:
             self.spawn(self.remote.poll())
         return self.remote.answers.setdefault(message.pk, LiveAnswer(message))
 
-    def spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
-        """A task of the process, in no request's context. A reference is kept while it runs."""
-        task = self.loop.create_task(work, context=contextvars.Context())
+    def spawn(
+        self, work: Coroutine[object, object, None], context: contextvars.Context | None = None
+    ) -> asyncio.Task[None]:
+        """A task of the process, by default in no request's context. A reference is kept while it runs."""
+        task = self.loop.create_task(work, context=contextvars.Context() if context is None else context)
         self.tasks.add(task)
         task.add_done_callback(self.forget)
         return task

@@ -1,6 +1,7 @@
 """What all wire formats share in asking: a request over HTTP, whose answer a parser reads."""
 
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import ClassVar, NamedTuple
@@ -8,7 +9,7 @@ from urllib.parse import quote
 
 import orjson
 
-from llms.vendors.errors import VendorError, redact
+from llms.vendors.errors import OWN_WORDS, VendorError, redact
 from llms.vendors.http import Client
 from llms.vendors.json_access import JSONObject
 from llms.vendors.messages import write_file
@@ -77,6 +78,7 @@ class Adapter(Vendor, ABC):
     parts: ClassVar[Mapping[Role, tuple[type[Part], ...]]] = PARTS  # that the format can express, by role
     image_types: ClassVar[frozenset[str]] = frozenset()  # the media types that the format allows; empty: all
     pictures_in_results: ClassVar[bool] = True  # whether the result of a tool can have an image
+    wrong_key: ClassVar[re.Pattern[str] | None] = None  # the words for a wrong key in an error of another status
     list_path: ClassVar[str] = "/models"  # where the models are listed, below the base URL
     page_parameter: ClassVar[str] = ""  # what names the next page of the list in a query; empty: there is one page
 
@@ -93,7 +95,9 @@ class Adapter(Vendor, ABC):
         """The models in a list. May raise any of MALFORMED."""
 
     def translate_error(self, error: VendorError) -> VendorError:
-        """The error as this vendor means it, where it uses a status for something else."""
+        """The error as this vendor means it: it may call a wrong key a bad request."""
+        if error.code == "bad_request" and self.wrong_key and self.wrong_key.search(error.detail):
+            return VendorError("unauthorized", OWN_WORDS[401], taken=error.taken)
         return error
 
     def encode(self, body: JSONObject) -> bytes:

@@ -9,7 +9,6 @@ from llms.vendors.messages import encode_image, merge_roles
 from llms.vendors.parser import AnswerParser
 from llms.vendors.types import (
     Call,
-    ChatMessage,
     ImagePart,
     Part,
     Signature,
@@ -123,9 +122,17 @@ class Anthropic(Adapter):
                 {"name": tool.name, "description": tool.description, "input_schema": tool.parameters}
                 for tool in call.tools
             ]
+        written: list[JSONObject] = []
+        for message in messages:
+            content: str | list[JSONObject] = message.text
+            if not all(isinstance(part, TextPart) for part in message.parts):
+                # the results of tools come first, as the API demands
+                parts = sorted(message.parts, key=lambda part: not isinstance(part, ToolResultPart))
+                content = [*write_blocks(parts)]
+            written.append({"role": message.role, "content": content})
         body = {
             "max_tokens": known.pop("max_tokens", MAX_TOKENS),
-            "messages": [{"role": message.role, "content": write_content(message)} for message in messages],
+            "messages": written,
             "model": call.model,
             **dict(sorted({**known, "stream": True}.items())),
         }
@@ -140,14 +147,6 @@ class Anthropic(Adapter):
         page = as_object(document)
         names = [as_object(model)["id"] for model in as_list(page["data"])]
         return ModelPage(names, page.get("has_more") and page.get("last_id"))
-
-
-def write_content(message: ChatMessage) -> str | list[JSONObject]:
-    """The content of a message; the results of tools come first, as the API demands."""
-    if all(isinstance(part, TextPart) for part in message.parts):
-        return message.text
-    parts = sorted(message.parts, key=lambda part: not isinstance(part, ToolResultPart))
-    return [*write_blocks(parts)]
 
 
 def write_blocks(parts: Iterable[Part]) -> Iterable[JSONObject]:

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from urllib.parse import quote
 
 from llms.vendors.adapter import PARTS_WITH_PICTURES, Adapter, ModelPage, WireRequest, map_options
-from llms.vendors.errors import OWN_WORDS, VendorError
 from llms.vendors.json_access import JSONObject, as_list, as_object, as_text, token_count
 from llms.vendors.messages import merge_roles
 from llms.vendors.parser import AnswerParser
@@ -35,7 +34,6 @@ NAMES = {
     "stop_words": "stopSequences",
 }
 ROLES = {"user": "user", "assistant": "model"}
-WRONG_KEY = re.compile(r"api key (not valid|not found|expired)", re.IGNORECASE)
 COUNTS = ("promptTokenCount", "cachedContentTokenCount", "candidatesTokenCount", "thoughtsTokenCount")
 ANSWER_KEYS = frozenset({"candidates", "promptFeedback", "usageMetadata"})
 
@@ -93,6 +91,7 @@ class GoogleAI(Adapter):
     vendor = "Google AI"
     parser = GeminiParser
     parts = PARTS_WITH_PICTURES
+    wrong_key = re.compile(r"api key (not valid|not found|expired)", re.IGNORECASE)
     list_path = "/models?pageSize=1000"
     page_parameter = "pageToken"
 
@@ -138,12 +137,6 @@ class GoogleAI(Adapter):
 
     def canonical_name(self, model: str) -> str:
         return model.removeprefix("models/")
-
-    def translate_error(self, error: VendorError) -> VendorError:
-        """Google calls a wrong key a bad request."""
-        if error.code == "bad_request" and WRONG_KEY.search(error.detail):
-            return VendorError("unauthorized", OWN_WORDS[401], taken=error.taken)
-        return error
 
 
 def write_gemini_parts(parts: Iterable[Part]) -> Iterable[JSONObject]:

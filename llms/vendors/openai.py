@@ -16,7 +16,6 @@ from llms.vendors.types import (
     Call,
     ChatMessage,
     ImagePart,
-    Part,
     TextPart,
     ToolCallPart,
     ToolDefinition,
@@ -241,18 +240,16 @@ def write_completion_messages(message: ChatMessage) -> Iterable[JSONObject]:
     if calls:
         yield {"role": message.role, "content": message.text or None, "tool_calls": calls}
     elif any(isinstance(part, ImagePart) for part in message.parts):
-        yield {"role": message.role, "content": [*write_content_parts(message.parts)]}
+        content: list[JSONObject] = []
+        for part in message.parts:
+            if isinstance(part, TextPart) and part.text:
+                content.append({"type": "text", "text": part.text})
+            elif isinstance(part, ImagePart):
+                url = f"data:{part.media_type};base64,{encode_image(part)}"
+                content.append({"type": "image_url", "image_url": {"url": url}})
+        yield {"role": message.role, "content": content}
     elif message.text or not results:
         yield {"role": message.role, "content": message.text}
-
-
-def write_content_parts(parts: Iterable[Part]) -> Iterable[JSONObject]:
-    for part in parts:
-        if isinstance(part, TextPart) and part.text:
-            yield {"type": "text", "text": part.text}
-        elif isinstance(part, ImagePart):
-            url = f"data:{part.media_type};base64,{encode_image(part)}"
-            yield {"type": "image_url", "image_url": {"url": url}}
 
 
 def write_tools(tools: Iterable[ToolDefinition]) -> list[JSONObject]:
