@@ -12,16 +12,13 @@ from groups.models import Group, User
 class Explanation:
     """Whether a user may use a chat. `code` is for programs, `detail` for people; `groups` are those that decide."""
 
+    pk: str  # as the API has it
     user_id: int
     chat_id: int
     allowed: bool
     code: str
     detail: str
     groups: list[str] = field(default_factory=list)
-
-    @property
-    def pk(self) -> str:
-        return f"{self.chat_id}-{self.user_id}"
 
 
 def explain_access(*, user: User, chat: Chat) -> Explanation:
@@ -46,7 +43,7 @@ def explain_access(*, user: User, chat: Chat) -> Explanation:
         deciding = [group.name for group in groups]
         code = "not_member"
         detail = f"{chat} is open to {', '.join(deciding)}; {user} belongs to none of them. {access_summary(user)}"
-    return Explanation(user.pk, chat.pk, allowed, code, detail, deciding)
+    return Explanation(f"{chat.pk}-{user.pk}", user.pk, chat.pk, allowed, code, detail, deciding)
 
 
 def access_summary(user: User) -> str:

@@ -31,7 +31,7 @@ from chats.models import ActiveAnswer, Message, Session
 from core.database.compiled import CompiledQuery, Row, column_names, python_values, to_instance, write_transaction
 from core.database.encryption import UnreadableSecret
 from groups.models import User
-from groups.permissions import ROLES, Role
+from groups.permissions import ROLES
 from llms.call_builder import build_call, model_of
 from llms.context_windows import input_budget
 from llms.errors import LLMNotUsable
@@ -161,18 +161,13 @@ def select_locked(owner: int, uuid: UUID, role: str) -> QuerySet[Session, Row]:
     return locked.values_list("leaf_id", "last_sequence", "name")
 
 
-def select_history(leaf: int) -> QuerySet[Message, Row]:
-    return Message.objects.branch(leaf).exclude(text="").order_by("sequence").values_list("role", "text")
-
-
-def compile_for_roles(select: Callable[..., QuerySet[Session, Row]]) -> dict[Role, CompiledQuery]:
-    """The query for each role, whose statements differ."""
-    return {role: CompiledQuery(int, UUID, compose=partial(select, role=role)) for role in ROLES}
-
-
-CONVERSATIONS = compile_for_roles(select_conversation)
-LOCKED_SESSIONS = compile_for_roles(select_locked)
-HISTORY = CompiledQuery(int, compose=select_history)
+# one query for each role, because their statements differ
+CONVERSATIONS = {role: CompiledQuery(int, UUID, compose=partial(select_conversation, role=role)) for role in ROLES}
+LOCKED_SESSIONS = {role: CompiledQuery(int, UUID, compose=partial(select_locked, role=role)) for role in ROLES}
+HISTORY = CompiledQuery(
+    int,
+    compose=lambda leaf: Message.objects.branch(leaf).exclude(text="").order_by("sequence").values_list("role", "text"),
+)
 
 
 def read_conversation(user: User, session: UUID) -> Conversation:

@@ -23,16 +23,12 @@ def read_files(*paths: Path) -> None:
 
     The environment, and not only our settings: OpenTelemetry and HTTP clients read variables of their own there.
     """
-    accept_old_names()
-    for path in paths:
-        load_dotenv(path)
-        accept_old_names()
-
-
-def accept_old_names() -> None:
-    for old, new in RENAMED.items():
-        if old in os.environ:
-            os.environ.setdefault(new, os.environ[old])
+    for path in (None, *paths):  # first, the old names in the environment itself
+        if path:
+            load_dotenv(path)
+        for old, new in RENAMED.items():
+            if old in os.environ:
+                os.environ.setdefault(new, os.environ[old])
 
 
 def fernet_key(value: str) -> str:

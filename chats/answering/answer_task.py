@@ -15,7 +15,6 @@ from chats.answering.ownership import OwnershipGuard
 from chats.conversation import Exchange
 from chats.models import Message
 from chats.parts import Entry, Part, entries_between, joined_text, make_entry, stored_parts
-from core.server.middleware import current_request_id
 from core.telemetry.hooks import RequestRecord, instrumentations
 from llms.vendors.types import (
     ApprovalRequest,
@@ -44,11 +43,6 @@ class Thought:
     begun: float
     ended_at: float = 0.0
     signature: str = ""
-
-    @property
-    def members(self) -> Part:
-        duration: Part = {"duration_ms": round((self.ended_at - self.begun) * 1000)}
-        return duration | ({"signature": self.signature} if self.signature else {})
 
 
 @dataclass(frozen=True)
@@ -126,7 +120,8 @@ class AnswerTask(LiveAnswer):
             if isinstance(event, ApprovalRequest):
                 self.add(make_entry("approval", dict(event.data)))
             elif isinstance(event, ToolResult):
-                self.add(make_entry("tool_result", tool_result_part(event)))
+                result: Part = {"tool_call_id": event.tool_call_id, "text": event.text, "is_error": event.is_error}
+                self.add(make_entry("tool_result", {**result, "truncated": False, "file_id": None}))
             elif isinstance(event, Citations):
                 self.add(make_entry("citations", {"citations": [dict(citation) for citation in event.citations]}))
 
@@ -148,7 +143,21 @@ class AnswerTask(LiveAnswer):
         """Show the tool calls whose pieces have come. Nothing can be called yet, so each of them has failed."""
         calls, self.tool_calls = self.tool_calls, {}
         for call in calls.values():
-            self.add(make_entry("tool_call", tool_call_part(call)))
+            try:
+                arguments = orjson.loads(call.arguments or "{}")
+            except orjson.JSONDecodeError:
+                arguments = None
+            tool, _, operation = call.name.partition("__")
+            part: Part = {
+                "id": call.id or f"call_{call.index}",
+                "tool_id": None,
+                "tool": tool,
+                "operation": operation,
+                "arguments": arguments if isinstance(arguments, dict) else {},
+                "changes_something": False,
+                "state": "failed",
+            }
+            self.add(make_entry("tool_call", part))
 
     def journal_rows(self, count: int) -> list[JournalRow]:
         """The first entries that are not stored, as the journal stores them."""
@@ -163,27 +172,21 @@ class AnswerTask(LiveAnswer):
         """Whether it has ended, stored or not."""
         return self.message.status != Message.Status.STREAMING
 
-    @property
-    def is_growing(self) -> bool:
-        return bool(self.fresh) and not self.has_ended
-
     def stop(self, outcome: Outcome) -> None:
         if self.outcome is None:
             self.outcome = outcome
             self.task.cancel()
-
-    def unsaved_since(self, moment: float) -> float:
-        """When the oldest text came that is not stored, if everything up to that moment is."""
-        result = self.call.result
-        waited = result.latency_ms if result.time_to_first_token_ms is None else result.time_to_first_token_ms
-        return max(moment, self.call.begun + (waited or 0) / 1000)
 
     def finalize(self, outcome: Outcome) -> None:
         """Fill in the message that is to be stored."""
         message, result = self.message, self.call.result
         entries = self.since(0)
         message.text = joined_text(entries)
-        message.parts = stored_parts(entries, [thought.members for thought in self.thoughts])
+        thoughts: list[Part] = []
+        for thought in self.thoughts:
+            signature = {"signature": thought.signature} if thought.signature else {}
+            thoughts.append({"duration_ms": round((thought.ended_at - thought.begun) * 1000), **signature})
+        message.parts = stored_parts(entries, thoughts)
         message.status = outcome.status
         message.error_code, message.error_detail = outcome.code, outcome.detail
         message.error_retryable = outcome.retryable
@@ -191,11 +194,6 @@ class AnswerTask(LiveAnswer):
         if result.latency_ms is None:  # it was stopped before the vendor was called
             result.latency_ms, result.output_tokens = self.call.elapsed_ms, 0
         message.record_usage(result)
-
-    def adopt_id(self) -> None:
-        """From here on, log lines of this task carry the id of the request that asked."""
-        if self.request:
-            current_request_id.set(self.request.id)
 
     def report(self) -> None:
         """Log how the answer ended, and count it. The vendor's own words stay out: they may quote what people said."""
@@ -218,30 +216,3 @@ class AnswerTask(LiveAnswer):
         log.log(level, words, message.pk, call.vendor, place, end, message.latency_ms, extra={"fields": fields})
         for instrumentation in instrumentations:
             instrumentation.answer_ended(call.vendor, message)
-
-
-def tool_call_part(call: ToolCall) -> Part:
-    try:
-        arguments = orjson.loads(call.arguments or "{}")
-    except orjson.JSONDecodeError:
-        arguments = None
-    tool, _, operation = call.name.partition("__")
-    return {
-        "id": call.id or f"call_{call.index}",
-        "tool_id": None,
-        "tool": tool,
-        "operation": operation,
-        "arguments": arguments if isinstance(arguments, dict) else {},
-        "changes_something": False,
-        "state": "failed",
-    }
-
-
-def tool_result_part(result: ToolResult) -> Part:
-    return {
-        "tool_call_id": result.tool_call_id,
-        "text": result.text,
-        "is_error": result.is_error,
-        "truncated": False,
-        "file_id": None,
-    }

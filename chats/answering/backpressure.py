@@ -7,6 +7,7 @@ up, each token is sent as it comes.
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from time import monotonic
 
 LOOK = 0.01  # seconds between two looks at the loop
@@ -16,13 +17,13 @@ TIMES = 256  # the pause is so many times what it is later than that
 LONGEST = 0.1  # seconds
 
 
+@dataclass
 class Backpressure:
-    """Of one event loop. `longest` is the longest pause, in seconds."""
+    """Of one event loop. All times are in seconds."""
 
-    def __init__(self, longest: float = LONGEST) -> None:
-        self.longest = longest
-        self.lateness = 0.0  # seconds, smoothed
-        self.pause = 0.0  # seconds
+    longest: float = LONGEST  # pause
+    lateness: float = 0.0  # smoothed
+    pause: float = 0.0
 
     async def watch(self, is_needed: Callable[[], object]) -> None:
         """See how late the loop wakes those that it was to wake, for as long as anyone wants to know."""

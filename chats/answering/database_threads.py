@@ -18,12 +18,9 @@ class DatabaseThreads:
         self.general = ThreadPoolExecutor(2, "answers")
         self.journal = ThreadPoolExecutor(1, "journal")
 
-    async def run(self, work: Callable[[], T]) -> T:
-        """The result of work that may wait."""
-        return await run_in_pool(self.general, with_connection, work)
-
-    async def run_journal(self, work: Callable[[], T]) -> T:
-        return await run_in_pool(self.journal, with_connection, work)
+    async def run(self, work: Callable[[], T], *, is_journal: bool = False) -> T:
+        """The result of the work, which may wait for other work unless it is the journal's."""
+        return await run_in_pool(self.journal if is_journal else self.general, with_connection, work)
 
     def shutdown(self) -> None:
         executors: tuple[Executor, ...] = (self.general, self.journal)

@@ -4,7 +4,7 @@ An event's id is the answer's sequence number and the place of the event's end i
 ascend within a session, a client can resume from each of them, and none is stored.
 """
 
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable
 from typing import NamedTuple
 
 from chats.answering.live_answer import LiveAnswer, Subscriber
@@ -24,10 +24,6 @@ class Position(NamedTuple):
 
     sequence: int
     place: int = -1
-
-    @classmethod
-    def of(cls, event_id: int) -> "Position":
-        return cls(*divmod(event_id, IDS_PER_ANSWER))
 
 
 async def follow(find: Callable[[], LiveAnswer], question: Message | None, place: int = -1) -> AsyncGenerator[bytes]:
@@ -59,7 +55,13 @@ async def follow(find: Callable[[], LiveAnswer], question: Message | None, place
                 yield COMMENT
     if feed.detached:
         return
-    yield b"".join(encode_event(base + at, name, data) for at, name, data in closing_events(feed.message) if at > place)
+    answer = feed.message
+    closing: list[tuple[int, str, object]] = [(USAGE, "usage", answer.usage)]
+    if answer.error:
+        closing.append((ERROR, "error", answer.error))
+    end = {"id": str(answer.pk), "status": answer.status, "finish_reason": answer.finish_reason}
+    closing.append((DONE, "done", end))
+    yield b"".join(encode_event(base + at, name, data) for at, name, data in closing if at > place)
 
 
 def message_payload(message: Message) -> dict[str, str | None]:
@@ -82,14 +84,6 @@ def payload(entry: Entry) -> tuple[str, Part]:
     if entry.kind == "tool_result":
         data["text"] = str(data["text"])[:LONGEST_RESULT]
     return entry.kind, data
-
-
-def closing_events(answer: Message) -> Iterator[tuple[int, str, object]]:
-    """The events after the entries of an answer that has ended: place, name and data of each."""
-    yield USAGE, "usage", answer.usage
-    if answer.error:
-        yield ERROR, "error", answer.error
-    yield DONE, "done", {"id": str(answer.pk), "status": answer.status, "finish_reason": answer.finish_reason}
 
 
 def id_after(answer: Message, places: int) -> int:

@@ -90,7 +90,7 @@ class JournalWriter:
         """Store the new text of answers that go on, see which of them are to end, and renew their leases."""
         if not self.answers:
             return
-        growing = [(each, len(each.fresh)) for each in self.answers.values() if each.is_growing]
+        growing = [(each, len(each.fresh)) for each in self.answers.values() if each.fresh and not each.has_ended]
         rows = [row for answer, count in growing for row in answer.journal_rows(count)]
         begun, moment, suspensions = set(self.answers), monotonic(), self.guard.suspensions
         status = await self.write(partial(journal.append_entries, worker=self.worker, rows=rows))
@@ -105,11 +105,11 @@ class JournalWriter:
         if monotonic() - self.renewed_at >= LEASE_RENEWAL:
             self.renewed_at = monotonic()
             renew = partial(journal.renew_leases, worker=self.worker, answers=list(self.answers))
-            await self.threads.run_journal(renew)
+            await self.threads.run(renew, is_journal=True)
 
     async def write(self, work: Callable[[], T]) -> T:
         timer = perf_counter()
-        result = await self.threads.run_journal(work)
+        result = await self.threads.run(work, is_journal=True)
         for instrumentation in instrumentations:
             instrumentation.stored(perf_counter() - timer)
         return result
@@ -117,6 +117,11 @@ class JournalWriter:
     @property
     def lag(self) -> float:
         """For how many seconds the oldest text waits to be stored."""
-        now = monotonic()
-        waiting = [answer for answer in self.answers.values() if answer.fresh or answer.has_ended]
-        return max((now - answer.unsaved_since(self.stored_at) for answer in waiting), default=0.0)
+        oldest = now = monotonic()
+        for answer in self.answers.values():
+            if answer.fresh or answer.has_ended:
+                result = answer.call.result
+                waited = result.latency_ms if result.time_to_first_token_ms is None else result.time_to_first_token_ms
+                # what came of it before `stored_at` is stored
+                oldest = min(oldest, max(self.stored_at, answer.call.begun + (waited or 0) / 1000))
+        return now - oldest

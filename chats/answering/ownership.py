@@ -19,10 +19,6 @@ class OwnershipGuard:
         self.confirmed = asyncio.Event()
         self.confirmed.set()
 
-    def reset(self) -> None:
-        """There were no answers to own until now."""
-        self.last_seen = time()
-
     def is_owner(self) -> bool:
         """Whether ownership is certain. Call it often: a suspension shows as a long time between two calls."""
         now = time()

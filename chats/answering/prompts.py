@@ -17,20 +17,15 @@ def build(*, system: str, history: Sequence[ChatMessage], question: str, window:
     if window is None:
         return (*first, *history, last)
     left = window - prompt_tokens([*first, last])
+    exchanges: list[list[ChatMessage]] = []  # the history, divided before each question
+    for turn in history:
+        if turn.role == "user" or not exchanges:
+            exchanges.append([])
+        exchanges[-1].append(turn)
     kept: list[ChatMessage] = []
-    for exchange in reversed(exchanges(history)):
+    for exchange in reversed(exchanges):
         left -= prompt_tokens(exchange)
         if left < 0:
             break
         kept[:0] = exchange
     return (*first, *kept, last)
-
-
-def exchanges(history: Sequence[ChatMessage]) -> list[list[ChatMessage]]:
-    """The history, divided before each question."""
-    divided: list[list[ChatMessage]] = []
-    for turn in history:
-        if turn.role == "user" or not divided:
-            divided.append([])
-        divided[-1].append(turn)
-    return divided

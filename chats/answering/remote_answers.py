@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
 
@@ -10,8 +11,6 @@ from django.db import DatabaseError
 from chats.answering import journal
 from chats.answering.database_threads import DatabaseThreads
 from chats.answering.live_answer import LiveAnswer
-from chats.models import Message
-from chats.parts import Entry
 
 log = logging.getLogger(__name__)
 
@@ -19,25 +18,13 @@ POLL = 0.2  # seconds
 ACCESS_CHECK = 2  # seconds: how often it is checked that owners may still ask in their chats
 
 
-class RemoteAnswer(LiveAnswer):
-    """An answer that another worker produces, as far as it is stored."""
-
-    def grow(self, fresh: list[Entry]) -> None:
-        if fresh:
-            self.fresh += fresh
-            self.store_fresh(len(fresh))
-            self.wake()
-
-
+@dataclass
 class RemoteAnswers:
-    def __init__(self, threads: DatabaseThreads) -> None:
-        self.threads = threads
-        self.answers: dict[int, RemoteAnswer] = {}
-        self.access_checked_at = 0.0
+    """The answers by the ids of their messages. `poll` has to run while there are any."""
 
-    def get(self, message: Message) -> RemoteAnswer:
-        """The answer of this message; `poll` has to run while there is any."""
-        return self.answers.setdefault(message.pk, RemoteAnswer(message))
+    threads: DatabaseThreads
+    answers: dict[int, LiveAnswer] = field(default_factory=dict)
+    access_checked_at: float = 0.0
 
     async def poll(self) -> None:
         """Read what other workers store, for as long as someone reads it here."""
@@ -54,9 +41,13 @@ class RemoteAnswers:
 
     async def read(self) -> None:
         offsets = {key: answer.stored_size for key, answer in self.answers.items()}
-        fresh, ended = await self.threads.run(lambda: journal.read_new(offsets))
+        fresh, ended = await self.threads.run(partial(journal.read_new, offsets))
         for key, entries in fresh.items():
-            self.answers[key].grow(entries)
+            if entries:
+                answer = self.answers[key]
+                answer.fresh += entries
+                answer.store_fresh(len(entries))
+                answer.wake()
         for key, message in ended.items():
             self.answers[key].complete(message)
         if monotonic() - self.access_checked_at >= ACCESS_CHECK:

@@ -11,7 +11,8 @@ import uuid
 from collections.abc import Coroutine
 from contextlib import suppress
 from functools import partial
-from time import monotonic
+from importlib import import_module
+from time import monotonic, time
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -30,9 +31,10 @@ from chats.answering.titles import make_title
 from chats.conversation import Exchange
 from chats.errors import RunnerUnavailable
 from chats.models import Message
+from core.server.middleware import current_request_id
 from core.telemetry.hooks import RequestRecord, current_request
 from llms.endpoints import refusal
-from llms.vendors.registry import client, preload
+from llms.vendors.registry import HTTP_MODULE, client
 
 if TYPE_CHECKING:
     from llms.vendors.http import Client
@@ -93,34 +95,28 @@ class AnswerRunner:
         self.threads.shutdown()
         _current = None
 
-    # called from threads
-
     def begin(self, exchange: Exchange) -> None:
         """Produce the answer. From any thread. It goes on when the request has ended."""
         begun, request = monotonic(), current_request.get()
         self.loop.call_soon_threadsafe(self.start, exchange, begun, request, context=contextvars.Context())
 
-    def stop(self, message_id: int) -> None:
-        """Stop the answer if it is produced here. From any thread."""
-        self.loop.call_soon_threadsafe(self.stop_answer, message_id)
-
-    # called in the event loop
+    # the others are called in the event loop
 
     def start(self, exchange: Exchange, begun: float, request: RequestRecord | None = None) -> None:
         answer = self.answers[exchange.answer.pk] = AnswerTask(exchange, begun, self.guard, request)
-        answer.adopt_id()
-        answer.task = self.spawn(self.produce(answer))
+        if request:  # the answer's lines in the log carry its id
+            current_request_id.set(request.id)
+        answer.task = self.spawn(self.produce(answer), contextvars.copy_context())
         answer.task.add_done_callback(partial(self.end, answer))
         if self.pacing is None or self.pacing.done():
-            self.guard.reset()
+            self.guard.last_seen = time()  # there were no answers to own until now
             self.pacing = self.spawn(self.backpressure.watch(self.is_busy))
         if self.closing:
             answer.stop(INTERRUPTED)
 
     async def produce(self, answer: AnswerTask) -> None:
-        answer.adopt_id()
         if self.http is None:
-            await self.loop.run_in_executor(self.threads.general, preload)  # too slow for the event loop
+            await self.loop.run_in_executor(self.threads.general, import_module, HTTP_MODULE)
         if self.http is None:
             timeout = settings.LLM_CONNECT_TIMEOUT
             self.http = client(refusal=refusal, connect_timeout=timeout, pause=lambda: self.backpressure.pause)
@@ -139,7 +135,7 @@ class AnswerRunner:
         answer.complete(message)
         is_complete = answer.message.status == Message.Status.COMPLETE
         if answer.exchange.wants_title and is_complete and self.http and not self.closing:
-            title = self.spawn(make_title(answer.exchange, self.http, self.threads.run, answer.request))
+            title = self.spawn(make_title(answer.exchange, self.http, self.threads, answer.request))
             self.titling.add(title)
             title.add_done_callback(self.titling.discard)
         if not self.answers:
@@ -162,11 +158,13 @@ class AnswerRunner:
             return LiveAnswer(message)
         if not self.remote.answers:
             self.spawn(self.remote.poll())
-        return self.remote.get(message)
+        return self.remote.answers.setdefault(message.pk, LiveAnswer(message))
 
-    def spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
-        """A task of the process, in no request's context. A reference is kept while it runs."""
-        task = self.loop.create_task(work, context=contextvars.Context())
+    def spawn(
+        self, work: Coroutine[object, object, None], context: contextvars.Context | None = None
+    ) -> asyncio.Task[None]:
+        """A task of the process, by default in no request's context. A reference is kept while it runs."""
+        task = self.loop.create_task(work, context=contextvars.Context() if context is None else context)
         self.tasks.add(task)
         task.add_done_callback(self.forget)
         return task
@@ -275,7 +273,7 @@ def state() -> tuple[int, float]:
 def stop(message_id: int) -> None:
     """Stop an answer at once if this process produces it. Another worker reads of the stop in the database."""
     if _current:
-        _current.stop(message_id)
+        _current.loop.call_soon_threadsafe(_current.stop_answer, message_id)
 
 
 def release_readers() -> None:

@@ -1,6 +1,6 @@
 """Where a client that lost its connection reads on."""
 
-from chats.answering.events import DONE, Position, is_valid_position
+from chats.answering.events import DONE, IDS_PER_ANSWER, Position, is_valid_position
 from chats.errors import InvalidPosition
 from chats.models import Message, Session
 
@@ -21,7 +21,7 @@ def resume_point(session: Session, *, after: str | None, last_event_id: str | No
         ids.append(int(text))
     if not ids:
         return answers.order_by("sequence").last(), -1
-    position = Position.of(max(ids))
+    position = Position(*divmod(max(ids), IDS_PER_ANSWER))
     answer = answers.filter(sequence=position.sequence).first()
     if answer is None or not is_valid_position(answer, position.place):
         name = "Last-Event-ID" if after is None else "after"

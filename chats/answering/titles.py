@@ -4,13 +4,13 @@ import asyncio
 import logging
 import re
 import unicodedata
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING
 
 from django.db import DatabaseError
 from django.db.models import Exists, OuterRef
 
+from chats.answering.database_threads import DatabaseThreads
 from chats.conversation import Exchange, title_of
 from chats.models import USAGE, Message, Session, Title
 from core.database.compiled import write_transaction
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from llms.vendors.http import Client
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 STORING_TIMEOUT = 1  # seconds, because the server may be about to stop
 LONGEST_EXCERPT = 2_000  # characters of the question, and of the answer, that the LLM is shown
@@ -43,12 +41,6 @@ BLANK = "\u115f\u1160\u2800\u3164\uffa0"  # letters and a symbol that show nothi
 JOINERS = "\u200c\u200d"  # not printable, but part of words and emoji
 
 
-class InDatabase(Protocol):
-    """Runs work in a thread that may use the database."""
-
-    def __call__(self, work: Callable[[], T]) -> Awaitable[T]: ...
-
-
 @dataclass(frozen=True)
 class Claim:
     """The right of this worker, and no other, to ask for a title; and the name that the title may replace."""
@@ -58,7 +50,7 @@ class Claim:
 
 
 async def make_title(
-    exchange: Exchange, http: "Client", in_database: InDatabase, request: RequestRecord | None = None
+    exchange: Exchange, http: "Client", threads: DatabaseThreads, request: RequestRecord | None = None
 ) -> None:
     """Ask for a title after this exchange and store it. Does nothing if there is to be none, or if that fails."""
     assert exchange.call
@@ -69,11 +61,11 @@ async def make_title(
     conversation = str(exchange.answer.session.uuid)
     metered = MeteredCall("title", exchange.vendor, call, conversation=conversation, request=request)
     try:
-        claim = await in_database(lambda: claim_title(exchange.answer, input_tokens=metered.result.input_tokens))
+        claim = await threads.run(lambda: claim_title(exchange.answer, input_tokens=metered.result.input_tokens))
         if claim:
             name = await ask_for_title(metered, claim.title, http)
             async with asyncio.timeout(STORING_TIMEOUT):
-                await in_database(lambda: store_title(claim, name))
+                await threads.run(lambda: store_title(claim, name))
     except (DatabaseError, TimeoutError) as error:
         log.warning("The title of session %s is not stored: %s", exchange.answer.session_id, error)
 

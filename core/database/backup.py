@@ -109,11 +109,6 @@ class BackupContent:
             unreadable += count_unreadable(table, self.rows(table))
         return unreadable
 
-    def missing_keys(self) -> list[str]:
-        """Fingerprints of the keys that it was made with and that FIELD_KEYS lacks."""
-        present = {fingerprint(key) for key in settings.FIELD_KEYS}
-        return [key for key in self.archive.manifest["field_keys"] if key not in present]
-
 
 def count_unreadable(table: Table, rows: Iterable[Row]) -> int:
     """How many secrets in the rows FIELD_KEYS cannot decrypt. Does not read the rows if the table has no secrets."""

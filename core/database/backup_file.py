@@ -44,11 +44,11 @@ class Damaged(Exception):
     """A file that is no backup, or is not as it was written."""
 
 
+@dataclass(frozen=True)
 class BackupWriter:
     """Writes the content of a backup. Call `add` for each table, then `close` once."""
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self.zip = zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=COMPRESSION)
+    zip: zipfile.ZipFile
 
     def add(self, name: str, lines: Iterable[bytes]) -> int:
         """Write the lines of one table; returns how many there were."""
@@ -114,12 +114,17 @@ def create_backup_file(path: Path) -> Iterator[BackupWriter]:
 
     It replaces an older backup. Raises Damaged if `path` is anything else, OSError if it cannot be written.
     """
-    if path.exists() and not (path.is_file() and is_backup(path)):
+    if path.is_file():
+        with path.open("rb") as older:
+            is_replaceable = read_trailer(older).startswith(MARK)  # its content may be damaged
+    else:
+        is_replaceable = not path.exists()
+    if not is_replaceable:
         raise Damaged(f"{path} exists and is no backup, so it is left alone.")
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
     try:
         with open(descriptor, "w+b") as file:
-            yield BackupWriter(file)
+            yield BackupWriter(zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=COMPRESSION))
             digest = compute_digest(file)
             file.seek(-DIGEST_LENGTH, os.SEEK_END)
             file.write(digest)
@@ -134,12 +139,6 @@ def create_backup_file(path: Path) -> Iterator[BackupWriter]:
         os.fsync(folder)
     finally:
         os.close(folder)
-
-
-def is_backup(path: Path) -> bool:
-    """Whether the file ends like a backup; its content may be damaged."""
-    with path.open("rb") as file:
-        return read_trailer(file).startswith(MARK)
 
 
 def read_trailer(file: IO[bytes]) -> bytes:

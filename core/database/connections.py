@@ -76,7 +76,7 @@ def current_migrations(using: str) -> Migrations:
     loader = MigrationLoader(connections[using])
     applied, known = set(loader.applied_migrations), set(loader.graph.nodes)
     database = describe_database(connections[using].settings_dict)
-    if is_half_moved(using):
+    if MOVE_UNDER_WAY in connections[using].introspection.table_names():
         raise Unsuitable(HALF_MOVED.format(database=database))
     if missing := known - applied:
         raise Unsuitable(f"{database} lacks {join_names(missing)}. Run manage.py migrate on it first.")
@@ -84,10 +84,6 @@ def current_migrations(using: str) -> Migrations:
     if newer := {node for node in applied - known if node[0] in labels}:
         raise Unsuitable(f"{database} is of a newer version: this version has no {join_names(newer)}.")
     return known
-
-
-def is_half_moved(using: str) -> bool:
-    return MOVE_UNDER_WAY in connections[using].introspection.table_names()
 
 
 def refuse_half_moved(config: Config) -> None:
@@ -99,7 +95,7 @@ def refuse_half_moved(config: Config) -> None:
         return
     half_moved = False
     with suppress(Unsuitable), connect("half_moved", config) as using:
-        half_moved = is_half_moved(using)
+        half_moved = MOVE_UNDER_WAY in connections[using].introspection.table_names()
     if half_moved:
         raise Unsuitable(HALF_MOVED.format(database=describe_database(config)))
 

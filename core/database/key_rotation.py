@@ -1,5 +1,6 @@
 """Encrypts every stored secret with the first of FIELD_KEYS, so that the other keys can be removed."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from cryptography.fernet import Fernet, InvalidToken
@@ -42,32 +43,27 @@ def rotate_keys(say: Say) -> Tally:
 
 
 def rotate_field(model: type[models.Model], name: str, tally: Tally, say: Say) -> None:
+    first = Fernet(settings.FIELD_KEYS[0])
     rows, last = model._base_manager.order_by("pk").filter(**{f"{name}__gt": ""}), None
     while True:
         with transaction.atomic():
             remaining = rows if last is None else rows.filter(pk__gt=last)
             batch = list(remaining.select_for_update(of=("self",))[:ROWS_PER_LOCK])
             for row in batch:
-                rotate_secret(row, name, tally)
+                tally.secrets += 1
+                secret = str.__str__(getattr(row, name)).encode()
+                with suppress(InvalidToken):
+                    first.decrypt(secret)
+                    continue
+                try:
+                    rotated = EncryptedStr(fernet().rotate(secret).decode())
+                except InvalidToken:
+                    tally.unreadable.append(f"{row._meta.verbose_name} {row} (id {row.pk}, {name})")
+                    continue
+                # update() instead of save(), because save() would record a change in the audit and set updated_at
+                model._base_manager.filter(pk=row.pk).update(**{name: rotated})
+                tally.changed += 1
         if len(batch) < ROWS_PER_LOCK:
             return
         last = batch[-1].pk
         say(f"{model._meta.label}.{name}: {tally.secrets:,} looked at")
-
-
-def rotate_secret(row: models.Model, name: str, tally: Tally) -> None:
-    secret = str.__str__(getattr(row, name)).encode()
-    tally.secrets += 1
-    try:
-        Fernet(settings.FIELD_KEYS[0]).decrypt(secret)
-        return
-    except InvalidToken:
-        pass  # it is not encrypted with the first key
-    try:
-        rotated = EncryptedStr(fernet().rotate(secret).decode())
-    except InvalidToken:
-        tally.unreadable.append(f"{row._meta.verbose_name} {row} (id {row.pk}, {name})")
-        return
-    # update() instead of save(), because save() would record a change in the audit and set updated_at
-    type(row)._base_manager.filter(pk=row.pk).update(**{name: rotated})
-    tally.changed += 1

@@ -26,7 +26,11 @@ def database(url: str) -> Config:
     if "sqlite3" not in config["ENGINE"]:
         options = config.setdefault("OPTIONS", {})
         options["pool"] = {"min_size": 2, "max_size": CONNECTIONS, "timeout": 10}
-        options["prepare_threshold"] = prepare_threshold(options.get("prepare_threshold", 5))
+        # how often a statement is run before PostgreSQL keeps its plan; the text `none` means never
+        threshold = options.get("prepare_threshold", 5)
+        if threshold != "none" and type(threshold) is not int:
+            raise ValidationError("Its prepare_threshold is a whole number, 0 or more, or none.")
+        options["prepare_threshold"] = None if threshold == "none" else threshold
         options["server_side_binding"] = True  # without it, the values are part of a statement, and no plan is reused
         return config
     if config["NAME"] != ":memory:":
@@ -41,12 +45,3 @@ def database(url: str) -> Config:
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
     return config
-
-
-def prepare_threshold(value: object) -> int | None:
-    """How often a statement is run before PostgreSQL keeps its plan. The text `none` means never."""
-    if value == "none":
-        return None
-    if type(value) is not int:
-        raise ValidationError("Its prepare_threshold is a whole number, 0 or more, or none.")
-    return value

@@ -12,11 +12,11 @@ from types import FrameType
 
 import orjson
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, close_old_connections, connection
+from django.db import DatabaseError, close_old_connections, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
-from core.database.connections import is_half_moved
+from core.database.connections import MOVE_UNDER_WAY
 from core.server.http_protocol import DRAINING
 from core.server.responses import ASGIApplication, Receive, Scope, Send, address_of, send_error, send_response
 from core.telemetry.hooks import instrumentations
@@ -94,7 +94,9 @@ class Probes:
 
     def update_gauges(self) -> None:
         running, lag = self.work_state()
-        self.metrics.set_gauges(open_streams=self.open_streams(), running=running, lag=lag)
+        self.metrics.open_streams.set(self.open_streams())
+        self.metrics.running.set(running)
+        self.metrics.lag.set(lag)
 
     def handle_stop_signals(self, state: Scope) -> None:
         """Be not ready from SIGTERM or SIGINT on, and hand the signal to the server.
@@ -147,7 +149,7 @@ class DatabaseProbe:
                 cursor.execute("SELECT 1")
             if self.is_migrated:
                 return ""
-            if is_half_moved(DEFAULT_DB_ALIAS):
+            if MOVE_UNDER_WAY in connection.introspection.table_names():
                 return "a move to the database is under way; manage.py move_database."
             executor = MigrationExecutor(connection)
             self.is_migrated = not executor.migration_plan(executor.loader.graph.leaf_nodes())

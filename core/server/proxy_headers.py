@@ -27,16 +27,12 @@ class TrustedProxyMiddleware:
         if scope["type"] == "http" and scope["client"] and scope["client"][0] in self.trusted_hosts:
             hosts = [value for name, value in scope["headers"] if name == FORWARDED_HOST]
             if hosts and (host := hosts[-1].rpartition(b",")[2].strip()):  # Django compares it with ALLOWED_HOSTS
-                scope["headers"] = [*without(scope, b"host"), (b"host", host)]
+                others = [(name, value) for name, value in scope["headers"] if name != b"host"]
+                scope["headers"] = [*others, (b"host", host)]
             callers = b", ".join(value for name, value in scope["headers"] if name == FORWARDED_FOR).decode("latin1")
             if callers and not is_address(self.trusted_hosts.get_trusted_client_address(callers)[0]):
-                scope["headers"] = without(scope, FORWARDED_FOR)
+                scope["headers"] = [(name, value) for name, value in scope["headers"] if name != FORWARDED_FOR]
         await self.forward(scope, receive, send)
-
-
-def without(scope: Scope, header: bytes) -> list[tuple[bytes, bytes]]:
-    """The request's headers except for one."""
-    return [(name, value) for name, value in scope["headers"] if name != header]
 
 
 def is_address(text: str) -> bool:

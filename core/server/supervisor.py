@@ -4,9 +4,7 @@ import asyncio
 import multiprocessing
 import signal
 from logging import getLogger
-from socket import socket
 
-from uvicorn import Config
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
@@ -20,9 +18,7 @@ class Supervisor(Multiprocess):
     The master holds the port, and a connection waits there until a worker takes it: nobody is refused.
     """
 
-    def __init__(self, config: Config, sockets: list[socket]) -> None:
-        super().__init__(config, sockets)
-        self.leaving: list[Process] = []
+    leaving: tuple[Process, ...] = ()  # old workers that still answer
 
     def restart_all(self) -> None:
         """Replace each worker by a new one that serves; where a new one does not start, the old ones go on."""
@@ -38,7 +34,7 @@ class Supervisor(Multiprocess):
                 return
             self.processes[index] = new
             old.terminate()
-            self.leaving = [*(worker for worker in self.leaving if worker.exitcode is None), old]
+            self.leaving = (*(worker for worker in self.leaving if worker.exitcode is None), old)
 
     def join_all(self) -> None:
         super().join_all()

@@ -59,18 +59,13 @@ class CallCounts(Protocol):
 
     @property
     def error_code(self) -> str: ...
-    @property
-    def finish_reason(self) -> str | None: ...
-    @property
-    def input_tokens(self) -> int | None: ...
-    @property
-    def output_tokens(self) -> int | None: ...
-    @property
-    def cached_tokens(self) -> int | None: ...
-    @property
-    def estimated(self) -> bool: ...
-    @property
-    def time_to_first_token_ms(self) -> int | None: ...
+
+    finish_reason: str | None
+    input_tokens: int | None
+    output_tokens: int | None
+    cached_tokens: int | None
+    estimated: bool
+    time_to_first_token_ms: int | None
 
 
 class AnswerCounts(Protocol):

@@ -67,6 +67,7 @@ class Metrics(Instrumentation):
         self.tokens = counter("tokens", text, ("vendor", "kind", "estimated"))
 
         self.writes = seconds("journal_write_seconds", "To store what had arrived of answers.")
+        # the probes set these
         self.open_streams = total("open_streams", "Streams that someone reads.")
         self.running = total("running_answers", "Answers being made, or not stored yet.")
         self.lag = highest("journal_lag_seconds", "Age of the oldest text of an answer that is not stored.")
@@ -98,12 +99,6 @@ class Metrics(Instrumentation):
 
     def stored(self, seconds: float) -> None:
         self.writes.observe(seconds)
-
-    def set_gauges(self, *, open_streams: int, running: int, lag: float) -> None:
-        """The present state of this process; `lag` in seconds."""
-        self.open_streams.set(open_streams)
-        self.running.set(running)
-        self.lag.set(lag)
 
     def scrape(self, accept: str) -> tuple[bytes, str]:
         """The figures of all of this machine's workers in a format that is accepted, and its media type."""

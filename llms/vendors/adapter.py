@@ -1,13 +1,15 @@
 """What all wire formats share in asking: a request over HTTP, whose answer a parser reads."""
 
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import ClassVar, NamedTuple
+from urllib.parse import quote
 
 import orjson
 
-from llms.vendors.errors import VendorError, redact
+from llms.vendors.errors import OWN_WORDS, VendorError, redact
 from llms.vendors.http import Client
 from llms.vendors.json_access import JSONObject
 from llms.vendors.messages import write_file
@@ -28,6 +30,7 @@ from llms.vendors.types import (
     ThinkingPart,
     ToolCallPart,
     ToolResultPart,
+    Vendor,
 )
 
 LONGEST_LIST = 4 * 2**20  # bytes of one page of a list of models
@@ -67,7 +70,7 @@ class ModelPage(NamedTuple):
     next: object = ""
 
 
-class Adapter(ABC):
+class Adapter(Vendor, ABC):
     """Speaks one wire format over HTTP. A subclass says what is sent and which parser reads the answer."""
 
     vendor: ClassVar[str]  # its name, in errors that people read
@@ -75,24 +78,26 @@ class Adapter(ABC):
     parts: ClassVar[Mapping[Role, tuple[type[Part], ...]]] = PARTS  # that the format can express, by role
     image_types: ClassVar[frozenset[str]] = frozenset()  # the media types that the format allows; empty: all
     pictures_in_results: ClassVar[bool] = True  # whether the result of a tool can have an image
+    wrong_key: ClassVar[re.Pattern[str] | None] = None  # the words for a wrong key in an error of another status
+    list_path: ClassVar[str] = "/models"  # where the models are listed, below the base URL
+    page_parameter: ClassVar[str] = ""  # what names the next page of the list in a query; empty: there is one page
 
     @abstractmethod
     def request(self, call: Call) -> WireRequest:
         """What is sent for this call; raises VendorError for a part that the format cannot express."""
 
     @abstractmethod
-    def list_request(self, endpoint: str, api_key: str, page: str) -> tuple[str, dict[str, str]]:
-        """The URL and the headers to list the models, from the mark of a page on, or from the first."""
+    def resolve_endpoint(self, endpoint: str, api_key: str) -> tuple[str, dict[str, str]]:
+        """The base URL of the API, and the headers that every request has. Either argument may be empty."""
 
     @abstractmethod
     def read_page(self, document: object) -> ModelPage:
         """The models in a list. May raise any of MALFORMED."""
 
-    def canonical_name(self, model: str) -> str:
-        return model
-
     def translate_error(self, error: VendorError) -> VendorError:
-        """The error as this vendor means it, where it uses a status for something else."""
+        """The error as this vendor means it: it may call a wrong key a bad request."""
+        if error.code == "bad_request" and self.wrong_key and self.wrong_key.search(error.detail):
+            return VendorError("unauthorized", OWN_WORDS[401], taken=error.taken)
         return error
 
     def encode(self, body: JSONObject) -> bytes:
@@ -125,18 +130,20 @@ class Adapter(ABC):
 
     async def models(self, endpoint: str, api_key: str, http: Client) -> tuple[str, ...]:
         names: set[str] = set()
-        mark = ""
+        base, headers = self.resolve_endpoint(endpoint, api_key)
+        headers = {"Accept": "application/json", **headers}
+        page_query = ""
         try:
             for _ in range(MOST_PAGES):
-                url, headers = self.list_request(endpoint, api_key, mark)
-                async with http.send(url, headers={"Accept": "application/json", **headers}, secret=api_key) as answer:
+                url = f"{base}{self.list_path}{page_query}"
+                async with http.send(url, headers=headers, secret=api_key) as answer:
                     page = self.parse_page(await answer.read_all(LONGEST_LIST))
                 names |= {
                     redact(name, api_key) for name in page.names if isinstance(name, str) and len(name) <= LONGEST_NAME
                 }
-                mark = str(page.next)
-                if not mark:
+                if not (page.next and self.page_parameter):
                     break
+                page_query = f"&{self.page_parameter}={quote(str(page.next), safe='')}"
         except VendorError as error:
             raise self.translate_error(error) from None
         return tuple(sorted(filter(None, names))[:MOST_MODELS])

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable
-from urllib.parse import quote
 
 from llms.vendors.adapter import Adapter, ModelPage, WireRequest, map_options
 from llms.vendors.json_access import JSONObject, as_index, as_list, as_object, as_text, token_count
@@ -10,7 +9,6 @@ from llms.vendors.messages import encode_image, merge_roles
 from llms.vendors.parser import AnswerParser
 from llms.vendors.types import (
     Call,
-    ChatMessage,
     ImagePart,
     Part,
     Signature,
@@ -45,14 +43,28 @@ class MessageParser(AnswerParser):
         event = as_object(document)
         kind = event.get("type")
         if kind == "content_block_delta":
-            self._read_delta(as_object(event["delta"]), as_index(event.get("index")))
+            delta, index = as_object(event["delta"]), as_index(event.get("index"))
+            change = delta.get("type")
+            if change == "text_delta":
+                self._add_text(delta["text"])
+            elif change == "thinking_delta":
+                self._add_thinking(delta["thinking"])
+            elif change == "signature_delta":
+                self._events.append(Signature("thinking", as_text(delta["signature"])))
+            elif change == "input_json_delta" and index in self._tools:
+                self._add_tool_call(index, "", "", delta["partial_json"])
         elif kind == "content_block_start":
             self._read_block(as_object(event["content_block"]), as_index(event.get("index")))
-        elif kind == "message_start":
-            message = as_object(event["message"])
-            self._read_blocks(message)
-            # the output has only begun to be counted here
-            self._count({**as_object(message.get("usage") or {}), "output_tokens": None})
+        elif kind in ("message_start", "message"):
+            message = event if kind == "message" else as_object(event["message"])
+            for place, block in enumerate(as_list(message.get("content") or [])):
+                self._read_block(as_object(block), place)
+            counts = as_object(message.get("usage") or {})
+            if kind == "message_start":
+                self._count({**counts, "output_tokens": None})  # the output has only begun to be counted
+            else:
+                self._count(counts)
+                self._finish(event.get("stop_reason") or "end_turn")
         elif kind == "message_delta":
             self._count(as_object(event.get("usage") or {}))
             if reason := as_object(event.get("delta") or {}).get("stop_reason"):
@@ -60,18 +72,10 @@ class MessageParser(AnswerParser):
         elif kind == "message_stop":
             self._finish("end_turn")
             self.done = True
-        elif kind == "message":
-            self._read_blocks(event)
-            self._count(as_object(event.get("usage") or {}))
-            self._finish(event.get("stop_reason") or "end_turn")
         elif kind == "error":
             raise self._failure(event)
         else:
             self._check_failure(event, ANSWER_KEYS)
-
-    def _read_blocks(self, message: JSONObject) -> None:
-        for index, block in enumerate(as_list(message.get("content") or [])):
-            self._read_block(as_object(block), index)
 
     def _read_block(self, block: JSONObject, index: int) -> None:
         """Read the beginning of a block, or a whole block."""
@@ -89,17 +93,6 @@ class MessageParser(AnswerParser):
             self._tools.add(index)
             self._add_tool_call(index, block.get("id"), block.get("name"), arguments)
 
-    def _read_delta(self, delta: JSONObject, index: int) -> None:
-        kind = delta.get("type")
-        if kind == "text_delta":
-            self._add_text(delta["text"])
-        elif kind == "thinking_delta":
-            self._add_thinking(delta["thinking"])
-        elif kind == "signature_delta":
-            self._events.append(Signature("thinking", as_text(delta["signature"])))
-        elif kind == "input_json_delta" and index in self._tools:
-            self._add_tool_call(index, "", "", delta["partial_json"])
-
     def _count(self, counts: JSONObject) -> None:
         """Add up the input: `input_tokens` leaves out what is written to the cache and read from it."""
         self._counts |= {name: token_count(number) for name, number in counts.items() if number is not None}
@@ -115,6 +108,8 @@ class Anthropic(Adapter):
     vendor = "Anthropic"
     parser = MessageParser
     image_types = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
+    list_path = "/models?limit=1000"
+    page_parameter = "after_id"
 
     def request(self, call: Call) -> WireRequest:
         system, messages = merge_roles(self.prepare(call.turns))
@@ -127,36 +122,31 @@ class Anthropic(Adapter):
                 {"name": tool.name, "description": tool.description, "input_schema": tool.parameters}
                 for tool in call.tools
             ]
+        written: list[JSONObject] = []
+        for message in messages:
+            content: str | list[JSONObject] = message.text
+            if not all(isinstance(part, TextPart) for part in message.parts):
+                # the results of tools come first, as the API demands
+                parts = sorted(message.parts, key=lambda part: not isinstance(part, ToolResultPart))
+                content = [*write_blocks(parts)]
+            written.append({"role": message.role, "content": content})
         body = {
             "max_tokens": known.pop("max_tokens", MAX_TOKENS),
-            "messages": [{"role": message.role, "content": write_content(message)} for message in messages],
+            "messages": written,
             "model": call.model,
             **dict(sorted({**known, "stream": True}.items())),
         }
-        return WireRequest(f"{self.base_url(call.endpoint)}/messages", self.headers(call.api_key), body, ignored)
+        base, headers = self.resolve_endpoint(call.endpoint, call.api_key)
+        return WireRequest(f"{base}/messages", headers, body, ignored)
 
-    def list_request(self, endpoint: str, api_key: str, page: str) -> tuple[str, dict[str, str]]:
-        after = f"&after_id={quote(page, safe='')}" if page else ""
-        return f"{self.base_url(endpoint)}/models?limit=1000{after}", self.headers(api_key)
+    def resolve_endpoint(self, endpoint: str, api_key: str) -> tuple[str, dict[str, str]]:
+        headers = {"anthropic-version": VERSION, **({"x-api-key": api_key} if api_key else {})}
+        return f"{(endpoint or ENDPOINT).rstrip('/').removesuffix('/v1')}/v1", headers
 
     def read_page(self, document: object) -> ModelPage:
         page = as_object(document)
         names = [as_object(model)["id"] for model in as_list(page["data"])]
         return ModelPage(names, page.get("has_more") and page.get("last_id"))
-
-    def base_url(self, endpoint: str) -> str:
-        return f"{(endpoint or ENDPOINT).rstrip('/').removesuffix('/v1')}/v1"
-
-    def headers(self, api_key: str) -> dict[str, str]:
-        return {"anthropic-version": VERSION, **({"x-api-key": api_key} if api_key else {})}
-
-
-def write_content(message: ChatMessage) -> str | list[JSONObject]:
-    """The content of a message; the results of tools come first, as the API demands."""
-    if all(isinstance(part, TextPart) for part in message.parts):
-        return message.text
-    parts = sorted(message.parts, key=lambda part: not isinstance(part, ToolResultPart))
-    return [*write_blocks(parts)]
 
 
 def write_blocks(parts: Iterable[Part]) -> Iterable[JSONObject]:

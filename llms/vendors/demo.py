@@ -57,6 +57,28 @@ FAIL = re.compile(r"(?P<code>[a-z_]*)\s*(?:after (?P<words>[0-9]{1,6}) words?)?\
 TOOL = re.compile(r"(?P<name>\S+)\s*(?P<arguments>.*)")
 EVENTS = "/events"
 HELP = (__doc__ or "").partition("\n\n")[2].strip()
+LOOKUP: dict[str, object] = {"city": "Graz"}
+CITATION = {"number": 1, "datasource_id": None, "file_id": None, "file": "forecast.txt", "page": None}
+ONE_OF_EACH_KIND: tuple[StreamEvent, ...] = (  # an answer as of a vendor that runs its own tools and cites results
+    Thinking("I should "),
+    Thinking("look it up."),
+    ToolCall(0, "demo_0", "weather__forecast", json.dumps(LOOKUP)),
+    ApprovalRequest(
+        {
+            "tool_call_id": "demo_0",
+            "tool": "weather",
+            "operation": "forecast",
+            "arguments": LOOKUP,
+            "expires_at": None,
+        }
+    ),
+    ToolResult("demo_0", "Sunny, 21 °C."),
+    Text("It is sunny "),
+    Text("in Graz [1]."),
+    Citations(({**CITATION, "start": 0, "end": 13, "text": "Sunny, 21 °C.", "score": 1.0},)),
+    Usage(2, 5, None),
+    Finish("stop"),
+)
 
 
 @dataclass(slots=True)
@@ -70,13 +92,13 @@ class Script:
     error_after: int = 0  # words
 
 
-class Demo:
+class Demo(Vendor):
     async def stream(self, call: Call, http: Client) -> AsyncGenerator[StreamEvent, None]:
         if ignored := tuple(setting for setting in call.options if setting not in KNOWN):
             yield IgnoredSettings(ignored)
         script = read_script(call)
         if script.text == EVENTS:
-            for event in one_of_each_kind():
+            for event in ONE_OF_EACH_KIND:
                 await asyncio.sleep(DELAY)
                 yield event
             return
@@ -102,9 +124,6 @@ class Demo:
         yield Usage(sum(len(turn.text.split()) for turn in call.turns), len(said), None)
         yield Finish("length" if len(said) < len(words) else "tool_calls" if script.tools else "stop")
 
-    def canonical_name(self, model: str) -> str:
-        return model
-
     async def models(self, endpoint: str, api_key: str, http: Client) -> tuple[str, ...]:
         return ("demo",)
 
@@ -117,7 +136,12 @@ def read_script(call: Call) -> Script:
     last = conversation[-1] if conversation else ChatMessage("user", ())
     results = [part for part in last.parts if isinstance(part, ToolResultPart)]
     if results:
-        return Script(" ".join(map(describe_result, results)))
+        sentences = []
+        for result in results:
+            image = f" {describe_images([result.image])}" if result.image else ""
+            outcome = "failed" if result.is_error else "answered"
+            sentences.append(f"The tool {result.name} {outcome}: {result.text}{image}")
+        return Script(" ".join(sentences))
     script, question = Script(), last.text
     while line := LEADING.match(question):
         command, argument = line.groups()
@@ -163,35 +187,6 @@ def answer_question(question: str, call: Call, conversation: list[ChatMessage]) 
         f"You said: {question}\n\nI am the demo: no language model, I answer from what I am told. "
         f"I saw {count}{prompted}.{seen_images}"
     )
-
-
-def one_of_each_kind() -> Iterator[StreamEvent]:
-    """An answer as of a vendor that runs tools of its own and cites what they found."""
-    yield Thinking("I should ")
-    yield Thinking("look it up.")
-    arguments = {"city": "Graz"}
-    yield ToolCall(0, "demo_0", "weather__forecast", json.dumps(arguments))
-    yield ApprovalRequest(
-        {
-            "tool_call_id": "demo_0",
-            "tool": "weather",
-            "operation": "forecast",
-            "arguments": arguments,
-            "expires_at": None,
-        }
-    )
-    yield ToolResult("demo_0", "Sunny, 21 °C.")
-    yield Text("It is sunny ")
-    yield Text("in Graz [1].")
-    citation = {"number": 1, "datasource_id": None, "file_id": None, "file": "forecast.txt", "page": None}
-    yield Citations(({**citation, "start": 0, "end": 13, "text": "Sunny, 21 °C.", "score": 1.0},))
-    yield Usage(2, 5, None)
-    yield Finish("stop")
-
-
-def describe_result(result: ToolResultPart) -> str:
-    image = f" {describe_images([result.image])}" if result.image else ""
-    return f"The tool {result.name} {'failed' if result.is_error else 'answered'}: {result.text}{image}"
 
 
 def describe_images(images: Iterable[ImagePart]) -> str:

@@ -1,7 +1,6 @@
 """How a vendor fails: codes that programs know, the same for every vendor, and words that people read."""
 
 import re
-from collections.abc import Mapping
 
 CODES = {  # why a vendor gave no complete answer, and whether a retry can help
     "unsupported": False,  # there is no adapter
@@ -66,16 +65,13 @@ class VendorError(Exception):
         status: int | None = None,
         taken: bool = True,
     ) -> None:
-        super().__init__(code, detail)
+        super().__init__(f"{code}: {detail}")
         self.code = code
         self.detail = detail
         self.retryable = CODES[code] if retryable is None else retryable
         self.retry_after = retry_after
         self.status = status
         self.taken = taken
-
-    def __str__(self) -> str:
-        return f"{self.code}: {self.detail}"
 
 
 def status_error(status: int, words: str, *, secret: str, retry_after: float | None = None) -> VendorError:
@@ -127,17 +123,3 @@ def error_status(document: object) -> int | None:
                 return value
         document = document.get("error") or document.get("errors")
     return None
-
-
-def is_failure(document: Mapping[str, object]) -> bool:
-    """Whether a document reports an error beside an answer. `base_resp` is MiniMax's."""
-    base = document.get("base_resp")
-    failed = isinstance(base, dict) and base.get("status_code") not in SUCCESS
-    return bool(document.get("error") or document.get("errors")) or failed
-
-
-def is_bare_failure(document: Mapping[str, object]) -> bool:
-    """Whether a document that has nothing of an answer is an error: it has words, and no code of success."""
-    has_words = any(document.get(key) for key in MESSAGE_KEYS)
-    succeeded = "code" in document and document["code"] in SUCCESS
-    return document.get("object") == "error" or (has_words and not succeeded)

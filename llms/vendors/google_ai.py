@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from urllib.parse import quote
 
 from llms.vendors.adapter import PARTS_WITH_PICTURES, Adapter, ModelPage, WireRequest, map_options
-from llms.vendors.errors import OWN_WORDS, VendorError
 from llms.vendors.json_access import JSONObject, as_list, as_object, as_text, token_count
 from llms.vendors.messages import merge_roles
 from llms.vendors.parser import AnswerParser
@@ -35,7 +34,7 @@ NAMES = {
     "stop_words": "stopSequences",
 }
 ROLES = {"user": "user", "assistant": "model"}
-WRONG_KEY = re.compile(r"api key (not valid|not found|expired)", re.IGNORECASE)
+COUNTS = ("promptTokenCount", "cachedContentTokenCount", "candidatesTokenCount", "thoughtsTokenCount")
 ANSWER_KEYS = frozenset({"candidates", "promptFeedback", "usageMetadata"})
 
 
@@ -45,9 +44,7 @@ class GeminiParser(AnswerParser):
     form = "an answer as Gemini's API has it"
     whole = (b"{", b"[")
 
-    def __init__(self, secret: str = "") -> None:
-        super().__init__(secret)
-        self._calls = 0
+    _calls = 0  # of tools, so far
 
     def _read(self, document: object) -> None:
         if isinstance(document, list):
@@ -64,7 +61,11 @@ class GeminiParser(AnswerParser):
                     self._read_part(as_object(part))
                 reason = candidate.get("finishReason")
         if counts := answer.get("usageMetadata"):
-            self._read_usage(as_object(counts))
+            usage = as_object(counts)
+            taken, cached, *outputs = map(token_count, map(usage.get, COUNTS))
+            # thinking is output, but not among the tokens of the candidates
+            output = None if outputs == [None, None] else token_count(sum(filter(None, outputs)))
+            self._add_usage(Usage(taken, output, cached))
         if not candidates and as_object(answer.get("promptFeedback") or {}).get("blockReason"):
             reason = "SAFETY"  # whatever the block is called, nothing was let through
         if reason:
@@ -85,18 +86,14 @@ class GeminiParser(AnswerParser):
         if signature:
             self._events.append(Signature("thinking" if part.get("thought") else "text", signature))
 
-    def _read_usage(self, counts: JSONObject) -> None:
-        """Read what was counted so far. Thinking is output, but not among the tokens of the candidates."""
-        outputs = [token_count(counts.get(name)) for name in ("candidatesTokenCount", "thoughtsTokenCount")]
-        output = None if outputs == [None, None] else token_count(sum(filter(None, outputs)))
-        taken, cached = token_count(counts.get("promptTokenCount")), token_count(counts.get("cachedContentTokenCount"))
-        self._add_usage(Usage(taken, output, cached))
-
 
 class GoogleAI(Adapter):
     vendor = "Google AI"
     parser = GeminiParser
     parts = PARTS_WITH_PICTURES
+    wrong_key = re.compile(r"api key (not valid|not found|expired)", re.IGNORECASE)
+    list_path = "/models?pageSize=1000"
+    page_parameter = "pageToken"
 
     def request(self, call: Call) -> WireRequest:
         system, messages = merge_roles(self.prepare(call.turns))
@@ -117,15 +114,17 @@ class GoogleAI(Adapter):
         if known:
             body["generationConfig"] = known
         model = quote(self.canonical_name(call.model), safe="")
-        url = f"{self.base_url(call.endpoint)}/models/{model}:streamGenerateContent?alt=sse"
-        return WireRequest(url, self.headers(call.api_key), body, ignored)
+        base, headers = self.resolve_endpoint(call.endpoint, call.api_key)
+        return WireRequest(f"{base}/models/{model}:streamGenerateContent?alt=sse", headers, body, ignored)
 
     def encode(self, body: JSONObject) -> bytes:
         return json.dumps(body).encode()  # as Google's own client writes JSON: only ASCII
 
-    def list_request(self, endpoint: str, api_key: str, page: str) -> tuple[str, dict[str, str]]:
-        token = f"&pageToken={quote(page, safe='')}" if page else ""
-        return f"{self.base_url(endpoint)}/models?pageSize=1000{token}", self.headers(api_key)
+    def resolve_endpoint(self, endpoint: str, api_key: str) -> tuple[str, dict[str, str]]:
+        base = (endpoint or ENDPOINT).rstrip("/")
+        if not re.search(r"/v\d\w*$", base):
+            base = f"{base}/{VERSION}"
+        return base, {"x-goog-api-key": api_key} if api_key else {}
 
     def read_page(self, document: object) -> ModelPage:
         page = as_object(document)
@@ -138,19 +137,6 @@ class GoogleAI(Adapter):
 
     def canonical_name(self, model: str) -> str:
         return model.removeprefix("models/")
-
-    def translate_error(self, error: VendorError) -> VendorError:
-        """Google calls a wrong key a bad request."""
-        if error.code == "bad_request" and WRONG_KEY.search(error.detail):
-            return VendorError("unauthorized", OWN_WORDS[401], taken=error.taken)
-        return error
-
-    def base_url(self, endpoint: str) -> str:
-        endpoint = (endpoint or ENDPOINT).rstrip("/")
-        return endpoint if re.search(r"/v\d\w*$", endpoint) else f"{endpoint}/{VERSION}"
-
-    def headers(self, api_key: str) -> dict[str, str]:
-        return {"x-goog-api-key": api_key} if api_key else {}
 
 
 def write_gemini_parts(parts: Iterable[Part]) -> Iterable[JSONObject]:
@@ -169,22 +155,19 @@ def write_gemini_parts(parts: Iterable[Part]) -> Iterable[JSONObject]:
             identity = {"id": part.id} if part.id else {}
             written = {"functionCall": {**identity, "args": part.arguments, "name": part.name}}
         elif isinstance(part, ToolResultPart):
-            written = {"functionResponse": write_function_response(part)}
+            response: JSONObject = {}
+            if part.image:
+                data = base64.urlsafe_b64encode(part.image.data).decode()
+                response["parts"] = [{"inline_data": {"mime_type": part.image.media_type, "data": data}}]
+            if part.tool_call_id:
+                response["id"] = part.tool_call_id
+            outcome = {"error" if part.is_error else "output": part.text}
+            written = {"functionResponse": {**response, "name": part.name, "response": outcome}}
         else:  # thinking that another vendor encrypted
             continue
         if isinstance(part, TextPart | ThinkingPart | ToolCallPart) and part.signature:
             written["thoughtSignature"] = part.signature
         yield written
-
-
-def write_function_response(result: ToolResultPart) -> JSONObject:
-    response: JSONObject = {}
-    if result.image:
-        image = {"mime_type": result.image.media_type, "data": base64.urlsafe_b64encode(result.image.data).decode()}
-        response["parts"] = [{"inline_data": image}]
-    if result.tool_call_id:
-        response["id"] = result.tool_call_id
-    return {**response, "name": result.name, "response": {"error" if result.is_error else "output": result.text}}
 
 
 ADAPTER: Vendor = GoogleAI()

@@ -19,7 +19,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL  # aiohttp's own class, so that we check the same host that it connects to
 
 from llms.vendors.errors import WEB_PAGE, VendorError, error_message, status_error
-from llms.vendors.sse import BYTE_ORDER_MARK, SSEDecoder
+from llms.vendors.sse import BYTE_ORDER_MARK, END_OF_STREAM, SSEDecoder
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Refusal = Callable[[Address], str | None]
@@ -93,7 +93,7 @@ class Client:
                 yield answer
                 await answer.end()
             finally:
-                answer.forget()
+                answer.connection_check.cancel()
         finally:
             response.close()  # does nothing if the connection went back to the pool
 
@@ -127,13 +127,7 @@ class Client:
         if 200 <= response.status < 300:
             return response
         try:
-            body = await read_error(response)
-            delay = find_delay(response.headers, body)
-            words = explain(body, is_html=response.content_type == "text/html")
-            failure = status_error(response.status, words, secret=secret, retry_after=delay)
-            if response.headers.get("x-should-retry") == "false":
-                failure.retryable = False
-            return failure
+            return await read_failure(response, secret)
         finally:
             response.close()
 
@@ -145,11 +139,7 @@ class Answer:
         self._response = response
         self._content = response.content
         self._pause = pause
-        self._timer = asyncio.get_running_loop().call_later(LOSS_CHECK_INTERVAL, self._check_connection)
-
-    def forget(self) -> None:
-        """Stop watching the connection."""
-        self._timer.cancel()
+        self.connection_check = asyncio.get_running_loop().call_later(LOSS_CHECK_INTERVAL, self._check_connection)
 
     def _check_connection(self) -> None:
         """End the waiting of `read` when the connection is lost.
@@ -162,7 +152,7 @@ class Answer:
         if connection.transport is None:
             self._content.set_exception(aiohttp.ClientPayloadError("The connection was lost before the end."))
         else:
-            self._timer = asyncio.get_running_loop().call_later(LOSS_CHECK_INTERVAL, self._check_connection)
+            self.connection_check = asyncio.get_running_loop().call_later(LOSS_CHECK_INTERVAL, self._check_connection)
 
     async def read(self, *, can_wait: bool = False) -> bytes:
         """The bytes that have arrived, empty at the end; raises VendorError if the connection is lost before that."""
@@ -262,24 +252,27 @@ def connection_failure(error: Exception) -> VendorError:
     return VendorError("unreachable", "The vendor closed the connection before it answered.")
 
 
-async def read_error(response: aiohttp.ClientResponse) -> bytes:
-    """The body of an error, as far as it comes in time."""
-    body = bytearray()
+async def read_failure(response: aiohttp.ClientResponse, secret: str) -> VendorError:
+    """The error of an answer that is not 2xx, with the vendor's words, as far as they come in time."""
+    arrived = bytearray()
     with suppress(aiohttp.ClientError, OSError):  # TimeoutError is one
         async with asyncio.timeout(EXPLANATION_TIMEOUT):
-            while len(body) < LONGEST_EXPLANATION and (chunk := await response.content.readany()):
-                body += chunk
-    return bytes(body[:LONGEST_EXPLANATION]).removeprefix(BYTE_ORDER_MARK)
-
-
-def explain(body: bytes, *, is_html: bool) -> str:
-    """The vendor's words in the body of an error, which can be JSON, alone or in an event."""
+            while len(arrived) < LONGEST_EXPLANATION and (chunk := await response.content.readany()):
+                arrived += chunk
+    body = bytes(arrived[:LONGEST_EXPLANATION]).removeprefix(BYTE_ORDER_MARK)
+    is_html = response.content_type == "text/html"
     decoder = SSEDecoder()
-    events = [] if is_html else [*decoder.feed(body), *decoder.close()]
-    for document in (body, *events):
+    events = [] if is_html else [*decoder.feed(body), *decoder.feed(END_OF_STREAM)]
+    words = WEB_PAGE if is_html else (events or [body])[0].decode(errors="replace")
+    for document in (body, *events):  # the words can be in JSON, alone or in an event
         with suppress(orjson.JSONDecodeError):
-            return error_message(orjson.loads(document))
-    return WEB_PAGE if is_html else (events or [body])[0].decode(errors="replace")
+            words = error_message(orjson.loads(document))
+            break
+    delay = find_delay(response.headers, body)
+    failure = status_error(response.status, words, secret=secret, retry_after=delay)
+    if response.headers.get("x-should-retry") == "false":
+        failure.retryable = False
+    return failure
 
 
 def find_delay(headers: Mapping[str, str], body: bytes) -> float | None:

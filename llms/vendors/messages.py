@@ -4,7 +4,7 @@ import base64
 from collections.abc import Iterable
 from xml.sax.saxutils import quoteattr
 
-from llms.vendors.types import ChatMessage, FilePart, ImagePart, Part, TextPart
+from llms.vendors.types import ChatMessage, FilePart, ImagePart, TextPart
 
 
 def merge_roles(messages: Iterable[ChatMessage]) -> tuple[str, list[ChatMessage]]:
@@ -26,17 +26,16 @@ def merge_roles(messages: Iterable[ChatMessage]) -> tuple[str, list[ChatMessage]
         elif not parts or (message.role == "assistant" and not merged):
             continue
         elif merged and merged[-1].role == message.role:
-            merged[-1] = ChatMessage(message.role, concatenate(merged[-1].parts, parts))
+            *earlier, last = merged[-1].parts
+            first, *later = parts
+            if isinstance(last, TextPart) and isinstance(first, TextPart) and not last.signature:
+                first = TextPart(f"{last.text}\n\n{first.text}", first.signature)
+            else:
+                earlier.append(last)
+            merged[-1] = ChatMessage(message.role, (*earlier, first, *later))
         else:
             merged.append(ChatMessage(message.role, parts))
     return "\n\n".join(prompts), merged
-
-
-def concatenate(first: tuple[Part, ...], second: tuple[Part, ...]) -> tuple[Part, ...]:
-    last, begin = first[-1], second[0]
-    if isinstance(last, TextPart) and isinstance(begin, TextPart) and not last.signature:
-        return (*first[:-1], TextPart(f"{last.text}\n\n{begin.text}", begin.signature), *second[1:])
-    return first + second
 
 
 def write_file(file: FilePart) -> str:

@@ -49,19 +49,13 @@ class LineDecoder:
             self._size += len(rest)
             check_length(self._size)
 
-    def close(self) -> Iterator[bytes]:
-        """A last line without its newline."""
-        return self.feed(b"\n")
-
 
 class ChatParser(AnswerParser):
     form = "a chat as Ollama's API has it"
     decoder = LineDecoder
     whole = ()  # an answer that is not streamed is one line
 
-    def __init__(self, secret: str = "") -> None:
-        super().__init__(secret)
-        self._calls = 0
+    _calls = 0  # of tools, so far
 
     def _read(self, document: object) -> None:
         line = as_object(document)
@@ -89,6 +83,7 @@ class Ollama(Adapter):
     vendor = "Ollama"
     parser = ChatParser
     parts = PARTS_WITH_PICTURES
+    list_path = "/tags"
 
     def request(self, call: Call) -> WireRequest:
         known, ignored = map_options(call.options, NAMES)
@@ -100,22 +95,18 @@ class Ollama(Adapter):
         ]
         if call.tools:
             body["tools"] = write_tools(call.tools)
-        return WireRequest(f"{self.base_url(call.endpoint)}/chat", self.headers(call.api_key), body, ignored)
+        base, headers = self.resolve_endpoint(call.endpoint, call.api_key)
+        return WireRequest(f"{base}/chat", headers, body, ignored)
 
     def canonical_name(self, model: str) -> str:
         return model if ":" in model else f"{model}:latest"
 
-    def list_request(self, endpoint: str, api_key: str, page: str) -> tuple[str, dict[str, str]]:
-        return f"{self.base_url(endpoint)}/tags", self.headers(api_key)
+    def resolve_endpoint(self, endpoint: str, api_key: str) -> tuple[str, dict[str, str]]:
+        base = re.sub(r"/(api|v1)$", "", (endpoint or ENDPOINT).rstrip("/")) + "/api"
+        return base, {"Authorization": f"Bearer {api_key}"} if api_key else {}
 
     def read_page(self, document: object) -> ModelPage:
         return ModelPage([as_object(model)["name"] for model in as_list(as_object(document)["models"] or [])])
-
-    def base_url(self, endpoint: str) -> str:
-        return re.sub(r"/(api|v1)$", "", (endpoint or ENDPOINT).rstrip("/")) + "/api"
-
-    def headers(self, api_key: str) -> dict[str, str]:
-        return {"Authorization": f"Bearer {api_key}"} if api_key else {}
 
 
 def write_ollama_messages(message: ChatMessage) -> Iterable[JSONObject]:

@@ -16,7 +16,6 @@ from llms.vendors.types import (
     Call,
     ChatMessage,
     ImagePart,
-    Part,
     TextPart,
     ToolCallPart,
     ToolDefinition,
@@ -190,8 +189,8 @@ class OpenAI(Adapter):
     pictures_in_results = False
 
     def request(self, call: Call) -> WireRequest:
-        endpoint = (call.endpoint or ENDPOINT).rstrip("/")
-        dialect = dialect_of(endpoint)
+        base, headers = self.resolve_endpoint(call.endpoint, call.api_key)
+        dialect = dialect_of(base)
         names = dict(dialect.names)
         if dialect.is_openai and WANTS_COMPLETION_TOKENS.match(call.model):
             names["max_tokens"] = "max_completion_tokens"
@@ -202,19 +201,19 @@ class OpenAI(Adapter):
             known["tools"] = write_tools(call.tools)
         messages = [written for message in self.prepare(call.turns) for written in write_completion_messages(message)]
         body = {"model": call.model, "stream": True, "messages": messages, **dict(sorted(known.items()))}
-        url, headers = f"{endpoint}/chat/completions", {"Authorization": f"Bearer {call.api_key}"}
+        url = f"{base}/chat/completions"
         if dialect is AZURE:
-            url, headers = azure_url(endpoint), {"api-key": call.api_key}
-        return WireRequest(url, headers if call.api_key else {}, body, ignored)
+            url, headers = azure_url(base), {"api-key": call.api_key} if call.api_key else {}
+        return WireRequest(url, headers, body, ignored)
 
     async def models(self, endpoint: str, api_key: str, http: Client) -> tuple[str, ...]:
         if dialect_of(endpoint) is AZURE:
             return ()  # models are called by the names of deployments there, and the list has only the models
         return await super().models(endpoint, api_key, http)
 
-    def list_request(self, endpoint: str, api_key: str, page: str) -> tuple[str, dict[str, str]]:
+    def resolve_endpoint(self, endpoint: str, api_key: str) -> tuple[str, dict[str, str]]:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        return f"{(endpoint or ENDPOINT).rstrip('/')}/models", headers
+        return (endpoint or ENDPOINT).rstrip("/"), headers
 
     def read_page(self, document: object) -> ModelPage:
         models = document if isinstance(document, list) else as_object(document)["data"]  # Together sends a bare list
@@ -229,30 +228,28 @@ class OpenAI(Adapter):
 
 def write_completion_messages(message: ChatMessage) -> Iterable[JSONObject]:
     """The message as OpenAI has it: each result of a tool is a message of its own, before the rest."""
-    calls = [part for part in message.parts if isinstance(part, ToolCallPart)]
+    calls: list[JSONObject] = []
+    for call in message.parts:
+        if isinstance(call, ToolCallPart):
+            arguments = call.unparsed or json.dumps(call.arguments, ensure_ascii=False, separators=(",", ":"))
+            function = {"name": call.name, "arguments": arguments}
+            calls.append({"id": call.id, "type": "function", "function": function})
     results = [part for part in message.parts if isinstance(part, ToolResultPart)]
     for result in results:
         yield {"role": "tool", "tool_call_id": result.tool_call_id, "content": result.text}
     if calls:
-        yield {"role": message.role, "content": message.text or None, "tool_calls": [*map(write_tool_call, calls)]}
+        yield {"role": message.role, "content": message.text or None, "tool_calls": calls}
     elif any(isinstance(part, ImagePart) for part in message.parts):
-        yield {"role": message.role, "content": [*write_content_parts(message.parts)]}
+        content: list[JSONObject] = []
+        for part in message.parts:
+            if isinstance(part, TextPart) and part.text:
+                content.append({"type": "text", "text": part.text})
+            elif isinstance(part, ImagePart):
+                url = f"data:{part.media_type};base64,{encode_image(part)}"
+                content.append({"type": "image_url", "image_url": {"url": url}})
+        yield {"role": message.role, "content": content}
     elif message.text or not results:
         yield {"role": message.role, "content": message.text}
-
-
-def write_content_parts(parts: Iterable[Part]) -> Iterable[JSONObject]:
-    for part in parts:
-        if isinstance(part, TextPart) and part.text:
-            yield {"type": "text", "text": part.text}
-        elif isinstance(part, ImagePart):
-            url = f"data:{part.media_type};base64,{encode_image(part)}"
-            yield {"type": "image_url", "image_url": {"url": url}}
-
-
-def write_tool_call(call: ToolCallPart) -> JSONObject:
-    arguments = call.unparsed or json.dumps(call.arguments, ensure_ascii=False, separators=(",", ":"))
-    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
 
 
 def write_tools(tools: Iterable[ToolDefinition]) -> list[JSONObject]:

@@ -9,17 +9,17 @@ from typing import ClassVar, Protocol
 import orjson
 
 from llms.vendors.errors import (
+    MESSAGE_KEYS,
+    SUCCESS,
     VendorError,
     error_message,
     error_status,
-    is_bare_failure,
-    is_failure,
     redact,
     status_error,
 )
 from llms.vendors.finish_reasons import FAILURES, NO_REASON, REASONS
 from llms.vendors.json_access import JSONObject, as_text
-from llms.vendors.sse import BYTE_ORDER_MARK, SSEDecoder
+from llms.vendors.sse import BYTE_ORDER_MARK, END_OF_STREAM, SSEDecoder
 from llms.vendors.think_tags import ThinkTagSplitter
 from llms.vendors.types import Finish, StreamEvent, Text, Thinking, ToolCall, Usage
 
@@ -36,11 +36,9 @@ Source = type[Text] | type[Thinking] | int  # what a piece of text belongs to; t
 
 
 class StreamDecoder(Protocol):
-    """Divides a stream into its JSON documents."""
+    """Divides a stream into its JSON documents. END_OF_STREAM completes the last one."""
 
     def feed(self, chunk: bytes) -> Iterator[bytes]: ...
-
-    def close(self) -> Iterator[bytes]: ...
 
 
 class AnswerParser(ABC):
@@ -100,7 +98,18 @@ class AnswerParser(ABC):
                 if not self._finished:
                     raise self._invalid()
             elif not self.done:
-                self._close_stream()
+                # what is left of the stream, or all of a stream that began with a document outside of its events
+                rest, self._whole = bytes(self._whole or b""), None
+                try:
+                    for data in (*self._decoder.feed(rest), *self._decoder.feed(END_OF_STREAM)):
+                        if not self.done:
+                            self._read_document(data)
+                except VendorError as error:
+                    if error.code != "invalid_response":
+                        raise
+                if not self._finished:
+                    raise VendorError("incomplete", "The vendor ended the answer without saying that it is complete.")
+                self._flush()
         except VendorError as error:
             self.error = error
         return self._events
@@ -117,20 +126,6 @@ class AnswerParser(ABC):
             raise VendorError("invalid_response", WEB_PAGE_ERROR)
         self._whole = bytearray() if chunk.startswith(self.whole) else None
         return chunk
-
-    def _close_stream(self) -> None:
-        """Read what is left of the stream, or all of a stream that began with a document outside of its events."""
-        rest, self._whole = bytes(self._whole or b""), None
-        try:
-            for data in (*self._decoder.feed(rest), *self._decoder.close()):
-                if not self.done:
-                    self._read_document(data)
-        except VendorError as error:
-            if error.code != "invalid_response":
-                raise
-        if not self._finished:
-            raise VendorError("incomplete", "The vendor ended the answer without saying that it is complete.")
-        self._flush()
 
     def _read_document(self, data: bytes) -> None:
         try:
@@ -159,7 +154,14 @@ class AnswerParser(ABC):
 
     def _check_failure(self, document: JSONObject, answer_keys: frozenset[str]) -> None:
         """Raise the failure that a document reports beside an answer, or instead of one: without any of these keys."""
-        if is_failure(document) or (answer_keys.isdisjoint(document) and is_bare_failure(document)):
+        base = document.get("base_resp")  # MiniMax's
+        is_failure = bool(document.get("error") or document.get("errors"))
+        is_failure |= isinstance(base, dict) and base.get("status_code") not in SUCCESS
+        if answer_keys.isdisjoint(document):
+            has_words = any(document.get(key) for key in MESSAGE_KEYS)
+            succeeded = "code" in document and document["code"] in SUCCESS
+            is_failure |= document.get("object") == "error" or (has_words and not succeeded)
+        if is_failure:
             raise self._failure(document)
 
     # what a document can say

@@ -19,6 +19,8 @@ VENDORS = {
     "demo": "Demo (no network, no cost)",
 }
 ADAPTERS = {vendor: f"llms.vendors.{vendor}" for vendor in VENDORS}  # modules, each with an ADAPTER
+# All adapters need it. To import it takes a quarter of a second, too long for a running event loop.
+HTTP_MODULE = "llms.vendors.http"
 
 
 class VendorInfo(NamedTuple):
@@ -36,11 +38,6 @@ def adapter(vendor: str) -> Vendor:
     return import_module(ADAPTERS[vendor]).ADAPTER
 
 
-def preload() -> None:
-    """Import what all adapters need. That takes a quarter of a second, too long for a running event loop."""
-    import_module("llms.vendors.http")
-
-
 def client(
     *,
     refusal: "Refusal",
@@ -52,5 +49,5 @@ def client(
 
     The parameters are those of `Client`.
     """
-    module = import_module("llms.vendors.http")
+    module = import_module(HTTP_MODULE)
     return module.Client(refusal=refusal, connect_timeout=connect_timeout, retries=retries, pause=pause)

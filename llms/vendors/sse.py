@@ -8,6 +8,7 @@ from llms.vendors.errors import VendorError
 
 LONGEST = 64 * 2**20  # bytes of a line, and of the data of an event
 END_MARK = b"[DONE]"
+END_OF_STREAM = b"\n\n"  # fed last; completes a last line, and a last event without the empty line that should end it
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -55,10 +56,6 @@ class SSEDecoder:
             self._pieces_size += len(rest)
             check_length(self._pieces_size)
 
-    def close(self) -> Iterator[bytes]:
-        """The data of a last event without the empty line that should end it."""
-        return self.feed(b"\n\n")
-
     def _read_line(self, line: bytes) -> Iterator[bytes]:
         field, _, value = line.lstrip(b" \t").partition(b":")
         value = value.removeprefix(b" ")
@@ -93,16 +90,12 @@ class SSEDecoder:
         self._data_size, self._name, self._is_bare = 0, b"", False
         is_json = data.startswith((b"{", b"["))
         if name == b"error" and data and not (is_json and b'"error"' in data):
-            return wrap_error(data)
+            try:
+                error: object = orjson.loads(data)
+            except orjson.JSONDecodeError:
+                error = data.decode(errors="replace")
+            return orjson.dumps({"error": error})
         return data if is_json or not name else b""
-
-
-def wrap_error(data: bytes) -> bytes:
-    try:
-        error: object = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        error = data.decode(errors="replace")
-    return orjson.dumps({"error": error})
 
 
 def check_length(size: int) -> None:

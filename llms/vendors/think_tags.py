@@ -6,11 +6,10 @@ OPEN, CLOSE = "<think>", "</think>"
 class ThinkTagSplitter:
     """Divides the pieces of a text that begins with <think> into thinking and answer. Tags can be cut anywhere."""
 
-    def __init__(self) -> None:
-        self.done = False  # all that follows is the answer
-        self._inside = False
-        self._closed = False
-        self._held = ""  # the beginning of what may be a tag
+    done = False  # all that follows is the answer
+    _inside = False
+    _closed = False
+    _held = ""  # the beginning of what may be a tag
 
     def split(self, text: str) -> tuple[str, str]:
         """The thinking and the answer in this piece."""

@@ -235,7 +235,7 @@ class Vendor(Protocol):
 
     def canonical_name(self, model: str) -> str:
         """The name by which the vendor lists this model."""
-        ...
+        return model
 
     async def models(self, endpoint: str, api_key: str, http: "Client") -> tuple[str, ...]:
         """The names of the chat models that the vendor lists, none where it has no list; raises VendorError."""

@@ -31,7 +31,7 @@ from groups.models import Group, User
     ],
 )
 def test_an_id_is_a_sequence_number_and_a_place(event_id: int, sequence: int, place: int) -> None:
-    position = Position.of(event_id)
+    position = Position(*divmod(event_id, IDS_PER_ANSWER))
     assert position == (sequence, place)
     assert sequence * IDS_PER_ANSWER + place == event_id
 

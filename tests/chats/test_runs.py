@@ -14,8 +14,8 @@ from chats import models
 from chats.answering import journal
 from chats.answering.answer_task import AnswerTask
 from chats.answering.events import ANSWER, follow
+from chats.answering.live_answer import LiveAnswer
 from chats.answering.ownership import LONGEST_SUSPENSION, OwnershipGuard
-from chats.answering.remote_answers import RemoteAnswer
 from chats.answering.runner import AnswerRunner
 from chats.conversation import Exchange
 from chats.models import Message, Session
@@ -75,14 +75,15 @@ def test_a_silent_stream_shows_signs_of_life(
 
     async def read() -> list[bytes]:
         worker = AnswerRunner()
-        mirror = worker.remote.answers[answer.pk] = RemoteAnswer(answer)
+        mirror = worker.remote.answers[answer.pk] = LiveAnswer(answer)
         async with aclosing(followed(lambda: mirror)) as events:
             waiting = asyncio.ensure_future(anext(events))
             await asyncio.sleep(0.1)  # one of them looks into what is known in a thread
             signs = asyncio.create_task(worker.show_signs_of_life())
             first = await waiting
             signs.cancel()
-            mirror.grow([Entry("text", "Hi")])
+            mirror.fresh.append(Entry("text", "Hi"))
+            mirror.wake()
             return [first, await anext(events)]
 
     assert asyncio.run(read()) == expected

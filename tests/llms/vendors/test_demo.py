@@ -7,7 +7,6 @@ import pytest
 
 from llms.vendors import demo
 from llms.vendors.errors import CODES
-from llms.vendors.message_builder import MessageBuilder
 from llms.vendors.types import (
     ChatMessage,
     FilePart,
@@ -27,6 +26,7 @@ from llms.vendors.types import (
 )
 from tests.live import ROOT
 from tests.llms.vendors.asking import Asked, ask, call
+from tests.llms.vendors.message_builder import MessageBuilder
 
 
 @pytest.fixture(autouse=True)

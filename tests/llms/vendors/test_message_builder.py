@@ -7,7 +7,6 @@ import pytest
 
 from llms.vendors.anthropic import Anthropic
 from llms.vendors.google_ai import GoogleAI
-from llms.vendors.message_builder import MessageBuilder
 from llms.vendors.ollama import Ollama
 from llms.vendors.openai import OpenAI
 from llms.vendors.types import (
@@ -25,6 +24,7 @@ from llms.vendors.types import (
     text_message,
 )
 from tests.llms.vendors.asking import call
+from tests.llms.vendors.message_builder import MessageBuilder
 from tests.llms.vendors.test_recorded_streams import PARSERS, ROOT
 
 

@@ -1,4 +1,4 @@
-"""Makes a message of the events of an answer, so that it can be sent back in the next call."""
+"""Makes a message of the events of an answer, so that tests can send it back in the next call."""
 
 import json
 from dataclasses import replace
