@@ -84,7 +84,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "core.server.middleware.request_id",
     "core.server.middleware.content_security_policy",
-    "core.audit.recording.remember_request",
+    "core.server.middleware.remember_request",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

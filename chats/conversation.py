@@ -5,8 +5,7 @@ prepared for an answer is prepared before that transaction.
 """
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice, starmap
 from uuid import UUID
@@ -25,6 +24,7 @@ from chats.errors import (
     NotAQuestion,
     NothingToStop,
     QuestionKeyReused,
+    RunnerUnavailable,
     SessionNotFound,
 )
 from chats.models import ActiveAnswer, Message, Session
@@ -32,7 +32,7 @@ from core.database.compiled import CompiledQuery, Row, column_names, python_valu
 from core.database.encryption import UnreadableSecret
 from groups.models import User
 from groups.permissions import ROLES
-from llms.call_builder import build_call, model_of
+from llms.call_builder import build_call
 from llms.context_windows import input_budget
 from llms.errors import LLMNotUsable
 from llms.models import LLM, LLMSettings
@@ -40,6 +40,7 @@ from llms.vendors.types import Call, text_message
 from usage.tokens import prompt_tokens
 
 LONGEST_TITLE = 60  # characters
+NO_RUNNER = "This server is about to stop, or was not started by manage.py runserver. Nothing was stored."
 UNDER_WAY = "The last question is still being answered. Wait for its end, or stop it."
 SWITCH_UNDER_WAY = "The last question is still being answered. Wait for its end, or stop it, to change the branch."
 
@@ -68,15 +69,16 @@ class Conversation:
 
 
 def ask(
-    *, user: User, session: UUID, text: str, worker: Callable[[], UUID], idempotency_key: str | None = None
+    *, user: User, session: UUID, text: str, runner_id: UUID | None, idempotency_key: str | None = None
 ) -> Exchange:
     """Put a question after the newest message of the session's branch. The same key again leads to the same answer.
 
-    `worker` gives the id of the process that is to produce the answer. Raises a ChatError; then nothing is stored.
+    `runner_id` is the id of the runner that is to produce the answer, None if this process has none. Raises a
+    ChatError; then nothing is stored.
     """
     talk = read_conversation(user, session)
     question = Message(session=talk.session, parent_id=talk.session.leaf_id, role=Message.Role.USER, text=text)
-    return begin_answer(talk, question, worker, idempotency_key, follows_leaf=True)
+    return begin_answer(talk, question, runner_id, idempotency_key, follows_leaf=True)
 
 
 def edit(
@@ -85,7 +87,7 @@ def edit(
     session: UUID,
     message: int,
     text: str,
-    worker: Callable[[], UUID],
+    runner_id: UUID | None,
     idempotency_key: str | None = None,
 ) -> Exchange:
     """Put a question in place of another one: a branch beside it. See `ask`."""
@@ -94,18 +96,18 @@ def edit(
     if replaced.role != Message.Role.USER:
         raise NotAQuestion("Only a question can be edited; regenerate makes another answer.")
     question = Message(session=talk.session, parent_id=replaced.parent_id, role=Message.Role.USER, text=text)
-    return begin_answer(talk, question, worker, idempotency_key)
+    return begin_answer(talk, question, runner_id, idempotency_key)
 
 
 def regenerate(
-    *, user: User, session: UUID, message: int, worker: Callable[[], UUID], idempotency_key: str | None = None
+    *, user: User, session: UUID, message: int, runner_id: UUID | None, idempotency_key: str | None = None
 ) -> Exchange:
     """Ask for another answer to a question: a branch beside its answers. `message` is it or one of them. See `ask`."""
     talk = read_conversation(user, session)
     given = read_message(talk.session, message)
     question = given if given.role == Message.Role.USER else given.parent
     assert question  # every answer has one
-    return begin_answer(talk, question, worker, idempotency_key)
+    return begin_answer(talk, question, runner_id, idempotency_key)
 
 
 def switch_branch(*, user: User, session: UUID, message: int) -> None:
@@ -199,18 +201,20 @@ def read_message(session: Session, key: int) -> Message:
 def begin_answer(
     talk: Conversation,
     question: Message,
-    worker: Callable[[], UUID],
+    runner_id: UUID | None,
     key: str | None,
     *,
     follows_leaf: bool = False,
 ) -> Exchange:
-    """Store the question, if it is new, and an empty answer that the worker is about to fill.
+    """Store the question, if it is new, and an empty answer that the runner is about to fill.
 
     `follows_leaf` says that the question is to follow the newest message of the branch, also if that changes now.
     """
     session = talk.session
     if exchange := find_exchange(session, question, key):
         return exchange
+    if runner_id is None:
+        raise RunnerUnavailable(NO_RUNNER)
     call, input_tokens = prepare_call(talk, question)
     try:
         with write_transaction():
@@ -223,7 +227,7 @@ def begin_answer(
             if follows_leaf and question.parent_id != session.leaf_id:
                 question.parent_id = session.leaf_id
                 call, input_tokens = prepare_call(talk, question)
-            answer = store_exchange(session, question, call.model, input_tokens, worker(), key)
+            answer = store_exchange(session, question, call.model, input_tokens, runner_id, key)
     except IntegrityError:  # the key of ActiveAnswer is the session
         raise AnswerInProgress(UNDER_WAY) from None
     return Exchange(question, answer, talk.llm.vendor, call, talk.wants_title)
@@ -254,25 +258,24 @@ def prepare_call(talk: Conversation, question: Message) -> tuple[Call, int]:
     if talk.session.chat_id is None:
         raise ChatClosed("The chat of this session was deleted. It can be read, and takes no more questions.")
     llm, settings = talk.llm, talk.settings
-    history = HISTORY.rows(question.parent_id) if question.parent_id else []
     try:
-        model = model_of(llm, settings)
-        window = settings.max_length
-        if window is None:
-            window = input_budget(model, max_tokens=settings.max_tokens)
-        messages = prompts.build(
-            system=talk.system_prompt,
-            history=list(starmap(text_message, history)),
-            question=question.text,
-            window=window,
-        )
-        return build_call(llm, settings, messages), prompt_tokens(messages)
+        call = build_call(llm, settings)
     except LLMNotUsable as reason:
         raise ChatNotAnswerable(f"{reason} An administrator can change that.") from None
     except UnreadableSecret:
         raise ChatNotAnswerable(
             "The key of this chat's LLM cannot be read. An administrator can set it anew."
         ) from None
+    window = settings.max_length
+    if window is None:
+        window = input_budget(call.model, max_tokens=settings.max_tokens)
+    messages = prompts.build(
+        system=talk.system_prompt,
+        history=list(starmap(text_message, HISTORY.rows(question.parent_id) if question.parent_id else [])),
+        question=question.text,
+        window=window,
+    )
+    return replace(call, turns=messages), prompt_tokens(messages)
 
 
 def store_exchange(

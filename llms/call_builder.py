@@ -2,9 +2,10 @@
 
 from typing import cast
 
+from core.database.encryption import EncryptedStr
 from llms.errors import LLMNotUsable
 from llms.models import LLM, LLMSettings
-from llms.vendors.types import Call, ChatMessage, Options
+from llms.vendors.types import Call, Options
 
 OPTIONS = (
     "temperature",
@@ -18,8 +19,11 @@ OPTIONS = (
 )
 
 
-def model_of(llm: LLM, settings: LLMSettings) -> str:
-    """The model of the settings, else the LLM's default. Raises LLMNotUsable if it may not be called."""
+def build_call(llm: LLM, settings: LLMSettings) -> Call:
+    """The call of the LLM's vendor, without messages; its model is that of the settings, else the LLM's default.
+
+    Raises LLMNotUsable if the LLM may not be called, and UnreadableSecret if its key cannot be decrypted.
+    """
     if not llm.active:
         raise LLMNotUsable("The LLM of this chat is not active.")
     model = settings.model_name or llm.default_model
@@ -27,18 +31,8 @@ def model_of(llm: LLM, settings: LLMSettings) -> str:
         raise LLMNotUsable("Neither the settings of this chat nor its LLM name a model.")
     if llm.allowed_models and model not in llm.allowed_models:
         raise LLMNotUsable(f"The model {model} is none of those that the LLM of this chat allows.")
-    return model
-
-
-def build_call(llm: LLM, settings: LLMSettings, turns: tuple[ChatMessage, ...]) -> Call:
-    """The call of the LLM's vendor. Raises LLMNotUsable, or UnreadableSecret if the key cannot be decrypted."""
-    return Call(
-        model=model_of(llm, settings),
-        turns=turns,
-        options=options_of(settings),
-        api_key=llm.get_api_key(),
-        endpoint=llm.api_endpoint,
-    )
+    options, key = options_of(settings), EncryptedStr(llm.api_key).reveal()
+    return Call(model=model, turns=(), options=options, api_key=key, endpoint=llm.api_endpoint)
 
 
 def options_of(settings: LLMSettings) -> Options:

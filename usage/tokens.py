@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from llms.vendors.types import ChatMessage
+from llms.vendors.types import ChatMessage, TextPart
 
 BYTES_PER_TOKEN = 4  # of UTF-8; vendors name it for English, and it comes near for other scripts
 TOKENS_PER_MESSAGE = 4  # that mark where a message begins, and its role
@@ -20,4 +20,8 @@ def text_tokens(text: str) -> int:
 
 def prompt_tokens(messages: Iterable[ChatMessage]) -> int:
     """The estimate for the messages of a call, together."""
-    return sum(text_tokens(message.text) + TOKENS_PER_MESSAGE for message in messages)
+    tokens = 0
+    for message in messages:
+        size = sum(len(part.text.encode()) for part in message.parts if isinstance(part, TextPart))
+        tokens += token_estimate(size) + TOKENS_PER_MESSAGE
+    return tokens

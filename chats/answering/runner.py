@@ -28,7 +28,7 @@ from chats.answering.orphans import interrupt_orphans
 from chats.answering.ownership import OwnershipGuard
 from chats.answering.remote_answers import ACCESS_CHECK, RemoteAnswers
 from chats.answering.titles import make_title
-from chats.conversation import Exchange
+from chats.conversation import NO_RUNNER, Exchange
 from chats.errors import RunnerUnavailable
 from chats.models import Message
 from core.server.middleware import current_request_id
@@ -46,7 +46,6 @@ SIGNS_INTERVAL = 1  # seconds
 STORING_TIMEOUT = 10  # seconds to store the last text at shutdown
 STALLED = 30  # seconds without a beat, which is longer than a database makes one wait
 LAST_WORDS = 0.1  # seconds to tell the readers at shutdown
-NO_ANSWERS = "This server is about to stop, or was not started by manage.py runserver. Nothing was stored."
 REVOKED = "The chat is no longer open to you, so the answer was ended."
 
 
@@ -236,16 +235,13 @@ _current: AnswerRunner | None = None
 def current_runner() -> AnswerRunner:
     """The runner of this process; raises RunnerUnavailable if it has none."""
     if _current is None:
-        raise RunnerUnavailable(NO_ANSWERS)
+        raise RunnerUnavailable(NO_RUNNER)
     return _current
 
 
-def current_runner_id() -> uuid.UUID:
-    """The id of the runner, for an answer that it is to produce; raises RunnerUnavailable if it takes no more."""
-    runner = current_runner()
-    if runner.closing:
-        raise RunnerUnavailable(NO_ANSWERS)
-    return runner.id
+def current_runner_id() -> uuid.UUID | None:
+    """The id of the runner, for an answer that it is to produce; None if this process produces no answers any more."""
+    return _current.id if _current and not _current.closing else None
 
 
 def produce(exchange: Exchange) -> None:

@@ -1,6 +1,6 @@
 """Sessions and messages: what people and programs talk with."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from functools import cached_property
 from http import HTTPStatus
 from types import SimpleNamespace
@@ -8,6 +8,7 @@ from typing import ClassVar, TypedDict, cast
 from uuid import UUID
 
 from django.db.models import Count, Q, QuerySet, Sum
+from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.encoding import force_bytes
 from django_filters import rest_framework as filters
@@ -38,9 +39,9 @@ from core.rest.filters import BooleanFilter, IdFilter
 from core.rest.operations import Parameter, documents, extra_action
 from core.rest.renderers import API_ROOT
 from core.rest.serializers import SerializerClass
-from core.rest.sse import MEDIA_TYPE, EventStream
+from core.rest.sse import MEDIA_TYPE
 from core.rest.views import ResourceViewSet
-from core.server.responses import StreamedResponse
+from core.server.responses import EventStream, StreamedResponse
 from groups.models import User
 
 EVENT_ID = {"type": "string", "pattern": "^[0-9]{1,19}$"}
@@ -59,7 +60,7 @@ class Asked(TypedDict):
 
     user: User
     session: UUID
-    worker: Callable[[], UUID]
+    runner_id: UUID | None
     idempotency_key: str | None
 
 
@@ -142,7 +143,9 @@ class SessionViewSet(StreamingView, ResourceViewSet):
             last_event_id=request.headers.get("Last-Event-ID"),
         )
         if answer is None:
-            return Response(status=HTTPStatus.NO_CONTENT)
+            nothing = HttpResponse(status=HTTPStatus.NO_CONTENT)  # DRF's would look for a renderer of events
+            del nothing["Content-Type"]
+            return nothing
         return EventStream(follow(lambda: runner.current_runner().live_answer(answer), answer.parent, place))
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple[BaseRenderer, str]:
@@ -234,13 +237,13 @@ class MessageViewSet(StreamingView):
         return {
             "user": user,
             "session": self.kwargs["session"],
-            "worker": runner.current_runner_id,
+            "runner_id": runner.current_runner_id(),
             "idempotency_key": attempts.key_of(self.request),
         }
 
     @property
     def text(self) -> str:
-        serializer = QuestionSerializer(data=self.body, context=self.get_serializer_context())
+        serializer = QuestionSerializer(data=self.body)
         serializer.is_valid(raise_exception=True)
         return str(serializer.validated_data["text"])
 

@@ -1,9 +1,8 @@
 """What views have in common that can answer with server-sent events."""
 
+from django.http.response import HttpResponseBase
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.renderers import BaseRenderer
-from rest_framework.request import Request
-from rest_framework.response import Response
 
 from core.rest.parsers import Document
 from core.rest.renderers import FlatRenderer
@@ -40,8 +39,9 @@ class StreamingView(ResourceView):
         if errors:
             raise ValidationError(errors)
 
-    def finalize_response(self, request: Request, response: Response, *args: object, **kwargs: object) -> Response:
-        chosen = getattr(request, "accepted_renderer", None)  # there is none if no media type fits
-        if isinstance(response, Response) and isinstance(chosen, EventStreamRenderer):
+    def handle_exception(self, exc: Exception) -> HttpResponseBase:  # type: ignore[override]
+        """The response to an error is JSON, also where events were asked for."""
+        request = self.request
+        if isinstance(getattr(request, "accepted_renderer", None), EventStreamRenderer):  # none, if no media type fits
             request.accepted_renderer, request.accepted_media_type = FlatRenderer(), FlatRenderer.media_type
-        return super().finalize_response(request, response, *args, **kwargs)
+        return super().handle_exception(exc)

@@ -114,7 +114,7 @@ class TerminalSession:
     def begin(self, verb: Callable[..., Exchange], session: Session, **arguments: str | int) -> Message:
         try:
             exchange = verb(
-                user=self.current_user(), session=session.uuid, worker=runner.current_runner_id, **arguments
+                user=self.current_user(), session=session.uuid, runner_id=runner.current_runner_id(), **arguments
             )
         except (SessionNotFound, MessageNotFound):
             raise self.not_open() from None

@@ -19,7 +19,7 @@ from chats.errors import AnswerInProgress, InvalidPosition, MessageNotFound, Run
 from chats.models import ActiveAnswer, Chat, Message, Session
 from chats.web.rendering import MessagePage, message_page, stream_blocks
 from core.rest.errors import error_object, http_error
-from core.rest.sse import EventStream
+from core.server.responses import EventStream
 from core.web.decorators import page
 from groups.models import Group
 from groups.pages import SignedInRequest

@@ -12,7 +12,7 @@ import getpass
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -26,11 +26,10 @@ from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DEFAULT_DB_ALIAS, models, transaction
 from django.db.models.signals import pre_delete
-from django.http import HttpRequest, HttpResponse
 
 from core.database.casefold import CasefoldedCharField
 from core.database.encryption import EncryptedField
-from core.server.middleware import current_request_id
+from core.server.middleware import current_http_request, current_request_id
 
 log = logging.getLogger(__name__)
 
@@ -48,25 +47,9 @@ Values = Mapping[str, object]  # of a row, by column
 # who, and from where
 
 
-_request: ContextVar[HttpRequest | None] = ContextVar("request_of_audit", default=None)
-
-
-def remember_request(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Middleware: changes until the response are recorded as those of this request."""
-
-    def middleware(request: HttpRequest) -> HttpResponse:
-        token = _request.set(request)
-        try:
-            return get_response(request)
-        finally:
-            _request.reset(token)
-
-    return middleware
-
-
 def request_origin() -> dict[str, object]:
     """Who acts now and through which door, as fields of a record."""
-    request = _request.get()
+    request = current_http_request.get()
     if request is None:
         try:
             system_user = getpass.getuser()

@@ -1,11 +1,6 @@
 """Server-sent events, as the HTML standard has them: how they are written, and the answer that carries them."""
 
-from collections.abc import AsyncGenerator
-from http import HTTPStatus
-
 import orjson
-
-from core.server.responses import StreamedResponse
 
 MEDIA_TYPE = "text/event-stream"
 COMMENT = b":\n\n"  # nothing to a client, and a sign of life to the proxies on the way
@@ -22,12 +17,3 @@ def encode_event(number: int, name: str, data: object) -> bytes:
         for character, escape in ESCAPES.items():
             written = written.replace(character.encode(), escape)
     return b"id: %d\nevent: %b\ndata: %b\n\n" % (number, name.encode(), written)
-
-
-class EventStream(StreamedResponse):
-    """Events as they come."""
-
-    def __init__(self, events: AsyncGenerator[bytes]) -> None:
-        super().__init__(events, status=HTTPStatus.OK, content_type=MEDIA_TYPE)
-        self["Cache-Control"] = "private, no-cache"
-        self["X-Accel-Buffering"] = "no"  # nginx would keep them back

@@ -12,6 +12,7 @@ from core.telemetry.hooks import current_request, valid_id
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
 current_request_id: ContextVar[str] = ContextVar("current_request_id", default="-")
+current_http_request: ContextVar[HttpRequest | None] = ContextVar("current_http_request", default=None)
 
 
 def request_id(get_response: GetResponse) -> GetResponse:
@@ -29,6 +30,19 @@ def request_id(get_response: GetResponse) -> GetResponse:
             if not isinstance(user, SimpleLazyObject):  # token authentication or sign-in has set it
                 record.user_id = user.pk if user else None
         return response
+
+    return middleware
+
+
+def remember_request(get_response: GetResponse) -> GetResponse:
+    """Keep the request as `current_http_request` until its response, so that the audit can name who acts."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        token = current_http_request.set(request)
+        try:
+            return get_response(request)
+        finally:
+            current_http_request.reset(token)
 
     return middleware
 

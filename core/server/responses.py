@@ -8,6 +8,7 @@ import orjson
 from django.http import StreamingHttpResponse
 
 from core.rest.errors import error_object
+from core.rest.sse import MEDIA_TYPE
 from core.telemetry.hooks import current_request
 
 Scope = MutableMapping[str, Any]
@@ -26,6 +27,15 @@ class StreamedResponse(StreamingHttpResponse):
     def __init__(self, parts: AsyncGenerator[bytes], *, status: HTTPStatus, content_type: str) -> None:
         super().__init__(parts, status=status, content_type=content_type)
         self.parts = parts
+
+
+class EventStream(StreamedResponse):
+    """Server-sent events as they come; `core.rest.sse` writes them."""
+
+    def __init__(self, events: AsyncGenerator[bytes]) -> None:
+        super().__init__(events, status=HTTPStatus.OK, content_type=MEDIA_TYPE)
+        self["Cache-Control"] = "private, no-cache"
+        self["X-Accel-Buffering"] = "no"  # nginx would keep them back
 
 
 async def send_response(

@@ -123,7 +123,7 @@ def session(bob: Person, chat: Chat) -> Session:
 
 def asked(session: Session, text: str = "u9") -> Call:
     """The call that a question in the session leads to."""
-    exchange = conversation.ask(user=session.user, session=session.uuid, text=text, worker=uuid4)
+    exchange = conversation.ask(user=session.user, session=session.uuid, text=text, runner_id=uuid4())
     assert exchange.call
     return exchange.call
 

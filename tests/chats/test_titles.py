@@ -196,7 +196,7 @@ def test_asking_costs_no_statement_more(bob: Person, chat: Chat, wants_titles: b
     Chat.objects.update(llm_titles=wants_titles)
     session = Session.objects.create(user=bob.user, chat=chat)
     with CaptureQueriesContext(connection) as queries:
-        conversation.ask(user=bob.user, session=session.uuid, text="Hello", worker=uuid4)
+        conversation.ask(user=bob.user, session=session.uuid, text="Hello", runner_id=uuid4())
     assert len(queries) == 8
 
 
