@@ -209,13 +209,16 @@ class ApiToken(Audited):
         return self.revoked_at is None and not expired and self.user.is_active
 
 
-def users_by_digest(digest: str) -> models.QuerySet[ApiToken, tuple[Any, ...]]:
-    columns = [f"user__{name}" for name in USER_COLUMNS]
-    return ApiToken.objects.usable().filter(digest=digest).order_by().values_list(*columns, "pk")
-
-
 USER_COLUMNS = column_names(User)
-USERS_BY_DIGEST = CompiledQuery(str, compose=users_by_digest)
+USERS_BY_DIGEST = CompiledQuery(
+    str,
+    compose=lambda digest: (
+        ApiToken.objects.usable()
+        .filter(digest=digest)
+        .order_by()
+        .values_list(*(f"user__{name}" for name in USER_COLUMNS), "pk")
+    ),
+)
 
 
 def digest(key: str) -> str:

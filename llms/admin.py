@@ -1,6 +1,6 @@
 from collections.abc import Mapping, Sequence
 from io import BytesIO
-from typing import Any, cast
+from typing import Any
 
 from django import forms
 from django.contrib import admin
@@ -19,7 +19,7 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
-from core.database.encryption import EncryptedStr, UnreadableSecret
+from core.database.encryption import UnreadableSecret
 from core.rest.parsers import strict_json
 from core.web.admin import Admin, count_link, count_of
 from llms.models import LLM, LLMSettings
@@ -134,7 +134,7 @@ class LLMAdmin(Admin):
         if not llm.has_api_key:
             return "none"
         try:
-            cast(EncryptedStr, llm.api_key).reveal()
+            llm.api_key.reveal()
         except UnreadableSecret:
             return format_html('<span class="{}">{}</span>', "text-red-700 dark:text-red-400", "cannot be read")
         return f"••••{llm.api_key_end}"

@@ -2,7 +2,6 @@
 
 from typing import cast
 
-from core.database.encryption import EncryptedStr
 from llms.errors import LLMNotUsable
 from llms.models import LLM, LLMSettings
 from llms.vendors.types import Call, Options
@@ -31,7 +30,7 @@ def build_call(llm: LLM, settings: LLMSettings) -> Call:
         raise LLMNotUsable("Neither the settings of this chat nor its LLM name a model.")
     if llm.allowed_models and model not in llm.allowed_models:
         raise LLMNotUsable(f"The model {model} is none of those that the LLM of this chat allows.")
-    options, key = options_of(settings), EncryptedStr(llm.api_key).reveal()
+    options, key = options_of(settings), llm.api_key.reveal()
     return Call(model=model, turns=(), options=options, api_key=key, endpoint=llm.api_endpoint)
 
 

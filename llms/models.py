@@ -72,7 +72,9 @@ class LLM(Audited):
         help_text="The base URL as the vendor's own clients take it, such as https://api.example.com/v1. "
         "If empty, the vendor's own.",
     )
-    api_key = EncryptedField("API key", blank=True, default="", editable=False)
+    api_key: "models.TextField[EncryptedStr, EncryptedStr]" = EncryptedField(
+        "API key", blank=True, default="", editable=False
+    )
     api_key_end = models.CharField(max_length=LAST_SHOWN, blank=True, editable=False)
     default_model = models.CharField(
         max_length=200, blank=True, help_text="Used if the settings of a chat name no model."
@@ -112,10 +114,6 @@ class LLM(Audited):
     @property
     def has_api_key(self) -> bool:
         return bool(self.api_key)
-
-    def get_api_key(self) -> str:
-        """The decrypted key, or "" if there is none. Raises UnreadableSecret."""
-        return EncryptedStr(self.api_key).reveal()
 
     def set_api_key(self, key: str) -> None:
         """Set the key, which is stored encrypted. "" removes it. The caller saves."""

@@ -66,7 +66,7 @@ def check(*, llm: LLM, settings: LLMSettings | None = None, model: str = "") -> 
         detail = f"The LLM does not allow the model {model}, only: {list_names(llm.allowed_models)}."
         return result.failure("model_not_allowed", detail, f"Choose one of those, or allow {model}.")
     try:
-        key = llm.get_api_key()
+        key = llm.api_key.reveal()
     except UnreadableSecret:
         return result.failure("unreadable_key", UNREADABLE_KEY)
     options = options_of(settings)

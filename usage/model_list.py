@@ -58,7 +58,7 @@ async def fetch_each(llms: Sequence[LLM], http: "Client") -> list[ModelList]:
 async def fetch_models(llm: LLM, http: "Client") -> ModelList:
     """The models of one LLM's vendor, or why there are none."""
     try:
-        key = llm.get_api_key()
+        key = llm.api_key.reveal()
     except UnreadableSecret:
         return VendorError("unauthorized", UNREADABLE_KEY)
     return await list_models(llm.vendor, llm.api_endpoint, key, http)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import orjson
 
 from chats.answering.events import LONGEST_ANSWER
-from chats.answering.journal import JournalRow
 from chats.answering.live_answer import LiveAnswer
 from chats.answering.ownership import OwnershipGuard
 from chats.conversation import Exchange
@@ -158,14 +157,6 @@ class AnswerTask(LiveAnswer):
                 "state": "failed",
             }
             self.add(make_entry("tool_call", part))
-
-    def journal_rows(self, count: int) -> list[JournalRow]:
-        """The first entries that are not stored, as the journal stores them."""
-        rows, start = [], self.stored_size
-        for entry in entries_between(self.fresh[:count], 0):
-            rows.append((self.message.pk, start, entry.kind, entry.text))
-            start += entry.size
-        return rows
 
     @property
     def has_ended(self) -> bool:

@@ -86,11 +86,6 @@ def payload(entry: Entry) -> tuple[str, Part]:
     return entry.kind, data
 
 
-def id_after(answer: Message, places: int) -> int:
-    """The id of the event after so many places of an answer."""
-    return answer.sequence * IDS_PER_ANSWER + ANSWER + places
-
-
 def is_valid_position(answer: Message, place: int) -> bool:
     """Whether an event at this place can have been sent.
 

@@ -16,6 +16,7 @@ from chats.answering.answer_task import INTERRUPTED, STOPPED, AnswerTask
 from chats.answering.database_threads import DatabaseThreads
 from chats.answering.ownership import OwnershipGuard
 from chats.models import Message
+from chats.parts import entries_between
 from core.telemetry.hooks import instrumentations
 
 log = logging.getLogger(__name__)
@@ -43,14 +44,9 @@ class JournalWriter:
     ) -> None:
         self.worker, self.answers, self.guard, self.threads = worker, answers, guard, threads
         self.on_stored = on_stored
-        self.ended: list[AnswerTask] = []  # that are not stored yet
+        self.ended: list[AnswerTask] = []  # not stored yet; they do not wait for the beat: set `wakened`
         self.wakened = asyncio.Event()
         self.beaten_at = self.stored_at = self.grown_at = self.renewed_at = monotonic()
-
-    def add_ended(self, answer: AnswerTask) -> None:
-        """Store an answer that has ended. It does not wait for the next beat."""
-        self.ended.append(answer)
-        self.wakened.set()
 
     async def run(self) -> None:
         """Store new text every BEAT, and answers that have ended after GATHERING."""
@@ -91,7 +87,12 @@ class JournalWriter:
         if not self.answers:
             return
         growing = [(each, len(each.fresh)) for each in self.answers.values() if each.fresh and not each.has_ended]
-        rows = [row for answer, count in growing for row in answer.journal_rows(count)]
+        rows: list[journal.JournalRow] = []
+        for answer, count in growing:
+            start = answer.stored_size
+            for entry in entries_between(answer.fresh[:count], 0):
+                rows.append((answer.message.pk, start, entry.kind, entry.text))
+                start += entry.size
         begun, moment, suspensions = set(self.answers), monotonic(), self.guard.suspensions
         status = await self.write(partial(journal.append_entries, worker=self.worker, rows=rows))
         self.stored_at = moment

@@ -125,7 +125,8 @@ class AnswerRunner:
         """However its task ended, even before its first step, the answer has an end."""
         if answer.message.status == Message.Status.STREAMING:
             answer.finalize((answer.outcome or INTERRUPTED) if task.cancelled() else BROKEN)
-        self.writer.add_ended(answer)
+        self.writer.ended.append(answer)
+        self.writer.wakened.set()
         answer.report()
 
     def complete(self, answer: AnswerTask, message: Message | None) -> None:

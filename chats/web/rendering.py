@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from django.db.models import Q
 from django.db.models.functions import Length
 
-from chats.answering.events import ANSWER, DONE, IDS_PER_ANSWER, id_after
+from chats.answering.events import ANSWER, DONE, IDS_PER_ANSWER
 from chats.answering.journal import partial_entries
 from chats.answering.live_answer import LiveAnswer, Subscriber
 from chats.models import Message, Session
@@ -71,7 +71,9 @@ def render_message(message: Message) -> RenderedMessage:
         return RenderedMessage(message, render(message.text))
     entries = partial_entries(message.pk)
     message.text = joined_text(entries)
-    return RenderedMessage(message, render(message.text), id_after(message, total_size(entries)))
+    return RenderedMessage(
+        message, render(message.text), message.sequence * IDS_PER_ANSWER + ANSWER + total_size(entries)
+    )
 
 
 def number_branches(session: Session, messages: list[RenderedMessage]) -> None:

@@ -5,7 +5,7 @@ The ORM takes several times as long to compose a statement as the database takes
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from datetime import UTC, datetime
+from datetime import UTC
 from functools import cache, cached_property
 from threading import RLock
 from typing import Any, TypeVar
@@ -106,11 +106,6 @@ def converter(field: Any) -> Convert | None:
     """Makes what the driver returns into the field's Python value; None if it already is that."""
     if hasattr(field, "from_db_value"):
         return lambda value: field.from_db_value(value, None, connection)
-    if isinstance(field, models.DateTimeField):
-        return lambda value: aware_time(field.to_python(value))
+    if isinstance(field, models.DateTimeField) and connection.vendor == "sqlite":  # stores UTC, without saying so
+        return lambda value: make_aware(field.to_python(value), UTC)
     return None if isinstance(field, UNCONVERTED) else field.to_python
-
-
-def aware_time(moment: datetime | None) -> datetime | None:
-    """SQLite stores times as UTC, without saying so."""
-    return make_aware(moment, UTC) if moment and moment.tzinfo is None else moment

@@ -189,7 +189,7 @@ def test_a_call_has_the_settings_exactly(session: Session, llm: LLM) -> None:
     call = asked(session)
     assert call.options == {"temperature": 0, "seed": 0, "max_tokens": 7}
     assert (call.model, call.endpoint) == ("demo", "https://llm.example.com/v1")
-    assert call.api_key == llm.get_api_key()
+    assert call.api_key == llm.api_key.reveal()
     assert call.api_key not in repr(call)
 
 
@@ -229,17 +229,17 @@ def test_all_is_prepared_before_the_transaction(
 ) -> None:
     """Building the prompt and decrypting the key take time, in which nobody else could write."""
     in_transaction = []
-    get_api_key, build_prompt = LLM.get_api_key, prompts.build
+    reveal, build_prompt = EncryptedStr.reveal, prompts.build
 
-    def decrypt(llm: LLM) -> str:
+    def decrypt(secret: EncryptedStr) -> str:
         in_transaction.append(connection.in_atomic_block)
-        return get_api_key(llm)
+        return reveal(secret)
 
     def build(**about: Any) -> tuple[ChatMessage, ...]:
         in_transaction.append(connection.in_atomic_block)
         return build_prompt(**about)
 
-    monkeypatch.setattr(LLM, "get_api_key", decrypt)
+    monkeypatch.setattr(EncryptedStr, "reveal", decrypt)
     monkeypatch.setattr(prompts, "build", build)
     asked(Session.objects.create(user=bob.user, chat=chat))
     assert in_transaction == [False, False]

@@ -107,7 +107,7 @@ def test_it_comes_back_on_the_other_kind_of_database_and_back_again(
             user = User.objects.using(using).get()
             assert (user.email, user.name) == ("Ünï@example.com", NASTY)
             assert user.check_password(NASTY)
-            assert LLM.objects.using(using).get().get_api_key() == SECRET
+            assert LLM.objects.using(using).get().api_key.reveal() == SECRET
             assert Chat.objects.using(using).get().llm_settings.metadata["a"][2:] == METADATA["a"][2:]
             assert Group.objects.using(using).create(name="New").pk == 42
             assert not apps.get_model("sessions.session").objects.using(using).exists()

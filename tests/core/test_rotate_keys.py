@@ -26,7 +26,7 @@ def llms(db: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> list[LLM]:
 
 
 def keys() -> list[str]:
-    return [llm.get_api_key() for llm in LLM.objects.exclude(name="Open").order_by("pk")]
+    return [llm.api_key.reveal() for llm in LLM.objects.exclude(name="Open").order_by("pk")]
 
 
 def test_the_old_key_can_go(llms: list[LLM], settings: Any, capsys: pytest.CaptureFixture[str]) -> None:

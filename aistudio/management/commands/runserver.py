@@ -4,8 +4,7 @@ import os
 import socket
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, suppress
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -31,7 +30,10 @@ class Command(BaseCommand):
         parser.add_argument("--workers", type=int, help="processes with a master (default: WORKERS of the settings)")
 
     def handle(self, *args: object, address: str, reload: bool, workers: int | None, **options: object) -> None:
-        host, port = host_and_port(address)
+        host, _, number = address.rpartition(":")  # `8080`, `host:8080` or nothing
+        if address and not (number.isdigit() and 0 < int(number) < 65536):
+            raise CommandError(f"{address!r} is no address: 8080 or localhost:8080 would be.")
+        host, port = host or settings.HOST, int(number) if address else settings.PORT
         check_database()
         self.stdout.write(f"AI Studio at {base_url(host, port)} (Ctrl-C ends it)")
         if settings.HTTPS:
@@ -44,7 +46,10 @@ class Command(BaseCommand):
             return
         workers = settings.WORKERS if workers is None else workers
         config = uvicorn.Config(APPLICATION, workers=max(workers, 1), **server_options(host, port))
-        with metrics_folder(workers), suppress(KeyboardInterrupt):
+        with ExitStack() as stack, suppress(KeyboardInterrupt):
+            if workers and (settings.METRICS_TOKEN or settings.METRICS_NETWORKS):  # so that any worker can report all
+                folder = TemporaryDirectory(prefix="aistudio-metrics-")
+                os.environ["PROMETHEUS_MULTIPROC_DIR"] = stack.enter_context(folder)
             sys.exit(serve(config, workers))
 
 
@@ -53,17 +58,6 @@ def check_database() -> None:
         refuse_half_moved(settings.DATABASES["default"])
     except Unsuitable as error:
         raise CommandError(str(error)) from None
-
-
-@contextmanager
-def metrics_folder(workers: int) -> Iterator[None]:
-    """A folder in which several workers keep their metrics, so that any worker can report all."""
-    if not workers or not (settings.METRICS_TOKEN or settings.METRICS_NETWORKS):
-        yield
-        return
-    with TemporaryDirectory(prefix="aistudio-metrics-") as folder:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-        yield
 
 
 def serve(config: uvicorn.Config, workers: int) -> int:
@@ -77,14 +71,6 @@ def serve(config: uvicorn.Config, workers: int) -> int:
     supervisor = Supervisor(config, sockets or [config.bind_socket()])
     supervisor.run()
     return supervisor.exit_status
-
-
-def host_and_port(address: str) -> tuple[str, int]:
-    """Host and port of `8080`, `host:8080` or nothing, where HOST and PORT are used; raises CommandError."""
-    host, _, port = address.rpartition(":")
-    if address and not (port.isdigit() and 0 < int(port) < 65536):
-        raise CommandError(f"{address!r} is no address: 8080 or localhost:8080 would be.")
-    return host or settings.HOST, int(port) if address else settings.PORT
 
 
 def base_url(host: str, port: int) -> str:
