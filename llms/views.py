@@ -118,4 +118,4 @@ class VendorViewSet(ResourceView):
     def llm_drivers(self, request: Request) -> Response:
         if self.request.accepted_renderer.format != "jsonapi":
             return Response({"data": list(VENDORS)})
-        return Response(self.get_serializer([VendorInfo(*item) for item in VENDORS.items()], many=True).data)
+        return Response(self.get_serializer().represent([VendorInfo(*item) for item in VENDORS.items()], is_many=True))

@@ -65,4 +65,6 @@ class LLMCallViewSet(ResourceView):
             raise VendorFailed(error.detail) from None
         if self.request.accepted_renderer.format != "jsonapi":
             return Response({"data": list(names)})
-        return Response(ModelSerializer([SimpleNamespace(pk=name, name=name) for name in names], many=True).data)
+        return Response(
+            ModelSerializer().represent([SimpleNamespace(pk=name, name=name) for name in names], is_many=True)
+        )

@@ -41,8 +41,9 @@ def export_json(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     session = get_session(request, uuid)
     render_json = FlatRenderer().render
     head = render_json(SessionSerializer(session).data)
-    messages = MessageSerializer(session.messages.order_by("sequence"), many=True, context={"session": uuid})
-    content = b'{"session":%b,"messages":%b}\n' % (head, render_json(messages.data))
+    messages = list(session.messages.order_by("sequence"))
+    rendered = render_json(MessageSerializer(context={"session": uuid}).represent(messages, is_many=True))
+    content = b'{"session":%b,"messages":%b}\n' % (head, rendered)
     return download(session, content, "json", "application/json")
 
 

@@ -1,7 +1,7 @@
 """The sidebar of all pages: the chats that the user may use, and the user's conversations."""
 
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Self
 from urllib.parse import urlencode
@@ -64,7 +64,14 @@ class ListPosition:
 
     @property
     def heading(self) -> str:
-        return str(_("Pinned")) if self.pinned else day_name(timezone.localdate(self.updated_at))
+        day, today = timezone.localdate(self.updated_at), timezone.localdate()
+        if self.pinned:
+            return str(_("Pinned"))
+        if day >= today:
+            return str(_("Today"))
+        if day == today - timedelta(days=1):
+            return str(_("Yesterday"))
+        return date_format(day, "MONTH_DAY_FORMAT" if day.year == today.year else "DATE_FORMAT")
 
 
 @dataclass(frozen=True)
@@ -126,12 +133,3 @@ def list_conversations(
     groups = groupby(part, lambda session: ListPosition.of(session).heading)
     parts = [("" if heading == previous else heading, list(group)) for heading, group in groups]
     return ConversationList(parts, more, words, archived)
-
-
-def day_name(day: date) -> str:
-    today = timezone.localdate()
-    if day >= today:
-        return str(_("Today"))
-    if day == today - timedelta(days=1):
-        return str(_("Yesterday"))
-    return date_format(day, "MONTH_DAY_FORMAT" if day.year == today.year else "DATE_FORMAT")

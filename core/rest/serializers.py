@@ -78,10 +78,6 @@ class PlainSerializer(drf.Serializer):
     included_serializers: ClassVar[Mapping[str, SerializerClass]] = {}
     Meta: Any
 
-    @classmethod
-    def many_init(cls, rows: Sequence[object] = (), **options: Any) -> "ResourceList":
-        return ResourceList(rows, child=cls(), context=options.get("context", {}))
-
     def get_fields(self) -> dict[str, drf.Field]:
         fields = super().get_fields()
         for field in fields.values():
@@ -217,16 +213,6 @@ class PlainSerializer(drf.Serializer):
         if errors:
             raise ValidationError(errors)
         return values
-
-
-class ResourceList(drf.ListSerializer):
-    """Many resources of one type, to be represented."""
-
-    child: PlainSerializer
-
-    @property
-    def data(self) -> Representation:  # type: ignore[override]
-        return self.child.represent(list(self.instance or ()), is_many=True)
 
 
 class ResourceSerializer(PlainSerializer, ModelSerializer):
