@@ -96,7 +96,7 @@ class ResourceView(IdempotentView):
     def answer_list(self, queryset: QuerySet[Any]) -> Response:
         page = self.paginate_queryset(self.filter_queryset(queryset))
         serializer = self.answer_serializer(context=self.get_serializer_context())
-        return self.get_paginated_response(serializer.represent(page, is_many=True))
+        return self.get_paginated_response(serializer.represent(page or [], is_many=True))
 
     def answer_search(self, field: str, parameter: str) -> Response:
         """The rows whose casefolded field begins with the value of the parameter."""
