@@ -1,7 +1,7 @@
-"""What people do in a conversation: ask, edit, regenerate, switch the branch, stop.
+"""The actions in a conversation: ask, edit, regenerate, switch the branch, stop.
 
-Each change is one transaction. It reaches a session through what its user may see, and locks it. Everything that can be
-prepared for an answer is prepared before that transaction.
+Each change is one transaction, which locks a session that the user may see. The work that needs no lock, such as
+building the prompt, comes before that transaction.
 """
 
 import re
@@ -47,7 +47,7 @@ SWITCH_UNDER_WAY = "The last question is still being answered. Wait for its end,
 
 @dataclass(frozen=True)
 class Exchange:
-    """A question and its answer. `call` of `vendor` is to produce the answer; None if it is being produced already."""
+    """A question and its answer. `call` of `vendor` will produce the answer; None if that has begun already."""
 
     question: Message
     answer: Message
@@ -58,7 +58,7 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Conversation:
-    """A session that its user may ask in, and what a call from it needs."""
+    """A session in which its user may ask, with the LLM and settings of its chat."""
 
     user: User
     session: Session
@@ -140,7 +140,7 @@ def request_stop(*, session: Session) -> int:
     return answer
 
 
-# what asking reads
+# queries of a question
 
 SESSION_COLUMNS = ("id", "uuid", "user_id", "chat_id", "name", "leaf_id", "last_sequence")
 CHAT_COLUMNS = ("system_prompt", "llm_titles")
@@ -195,7 +195,7 @@ def read_message(session: Session, key: int) -> Message:
     return message
 
 
-# how an answer begins
+# the beginning of an answer
 
 
 def begin_answer(
@@ -206,9 +206,9 @@ def begin_answer(
     *,
     follows_leaf: bool = False,
 ) -> Exchange:
-    """Store the question, if it is new, and an empty answer that the runner is about to fill.
+    """Store the question, if it is new, and an empty answer that the runner will fill.
 
-    `follows_leaf` says that the question is to follow the newest message of the branch, also if that changes now.
+    With `follows_leaf`, the question follows the newest message of the branch, even if that has just changed.
     """
     session = talk.session
     if exchange := find_exchange(session, question, key):
@@ -234,10 +234,7 @@ def begin_answer(
 
 
 def find_exchange(session: Session, question: Message, key: str | None) -> Exchange | None:
-    """What was begun with this key: a question with its answer, or another answer to an older question.
-
-    Raises QuestionKeyReused if that was something else.
-    """
+    """The exchange of an earlier request with this key, or None. Raises QuestionKeyReused if that request was another one."""
     known = session.messages.select_related("parent").filter(idempotency_key=key).first() if key else None
     if known is None:
         return None
@@ -251,7 +248,7 @@ def find_exchange(session: Session, question: Message, key: str | None) -> Excha
 
 
 def prepare_call(talk: Conversation, question: Message) -> tuple[Call, int]:
-    """The call that asks the question, with the newest history that fits, and an estimate of its tokens.
+    """The call for the question, with the newest history that fits, and an estimate of its tokens.
 
     Raises ChatClosed and ChatNotAnswerable.
     """

@@ -1,6 +1,6 @@
 """The one place that calls vendors. Each call passes three steps: it begins, its answer streams, it is settled.
 
-A call never raises what a vendor does wrong: its result says so. Retry of one HTTP request is in `llms.vendors.http`.
+A call does not raise errors of the vendor: they are in its result. Retry of one HTTP request is in `llms.vendors.http`.
 """
 
 import asyncio

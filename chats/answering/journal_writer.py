@@ -24,14 +24,14 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 BEAT = 0.25  # seconds: how often new text is stored
-GATHERING = 0.01  # seconds: answers that end within it are stored together, so that the disk is waited for once
+GATHERING = 0.01  # seconds in which ended answers are collected, so that one write stores them all
 LEASE_RENEWAL = 4  # seconds
 
 
 class JournalWriter:
-    """`answers` are those that `worker` produces, by their ids. `on_stored` is called once one has ended and is stored.
+    """`answers` are those that `worker` produces, by their ids. `on_stored` is called for each whose end was stored.
 
-    Its message is as another worker has stored it, if that has ended the answer; None if it was deleted.
+    If another worker has ended the answer, `on_stored` gets the message of that worker; if it was deleted, None.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class JournalWriter:
 
     @property
     def lag(self) -> float:
-        """For how many seconds the oldest text waits to be stored."""
+        """Seconds for which the oldest text has waited to be stored."""
         oldest = now = monotonic()
         for answer in self.answers.values():
             if answer.fresh or answer.has_ended:

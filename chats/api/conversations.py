@@ -231,7 +231,7 @@ class MessageViewSet(StreamingView):
 
     @property
     def asked(self) -> Asked:
-        """Who asks where, which is the same for each way to ask."""
+        """The arguments that `ask`, `edit` and `regenerate` have in common."""
         user = self.request.user
         assert isinstance(user, User)  # as permissions have checked
         return {
@@ -248,7 +248,7 @@ class MessageViewSet(StreamingView):
         return str(serializer.validated_data["text"])
 
     def answer(self, exchange: Exchange) -> HttpResponseBase:
-        """Produce the answer in this process. The response shows it as it grows, or once it is whole."""
+        """Produce the answer in this process. The response streams it, or has it when it is complete."""
         runner.produce(exchange)
         media_type = self.request.accepted_renderer.media_type
         if media_type == MEDIA_TYPE:
@@ -271,7 +271,7 @@ class MessageViewSet(StreamingView):
 
 
 class UsageTotals(TypedDict):
-    """What some calls of vendors took together, and how many of them were estimated."""
+    """The sums of some calls of vendors, and how many of them were estimated."""
 
     calls: int
     estimates: int
