@@ -86,16 +86,16 @@ class AnswerTask(LiveAnswer):
             "answer", exchange.vendor, exchange.call, conversation=conversation, request=request, begun=begun
         )
 
-    async def answer(self, http: "Client") -> None:
+    async def run(self, http: "Client") -> None:
         """Call the vendor and show what it says. `stop` cancels this."""
         try:
             result = await self.call.run(http, self.on_event)
         except asyncio.CancelledError:
-            self.finalize(self.outcome or INTERRUPTED)
+            self.fill_message(self.outcome or INTERRUPTED)
             return
         error = result.error
         failure = Outcome(Message.Status.FAILED, error.code, error.detail, error.retryable) if error else None
-        self.finalize(self.outcome or failure or COMPLETE)
+        self.fill_message(self.outcome or failure or COMPLETE)
 
     async def on_event(self, event: StreamEvent) -> None:
         if not self.guard.is_owner():  # otherwise text would be shown that may never be stored
@@ -168,7 +168,7 @@ class AnswerTask(LiveAnswer):
             self.outcome = outcome
             self.task.cancel()
 
-    def finalize(self, outcome: Outcome) -> None:
+    def fill_message(self, outcome: Outcome) -> None:
         """Set the final values of the message, which is stored afterwards."""
         message, result = self.message, self.call.result
         entries = self.since(0)

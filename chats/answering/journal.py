@@ -55,7 +55,7 @@ def append_entries(*, worker: UUID, rows: Iterable[JournalRow]) -> RunStatus:
     return RunStatus(set(flags), {message for message, stop in flags.items() if stop})
 
 
-def finalize(*, worker: UUID, ended: Sequence[Message]) -> dict[int, Message | None]:
+def store_ended(*, worker: UUID, ended: Sequence[Message]) -> dict[int, Message | None]:
     """Store the answers that have ended. Returns by their ids those that another worker has ended, as it stored them.
 
     An answer that was deleted is there as None.

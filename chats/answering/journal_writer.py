@@ -75,7 +75,7 @@ class JournalWriter:
         ended, self.ended = self.ended, []
         try:
             messages = [answer.message for answer in ended]
-            others = await self.write(partial(journal.finalize, worker=self.worker, ended=messages))
+            others = await self.write(partial(journal.store_ended, worker=self.worker, ended=messages))
         except BaseException:
             self.ended = ended + self.ended
             raise
@@ -97,7 +97,7 @@ class JournalWriter:
         status = await self.write(partial(journal.append_entries, worker=self.worker, rows=rows))
         self.stored_at = moment
         for answer, count in growing:
-            answer.store_fresh(count)
+            answer.mark_stored(count)
         for message_id in self.answers.keys() & (begun - status.own):
             self.answers[message_id].stop(INTERRUPTED)  # it was deleted, or its worker was taken for dead
         self.guard.confirm(suspensions)

@@ -28,7 +28,7 @@ class LiveAnswer:
             return entries_between([*self.stored, *self.fresh], place)
         return entries_between(self.fresh, place - self.stored_size)
 
-    def store_fresh(self, count: int) -> None:
+    def mark_stored(self, count: int) -> None:
         """Count the first `count` fresh entries as stored."""
         stored = self.fresh[:count]
         self.stored = entries_between([*self.stored, *stored], 0)

@@ -46,7 +46,7 @@ class RemoteAnswers:
             if entries:
                 answer = self.answers[key]
                 answer.fresh += entries
-                answer.store_fresh(len(entries))
+                answer.mark_stored(len(entries))
                 answer.wake()
         for key, message in ended.items():
             self.answers[key].complete(message)

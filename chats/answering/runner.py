@@ -94,18 +94,18 @@ class AnswerRunner:
         self.threads.shutdown()
         _current = None
 
-    def begin(self, exchange: Exchange) -> None:
+    def submit(self, exchange: Exchange) -> None:
         """Produce the answer, also after the request has ended. Can be called from any thread."""
         begun, request = monotonic(), current_request.get()
-        self.loop.call_soon_threadsafe(self.start, exchange, begun, request, context=contextvars.Context())
+        self.loop.call_soon_threadsafe(self.start_task, exchange, begun, request, context=contextvars.Context())
 
     # the others are called in the event loop
 
-    def start(self, exchange: Exchange, begun: float, request: RequestRecord | None = None) -> None:
+    def start_task(self, exchange: Exchange, begun: float, request: RequestRecord | None = None) -> None:
         answer = self.answers[exchange.answer.pk] = AnswerTask(exchange, begun, self.guard, request)
         if request:  # the answer's lines in the log carry its id
             current_request_id.set(request.id)
-        answer.task = self.spawn(self.produce(answer), contextvars.copy_context())
+        answer.task = self.spawn(self.run_task(answer), contextvars.copy_context())
         answer.task.add_done_callback(partial(self.end, answer))
         if self.pacing is None or self.pacing.done():
             self.guard.last_seen = time()  # there were no answers to own until now
@@ -113,18 +113,18 @@ class AnswerRunner:
         if self.closing:
             answer.stop(INTERRUPTED)
 
-    async def produce(self, answer: AnswerTask) -> None:
+    async def run_task(self, answer: AnswerTask) -> None:
         if self.http is None:
             await self.loop.run_in_executor(self.threads.general, import_module, HTTP_MODULE)
         if self.http is None:
             timeout = settings.LLM_CONNECT_TIMEOUT
             self.http = client(refusal=refusal, connect_timeout=timeout, pause=lambda: self.backpressure.pause)
-        await answer.answer(self.http)
+        await answer.run(self.http)
 
     def end(self, answer: AnswerTask, task: asyncio.Task[None]) -> None:
         """Called when the task has ended: give the answer an end, even if the task failed or never ran."""
         if answer.message.status == Message.Status.STREAMING:
-            answer.finalize((answer.outcome or INTERRUPTED) if task.cancelled() else BROKEN)
+            answer.fill_message((answer.outcome or INTERRUPTED) if task.cancelled() else BROKEN)
         self.writer.ended.append(answer)
         self.writer.wakened.set()
         answer.report()
@@ -245,10 +245,10 @@ def current_runner_id() -> uuid.UUID | None:
     return _current.id if _current and not _current.closing else None
 
 
-def produce(exchange: Exchange) -> None:
+def submit(exchange: Exchange) -> None:
     """Produce the answer, unless that has begun before. If this process just ended, another one ends the answer."""
     if _current and exchange.call:
-        _current.begin(exchange)
+        _current.submit(exchange)
 
 
 def obstacle() -> str:
