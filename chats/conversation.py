@@ -213,9 +213,9 @@ def begin_answer(
     session = context.session
     if exchange := find_exchange(session, question, key):
         return exchange
+    call, input_tokens = prepare_call(context, question)
     if runner_id is None:
         raise RunnerUnavailable(NO_RUNNER)
-    call, input_tokens = prepare_call(context, question)
     try:
         with write_transaction():
             row = LOCKED_SESSIONS[context.user.role].get(context.user.pk, session.uuid)
