@@ -26,7 +26,7 @@ from core.server.middleware import current_request_id
 from core.server.proxy_headers import TrustedProxyMiddleware
 from core.server.responses import Receive, Scope, Send, address_of, send_error
 from core.server.supervisor import stop_with_master
-from core.telemetry.hooks import RequestRecord, current_request, instrumentations, valid_id
+from core.telemetry.hooks import RequestRecord, current_request, instrumentations, request_id_from
 from groups.authentication import store_last_uses
 from groups.models import User
 from groups.sign_in import first_run_code, forget_attempts
@@ -34,7 +34,11 @@ from groups.sign_in import first_run_code, forget_attempts
 log = logging.getLogger(__name__)
 access_log = logging.getLogger("aistudio.access")
 
-GC_THRESHOLDS = (10_000, 50, 50)  # Python's own collect 14 times as often, and all streams wait meanwhile
+GC_THRESHOLDS = (
+    10_000,
+    50,
+    50,
+)  # Python's defaults collect 14 times as often, and all streams wait during a collection
 UPKEEP_INTERVAL = 60  # seconds
 MAX_LOGGED_PATH = 500  # characters
 CLIENT_CLOSED_REQUEST = 499  # nginx's status in the log for a client that left before there was a response
@@ -49,7 +53,7 @@ probes = Probes(
 
 
 def load_traces() -> None:
-    """Trace, if a setting says where traces go and OpenTelemetry, which is optional, is installed."""
+    """Turn tracing on if its endpoint is set and OpenTelemetry (optional) is installed."""
     if not settings.OTEL_EXPORTER_OTLP_ENDPOINT or settings.OTEL_SDK_DISABLED:
         return
     try:
@@ -79,7 +83,7 @@ async def record_request(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a request under an id; when it has ended, tell the log and the instrumentations about it."""
     headers = dict(scope["headers"])
     record = RequestRecord(
-        id=valid_id(headers.get(b"x-request-id", b"").decode("latin1")),
+        id=request_id_from(headers.get(b"x-request-id", b"").decode("latin1")),
         method=scope["method"],
         path=quote(scope["path"], safe=PRINTABLE)[:MAX_LOGGED_PATH],
         address=address_of(scope),

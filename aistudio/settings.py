@@ -126,7 +126,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 TIME_ZONE = "UTC"
 
 STATIC_URL = "/static/"
-WHITENOISE_USE_FINDERS = True  # serves files from their packages: nothing is collected
+WHITENOISE_USE_FINDERS = True  # Static files are served from their packages; `collectstatic` is not needed.
 WHITENOISE_MAX_AGE = 0  # browsers ask each time whether a file changed: a page's modules must be of one version
 
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS

@@ -1,7 +1,7 @@
-"""What people do in a conversation: ask, edit, regenerate, switch the branch, stop.
+"""The actions in a conversation: ask, edit, regenerate, switch the branch, stop.
 
-Each change is one transaction. It reaches a session through what its user may see, and locks it. Everything that can be
-prepared for an answer is prepared before that transaction.
+Each change is one transaction, which locks a session that the user may see. The work that needs no lock, such as
+building the prompt, comes before that transaction.
 """
 
 import re
@@ -47,7 +47,7 @@ SWITCH_UNDER_WAY = "The last question is still being answered. Wait for its end,
 
 @dataclass(frozen=True)
 class Exchange:
-    """A question and its answer. `call` of `vendor` is to produce the answer; None if it is being produced already."""
+    """A question and its answer. `call` of `vendor` will produce the answer; None if that has begun already."""
 
     question: Message
     answer: Message
@@ -57,8 +57,8 @@ class Exchange:
 
 
 @dataclass(frozen=True)
-class Conversation:
-    """A session that its user may ask in, and what a call from it needs."""
+class AskContext:
+    """A session in which its user may ask, with the LLM and settings of its chat."""
 
     user: User
     session: Session
@@ -73,12 +73,12 @@ def ask(
 ) -> Exchange:
     """Put a question after the newest message of the session's branch. The same key again leads to the same answer.
 
-    `runner_id` is the id of the runner that is to produce the answer, None if this process has none. Raises a
-    ChatError; then nothing is stored.
+    `runner_id` is the id of the runner that will produce the answer, None if this process has none. If this raises a
+    ChatError, nothing is stored.
     """
-    talk = read_conversation(user, session)
-    question = Message(session=talk.session, parent_id=talk.session.leaf_id, role=Message.Role.USER, text=text)
-    return begin_answer(talk, question, runner_id, idempotency_key, follows_leaf=True)
+    context = read_context(user, session)
+    question = Message(session=context.session, parent_id=context.session.leaf_id, role=Message.Role.USER, text=text)
+    return begin_answer(context, question, runner_id, idempotency_key, follows_leaf=True)
 
 
 def edit(
@@ -91,23 +91,23 @@ def edit(
     idempotency_key: str | None = None,
 ) -> Exchange:
     """Put a question in place of another one: a branch beside it. See `ask`."""
-    talk = read_conversation(user, session)
-    replaced = read_message(talk.session, message)
+    context = read_context(user, session)
+    replaced = read_message(context.session, message)
     if replaced.role != Message.Role.USER:
         raise NotAQuestion("Only a question can be edited; regenerate makes another answer.")
-    question = Message(session=talk.session, parent_id=replaced.parent_id, role=Message.Role.USER, text=text)
-    return begin_answer(talk, question, runner_id, idempotency_key)
+    question = Message(session=context.session, parent_id=replaced.parent_id, role=Message.Role.USER, text=text)
+    return begin_answer(context, question, runner_id, idempotency_key)
 
 
 def regenerate(
     *, user: User, session: UUID, message: int, runner_id: UUID | None, idempotency_key: str | None = None
 ) -> Exchange:
     """Ask for another answer to a question: a branch beside its answers. `message` is it or one of them. See `ask`."""
-    talk = read_conversation(user, session)
-    given = read_message(talk.session, message)
+    context = read_context(user, session)
+    given = read_message(context.session, message)
     question = given if given.role == Message.Role.USER else given.parent
     assert question  # every answer has one
-    return begin_answer(talk, question, runner_id, idempotency_key)
+    return begin_answer(context, question, runner_id, idempotency_key)
 
 
 def switch_branch(*, user: User, session: UUID, message: int) -> None:
@@ -140,7 +140,7 @@ def request_stop(*, session: Session) -> int:
     return answer
 
 
-# what asking reads
+# queries of a question
 
 SESSION_COLUMNS = ("id", "uuid", "user_id", "chat_id", "name", "leaf_id", "last_sequence")
 CHAT_COLUMNS = ("system_prompt", "llm_titles")
@@ -172,7 +172,7 @@ HISTORY = CompiledQuery(
 )
 
 
-def read_conversation(user: User, session: UUID) -> Conversation:
+def read_context(user: User, session: UUID) -> AskContext:
     """Raises SessionNotFound. If the chat was deleted, the LLM and settings are empty."""
     row = CONVERSATIONS[user.role].get(user.pk, session)
     if row is None:
@@ -184,7 +184,7 @@ def read_conversation(user: User, session: UUID) -> Conversation:
     llm = LLM(**dict(zip(LLM_COLUMNS, llm_values, strict=True)))  # not `from_db`: nobody changes it, to be audited
     settings_values = python_values(LLMSettings, SETTINGS_COLUMNS, list(values))
     settings = LLMSettings(**dict(zip(SETTINGS_COLUMNS, settings_values, strict=True)))
-    return Conversation(user, found, llm, settings, system_prompt or settings.system_prompt or "", bool(llm_titles))
+    return AskContext(user, found, llm, settings, system_prompt or settings.system_prompt or "", bool(llm_titles))
 
 
 def read_message(session: Session, key: int) -> Message:
@@ -195,30 +195,30 @@ def read_message(session: Session, key: int) -> Message:
     return message
 
 
-# how an answer begins
+# the beginning of an answer
 
 
 def begin_answer(
-    talk: Conversation,
+    context: AskContext,
     question: Message,
     runner_id: UUID | None,
     key: str | None,
     *,
     follows_leaf: bool = False,
 ) -> Exchange:
-    """Store the question, if it is new, and an empty answer that the runner is about to fill.
+    """Store the question, if it is new, and an empty answer that the runner will fill.
 
-    `follows_leaf` says that the question is to follow the newest message of the branch, also if that changes now.
+    With `follows_leaf`, the question follows the newest message of the branch, even if that has just changed.
     """
-    session = talk.session
+    session = context.session
     if exchange := find_exchange(session, question, key):
         return exchange
+    call, input_tokens = prepare_call(context, question)
     if runner_id is None:
         raise RunnerUnavailable(NO_RUNNER)
-    call, input_tokens = prepare_call(talk, question)
     try:
         with write_transaction():
-            row = LOCKED_SESSIONS[talk.user.role].get(talk.user.pk, session.uuid)
+            row = LOCKED_SESSIONS[context.user.role].get(context.user.pk, session.uuid)
             if row is None:
                 raise SessionNotFound
             session.leaf_id, session.last_sequence, session.name = row
@@ -226,17 +226,17 @@ def begin_answer(
                 return exchange
             if follows_leaf and question.parent_id != session.leaf_id:
                 question.parent_id = session.leaf_id
-                call, input_tokens = prepare_call(talk, question)
+                call, input_tokens = prepare_call(context, question)
             answer = store_exchange(session, question, call.model, input_tokens, runner_id, key)
     except IntegrityError:  # the key of ActiveAnswer is the session
         raise AnswerInProgress(UNDER_WAY) from None
-    return Exchange(question, answer, talk.llm.vendor, call, talk.wants_title)
+    return Exchange(question, answer, context.llm.vendor, call, context.wants_title)
 
 
 def find_exchange(session: Session, question: Message, key: str | None) -> Exchange | None:
-    """What was begun with this key: a question with its answer, or another answer to an older question.
+    """The exchange of an earlier request with this key, or None.
 
-    Raises QuestionKeyReused if that was something else.
+    Raises QuestionKeyReused if that request asked something else.
     """
     known = session.messages.select_related("parent").filter(idempotency_key=key).first() if key else None
     if known is None:
@@ -250,14 +250,14 @@ def find_exchange(session: Session, question: Message, key: str | None) -> Excha
     raise QuestionKeyReused
 
 
-def prepare_call(talk: Conversation, question: Message) -> tuple[Call, int]:
-    """The call that asks the question, with the newest history that fits, and an estimate of its tokens.
+def prepare_call(context: AskContext, question: Message) -> tuple[Call, int]:
+    """The call for the question, with the newest history that fits, and an estimate of its tokens.
 
     Raises ChatClosed and ChatNotAnswerable.
     """
-    if talk.session.chat_id is None:
+    if context.session.chat_id is None:
         raise ChatClosed("The chat of this session was deleted. It can be read, and takes no more questions.")
-    llm, settings = talk.llm, talk.settings
+    llm, settings = context.llm, context.settings
     try:
         call = build_call(llm, settings)
     except LLMNotUsable as reason:
@@ -270,7 +270,7 @@ def prepare_call(talk: Conversation, question: Message) -> tuple[Call, int]:
     if window is None:
         window = input_budget(call.model, max_tokens=settings.max_tokens)
     messages = prompts.build(
-        system=talk.system_prompt,
+        system=context.system_prompt,
         history=list(starmap(text_message, HISTORY.rows(question.parent_id) if question.parent_id else [])),
         question=question.text,
         window=window,
@@ -279,12 +279,13 @@ def prepare_call(talk: Conversation, question: Message) -> tuple[Call, int]:
 
 
 def store_exchange(
-    session: Session, question: Message, model: str, input_tokens: int, worker: UUID, key: str | None
+    session: Session, question: Message, model: str, input_tokens: int, runner_id: UUID, key: str | None
 ) -> Message:
-    """Within a transaction that has locked the session. Returns the answer."""
-    if question.pk is None:
+    """Store the question, if it is new, and its empty answer, which is returned. The session must be locked."""
+    is_new = question.pk is None
+    if is_new:  # then the question keeps the key, otherwise the answer does
         session.last_sequence += 1
-        question.sequence, question.idempotency_key, key = session.last_sequence, key, None
+        question.sequence, question.idempotency_key = session.last_sequence, key
         question.save(force_insert=True)
     session.last_sequence += 1
     answer = Message(
@@ -296,10 +297,10 @@ def store_exchange(
         model=model,
         input_tokens=input_tokens,
         estimated=True,
-        idempotency_key=key,
+        idempotency_key=None if is_new else key,
     )
     answer.save(force_insert=True)
-    ActiveAnswer.objects.create(session=session, message=answer, worker=worker, lease_until=timezone.now() + LEASE)
+    ActiveAnswer.objects.create(session=session, message=answer, worker=runner_id, lease_until=timezone.now() + LEASE)
     session.leaf = answer
     if not session.name:
         first = session.messages.order_by("sequence").first() if question.parent_id else question

@@ -88,14 +88,14 @@ def is_open() -> Q:
 
 class SessionQuerySet(models.QuerySet["Session"]):
     def visible_to(self, user: User) -> Self:
-        """The user's own sessions whose chat they may see, or might see when it was deleted."""
+        """The user's own sessions whose chat they may see, or whose chat was deleted while they could see it."""
         own = self.filter(user=user)
         if user.may("chats.read"):  # who sees every chat
             return own
         return own.filter(Q(chat=None, shut_out=False) | Q(chat__in=Chat.objects.visible_to(user)))
 
     def open_to_owner(self) -> Self:
-        """Sessions in which their owner may ask: `visible_to` of each owner, without those of deleted chats."""
+        """Sessions in which their owner may ask: visible to their owner, and not of a deleted chat."""
         return self.filter(is_open(), user__is_active=True, chat__isnull=False)
 
 
@@ -283,7 +283,10 @@ class ActiveAnswer(models.Model):
 
 
 class JournalEntry(models.Model):
-    """Something that came of an answer that is being produced. A text is not written again as it grows."""
+    """A piece of an answer in production: text, thinking or another event.
+
+    New text is a new row; no row is rewritten.
+    """
 
     # without a constraint: storing an entry must not fail while its message is deleted; `expired_leases` removes it
     message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="journal", db_constraint=False)

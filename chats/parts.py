@@ -13,8 +13,8 @@ TEXTUAL = ("text", "thinking")
 KINDS = (*TEXTUAL, "tool_call", "approval", "tool_result", "citations")
 PART_TYPES = ("text", "image", "file", "thinking", "tool_call", "tool_result", "citation")
 
-Part = dict[str, object]  # as API.md and the schema describe it; with members of our own, see PRIVATE
-PRIVATE = ("signature",)  # vendors' signatures, which nobody else gets
+Part = dict[str, object]  # as the API's schema describes it, with the members of PRIVATE
+PRIVATE = ("signature",)  # members kept for the vendor; readers never get them
 
 
 class Entry(NamedTuple):

@@ -27,7 +27,7 @@ from groups.forms import ThrottledSignInForm
 from groups.models import ApiToken, Group, User
 from groups.sign_in import LastAdministrator, an_administrator_remains
 
-admin.site.unregister(UnusedGroup)  # access is by our groups; administrators need no finer permissions
+admin.site.unregister(UnusedGroup)  # Django's groups give no access here; ours do.
 
 
 class AdminSignInForm(ThrottledSignInForm, AuthenticationForm):

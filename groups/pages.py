@@ -29,7 +29,7 @@ class SignedInRequest(HttpRequest):
 
 
 class SignIn(LoginView):
-    """Signs in, and leads to the page that `next` names if it is on this server."""
+    """Signs in, and redirects to the page `next` if that is on this server."""
 
     template_name = "groups/sign_in.html"
     authentication_form = SignInForm

@@ -59,7 +59,7 @@ def lock_administrators() -> int:
 
 
 def first_run_code() -> str:
-    """The code that proves that whoever makes the first administrator can read the output of the server.
+    """The code for creating the first administrator. It proves that its user can read the server's output.
 
     It is derived from the server's secret, so that all processes have the same. It is useless once there is a user.
     """
@@ -90,7 +90,7 @@ def roll_api_key(*, user: User) -> str:
 
 
 def sign_in(*, request: HttpRequest, email: str, password: str) -> User | None:
-    """The user with this password, or None. Raises TooManyAttempts, without a look at the password."""
+    """The user with this password, or None. Raises TooManyAttempts without checking the password."""
     counter = f"{digest(fold(email))}:{request.META.get('REMOTE_ADDR')}"
     # counted before the outcome is known: otherwise many attempts at once would all pass
     now, adapt = timezone.now(), connection.ops.adapt_datetimefield_value
@@ -108,8 +108,8 @@ def sign_in(*, request: HttpRequest, email: str, password: str) -> User | None:
     return None
 
 
-# Counts an attempt, over all workers; returns how many there were since the first, which counts until `ends_at`.
-# Written by hand: of many attempts at once each must see another number.
+# Counts an attempt, for all workers. Returns how many are in the current window; the first attempt opens it.
+# One statement, so that simultaneous attempts get different numbers.
 ONE_MORE = """
     INSERT INTO groups_signinattempt AS known (counter, count, ends_at) VALUES (%(counter)s, 1, %(ends_at)s)
     ON CONFLICT (counter) DO UPDATE SET
@@ -120,7 +120,7 @@ ONE_MORE = """
 
 
 def forget_attempts() -> None:
-    """Delete counts that are over. If there are none, nothing is written."""
+    """Delete counts whose window is over. Writes nothing if there are none."""
     over = SignInAttempt.objects.filter(ends_at__lt=timezone.now())
     if over.exists():
         over.delete()

@@ -28,7 +28,9 @@ def refusal(address: Address) -> str | None:
 def reason_against(address: Address, private_networks: bool | tuple[str, ...]) -> str | None:
     if isinstance(address, ipaddress.IPv6Address):
         teredo_client = address.teredo[1] if address.teredo else None
-        if embedded := address.ipv4_mapped or address.sixtofour or teredo_client:  # the address that it leads to
+        if (
+            embedded := address.ipv4_mapped or address.sixtofour or teredo_client
+        ):  # the IPv4 address inside the IPv6 address
             return reason_against(embedded, private_networks)
     if address.is_link_local or address in METADATA:
         return f"{address} is a link-local or metadata address, where no LLM can be."

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SECONDS = TIMEOUTS["check"]  # for the whole check
 MOST_TOKENS = 32
 QUESTION = "Say hello."
-COMPLETE = ("stop", "length")  # the finish reasons of an answer as it should be
+COMPLETE = ("stop", "length")  # the finish reasons of a complete answer
 OUT_OF_TOKENS = re.compile(r"max_tokens or model output limit was reached")  # OpenAI's error while a model still thinks
 
 

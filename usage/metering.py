@@ -1,6 +1,6 @@
 """The one place that calls vendors. Each call passes three steps: it begins, its answer streams, it is settled.
 
-A call never raises what a vendor does wrong: its result says so. Retry of one HTTP request is in `llms.vendors.http`.
+A call does not raise errors of the vendor: they are in its result. Retry of one HTTP request is in `llms.vendors.http`.
 """
 
 import asyncio
@@ -85,8 +85,8 @@ class MeteredCall:
         self.record = VendorCallRecord(kind, vendor, call.model, call.endpoint, call.options, conversation, request)
         self.result = CallResult(input_tokens=prompt_tokens(call.turns))
         self.output_size = 0  # bytes of text and thinking
-        self.limit: float = settings.LLM_FIRST_TOKEN_TIMEOUT  # seconds that the vendor may be silent now
-        self.progress = monotonic()  # when the vendor last sent something
+        self.silence_limit: float = settings.LLM_FIRST_TOKEN_TIMEOUT  # seconds that the vendor may be silent now
+        self.last_event_at = monotonic()  # when the vendor last sent something
         self.is_listener_busy = False
         self.expiry: asyncio.Timeout
         self.watchdog: asyncio.TimerHandle | None = None
@@ -99,13 +99,13 @@ class MeteredCall:
             stream = adapter(self.record.vendor).stream(self.call, http)
             seconds = seconds_until(self.deadline, self.record.kind)
             async with asyncio.timeout(seconds) as self.expiry, aclosing(stream) as events:
-                self.set_limit(self.limit)
+                self.set_silence_limit(self.silence_limit)
                 async for event in events:
-                    self.note(event)
+                    self.count_event(event)
                     self.is_listener_busy = True
                     await listener(event)
                     self.is_listener_busy = False
-                    self.progress = monotonic()
+                    self.last_event_at = monotonic()
         except StopListening:
             pass
         except VendorError as error:
@@ -127,7 +127,7 @@ class MeteredCall:
         begin_record(self.record)
         self.call = replace(self.call, headers=self.record.headers)
 
-    def note(self, event: StreamEvent) -> None:
+    def count_event(self, event: StreamEvent) -> None:
         """Meter an event. Done for every token, so it sets no timer unless the limit changes."""
         result = self.result
         if isinstance(event, Text | Thinking):
@@ -135,8 +135,8 @@ class MeteredCall:
             if result.time_to_first_token_ms is None:
                 if isinstance(event, Text):
                     result.time_to_first_token_ms = self.elapsed_ms
-                if self.limit != settings.LLM_TOKEN_TIMEOUT:
-                    self.set_limit(settings.LLM_TOKEN_TIMEOUT)
+                if self.silence_limit != settings.LLM_TOKEN_TIMEOUT:
+                    self.set_silence_limit(settings.LLM_TOKEN_TIMEOUT)
         elif isinstance(event, Usage):
             if event.input_tokens is not None:
                 result.input_tokens = event.input_tokens
@@ -144,7 +144,7 @@ class MeteredCall:
             result.estimated = event.input_tokens is None or event.output_tokens is None
         elif isinstance(event, Finish):
             result.finish_reason = event.reason
-            self.set_limit(min(self.limit, USAGE_TIMEOUT))
+            self.set_silence_limit(min(self.silence_limit, USAGE_TIMEOUT))
         elif isinstance(event, IgnoredSettings):
             result.ignored_settings = list(event.settings)
 
@@ -152,9 +152,9 @@ class MeteredCall:
     def elapsed_ms(self) -> int:
         return round((monotonic() - self.begun) * 1000)
 
-    def set_limit(self, seconds: float) -> None:
+    def set_silence_limit(self, seconds: float) -> None:
         """From now on the vendor may be silent for so long; calls with a timeout need no such limit."""
-        self.limit, self.progress = seconds, monotonic()
+        self.silence_limit, self.last_event_at = seconds, monotonic()
         if self.watchdog:
             self.watchdog.cancel()
         if self.record.kind not in TIMEOUTS:
@@ -168,10 +168,10 @@ class MeteredCall:
         """End the call if the vendor was silent for too long. It is not to blame while the listener is busy."""
         now = monotonic()
         if self.is_listener_busy or now - due > SUSPENSION:
-            self.progress = now
-        silence = now - self.progress
-        if silence < self.limit:
-            self.watch(self.limit - silence)
+            self.last_event_at = now
+        silence = now - self.last_event_at
+        if silence < self.silence_limit:
+            self.watch(self.silence_limit - silence)
         else:
             self.expiry.reschedule(asyncio.get_running_loop().time())
 
@@ -180,7 +180,7 @@ class MeteredCall:
         result.is_late = True
         if result.finish_reason is None:
             is_limited = self.record.kind in TIMEOUTS
-            detail = "did not finish in time" if is_limited else f"said nothing for {self.limit:g} seconds"
+            detail = "did not finish in time" if is_limited else f"said nothing for {self.silence_limit:g} seconds"
             result.error = VendorError("timeout", f"The vendor {detail}.")
 
     def settle(self) -> None:

@@ -1,4 +1,4 @@
-"""One answer that this process produces: its vendor is called, and its readers see what comes."""
+"""Produces one answer: calls its vendor, and shows the readers what comes."""
 
 import asyncio
 import logging
@@ -37,7 +37,7 @@ SHUTDOWN = "The server was stopped before the answer was whole. What had arrived
 
 @dataclass(slots=True)
 class Thought:
-    """What is known of a stretch of thinking beside its text. Times are as `monotonic()` has them."""
+    """The facts about a stretch of thinking besides its text. Times are those of `monotonic()`."""
 
     begun: float
     ended_at: float = 0.0
@@ -77,7 +77,7 @@ class AnswerTask(LiveAnswer):
         super().__init__(exchange.answer)
         assert exchange.call
         self.exchange, self.guard, self.request = exchange, guard, request
-        self.length = 0  # places
+        self.length = 0  # size so far, in places (see chats.parts)
         self.thoughts: list[Thought] = []  # one for each stretch of thinking
         self.tool_calls: dict[int, ToolCall] = {}  # by their index; their pieces are joined until the end
         self.outcome: Outcome | None = None  # set before the vendor has ended the answer
@@ -86,16 +86,16 @@ class AnswerTask(LiveAnswer):
             "answer", exchange.vendor, exchange.call, conversation=conversation, request=request, begun=begun
         )
 
-    async def answer(self, http: "Client") -> None:
+    async def run(self, http: "Client") -> None:
         """Call the vendor and show what it says. `stop` cancels this."""
         try:
             result = await self.call.run(http, self.on_event)
         except asyncio.CancelledError:
-            self.finalize(self.outcome or INTERRUPTED)
+            self.fill_message(self.outcome or INTERRUPTED)
             return
         error = result.error
         failure = Outcome(Message.Status.FAILED, error.code, error.detail, error.retryable) if error else None
-        self.finalize(self.outcome or failure or COMPLETE)
+        self.fill_message(self.outcome or failure or COMPLETE)
 
     async def on_event(self, event: StreamEvent) -> None:
         if not self.guard.is_owner():  # otherwise text would be shown that may never be stored
@@ -139,7 +139,7 @@ class AnswerTask(LiveAnswer):
             raise StopListening
 
     def add_tool_calls(self) -> None:
-        """Show the tool calls whose pieces have come. Nothing can be called yet, so each of them has failed."""
+        """Add the complete tool calls. No tools can be called yet, so each call has failed."""
         calls, self.tool_calls = self.tool_calls, {}
         for call in calls.values():
             try:
@@ -168,8 +168,8 @@ class AnswerTask(LiveAnswer):
             self.outcome = outcome
             self.task.cancel()
 
-    def finalize(self, outcome: Outcome) -> None:
-        """Fill in the message that is to be stored."""
+    def fill_message(self, outcome: Outcome) -> None:
+        """Set the final values of the message, which is stored afterwards."""
         message, result = self.message, self.call.result
         entries = self.since(0)
         message.text = joined_text(entries)

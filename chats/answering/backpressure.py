@@ -1,8 +1,8 @@
-"""How long text is left to gather before it is read on, where the event loop has more to do than it can.
+"""How long to wait before the next read from a vendor when the event loop is overloaded.
 
-A token that is read and sent by itself takes several times what it takes beside another. So where the loop falls
-behind, it reads less often: all streams go on, in larger pieces, and who asks does not wait for them. Where it keeps
-up, each token is sent as it comes.
+A token that is read and sent singly costs several times as much as one that is sent with others. So a loop that falls
+behind reads less often: all streams go on, in larger pieces, and new questions do not wait behind them. A loop that
+keeps up sends each token as it comes.
 """
 
 import asyncio
@@ -10,23 +10,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 
-LOOK = 0.01  # seconds between two looks at the loop
-WEIGHT = 0.1  # of the newest look, beside what was seen before
-USUAL = 0.003  # seconds: as late is a loop that keeps up, also where many ask at once
-TIMES = 256  # the pause is so many times what it is later than that
-LONGEST = 0.1  # seconds
+LOOK = 0.01  # seconds between two measurements
+WEIGHT = 0.1  # of the newest measurement in the moving average
+USUAL = 0.003  # seconds by which a loop that keeps up may be late, also when many ask at once
+TIMES = 256  # the pause is the lateness above USUAL times this
+LONGEST = 0.1  # seconds of a pause
 
 
 @dataclass
 class Backpressure:
-    """Of one event loop. All times are in seconds."""
+    """The backpressure of one event loop. All times are in seconds."""
 
-    longest: float = LONGEST  # pause
+    longest: float = LONGEST  # possible `pause`
     lateness: float = 0.0  # smoothed
-    pause: float = 0.0
+    pause: float = 0.0  # to wait before the next read from a vendor
 
     async def watch(self, is_needed: Callable[[], object]) -> None:
-        """See how late the loop wakes those that it was to wake, for as long as anyone wants to know."""
+        """Measure how late the event loop wakes a sleeping task, and set `pause` from that, while `is_needed()`."""
         while is_needed():
             due = monotonic() + LOOK
             await asyncio.sleep(LOOK)

@@ -87,7 +87,7 @@ def payload(entry: Entry) -> tuple[str, Part]:
 
 
 def is_valid_position(answer: Message, place: int) -> bool:
-    """Whether an event at this place can have been sent.
+    """Whether a reader can have received an event at this place.
 
     A worker that died may have sent more than is stored, and so may one that still produces the answer.
     """

@@ -1,6 +1,6 @@
-"""The journal of answers that are being produced: entries that arrived, leases of workers, and the end of answers.
+"""The database side of answers in production: append entries, renew leases, store the end.
 
-A text is not written again as it grows: what is new is appended, and all is joined once the answer has ended.
+New text is appended; it is joined once, at the end.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -55,7 +55,7 @@ def append_entries(*, worker: UUID, rows: Iterable[JournalRow]) -> RunStatus:
     return RunStatus(set(flags), {message for message, stop in flags.items() if stop})
 
 
-def finalize(*, worker: UUID, ended: Sequence[Message]) -> dict[int, Message | None]:
+def store_ended(*, worker: UUID, ended: Sequence[Message]) -> dict[int, Message | None]:
     """Store the answers that have ended. Returns by their ids those that another worker has ended, as it stored them.
 
     An answer that was deleted is there as None.
@@ -79,15 +79,15 @@ def renew_leases(*, worker: UUID, answers: Collection[int]) -> None:
 
 
 def without_access(*, answers: list[int]) -> set[int]:
-    """Those of these answers whose owner may not ask in their chat any more."""
+    """The answers among these whose owner may no longer ask in their chat."""
     still_open = Session.objects.open_to_owner().filter(messages__in=answers)
     return set(answers) - set(still_open.values_list("messages", flat=True))
 
 
 def read_new(offsets: Mapping[int, int]) -> tuple[dict[int, list[Entry]], dict[int, Message | None]]:
-    """Of answers that other workers produce: what came after these places of each, and those that have ended.
+    """Read answers of other workers: the entries after the given place of each, and the answers that have ended.
 
-    One that has ended is there as it is stored, or as None if it was deleted.
+    An answer that has ended is returned as it is stored, or as None if it was deleted.
     """
     running = set(ActiveAnswer.objects.filter(message__in=offsets).values_list("message", flat=True))
     messages = Message.objects.in_bulk(offsets.keys() - running)
@@ -108,7 +108,7 @@ def read_new(offsets: Mapping[int, int]) -> tuple[dict[int, list[Entry]], dict[i
 
 
 def partial_entries(message: int) -> list[Entry]:
-    """What is stored of an answer that has not ended."""
+    """The stored entries of an answer that has not ended."""
     entries: list[Entry] = []
     end = 0
     rows = JournalEntry.objects.filter(message=message).order_by("start", "pk")
@@ -121,13 +121,16 @@ def partial_entries(message: int) -> list[Entry]:
 
 
 def expired_leases() -> list[Lease]:
-    """The leases that were not renewed. It writes first: if that works, their workers could have written, too."""
+    """Leases that ran out.
+
+    First deletes stray journal entries: if this write succeeds, the other workers could have renewed their leases.
+    """
     JournalEntry.objects.filter(~Exists(ActiveAnswer.objects.filter(message=OuterRef("message_id")))).delete()
     return list(ActiveAnswer.objects.filter(lease_until__lt=timezone.now()).values_list("message", "lease_until"))
 
 
 def interrupt_orphan(message: int, lease_until: datetime) -> bool:
-    """End an answer as interrupted, if this still is its lease. Returns whether it was."""
+    """End an answer as interrupted if it still has this lease. Returns whether it had."""
     with transaction.atomic():
         active = ActiveAnswer.objects.select_for_update().filter(message=message, lease_until=lease_until).first()
         if active is None:

@@ -24,14 +24,14 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 BEAT = 0.25  # seconds: how often new text is stored
-GATHERING = 0.01  # seconds: answers that end within it are stored together, so that the disk is waited for once
+GATHERING = 0.01  # seconds in which ended answers are collected, so that one write stores them all
 LEASE_RENEWAL = 4  # seconds
 
 
 class JournalWriter:
-    """`answers` are those that `worker` produces, by their ids. `on_stored` is called once one has ended and is stored.
+    """`answers` are those that `worker` produces, by their ids. `on_stored` is called for each whose end was stored.
 
-    Its message is as another worker has stored it, if that has ended the answer; None if it was deleted.
+    If another worker has ended the answer, `on_stored` gets the message of that worker; if it was deleted, None.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class JournalWriter:
         ended, self.ended = self.ended, []
         try:
             messages = [answer.message for answer in ended]
-            others = await self.write(partial(journal.finalize, worker=self.worker, ended=messages))
+            others = await self.write(partial(journal.store_ended, worker=self.worker, ended=messages))
         except BaseException:
             self.ended = ended + self.ended
             raise
@@ -97,7 +97,7 @@ class JournalWriter:
         status = await self.write(partial(journal.append_entries, worker=self.worker, rows=rows))
         self.stored_at = moment
         for answer, count in growing:
-            answer.store_fresh(count)
+            answer.mark_stored(count)
         for message_id in self.answers.keys() & (begun - status.own):
             self.answers[message_id].stop(INTERRUPTED)  # it was deleted, or its worker was taken for dead
         self.guard.confirm(suspensions)
@@ -117,7 +117,7 @@ class JournalWriter:
 
     @property
     def lag(self) -> float:
-        """For how many seconds the oldest text waits to be stored."""
+        """Seconds for which the oldest text has waited to be stored."""
         oldest = now = monotonic()
         for answer in self.answers.values():
             if answer.fresh or answer.has_ended:

@@ -11,7 +11,7 @@ GONE = "The answer was deleted, or is no longer open to you."
 
 
 class LiveAnswer:
-    """What came of an answer so far. Only the event loop of this process uses it."""
+    """The part of an answer that has come so far. Only the event loop of this process uses it."""
 
     def __init__(self, message: Message) -> None:
         self.message = message
@@ -19,29 +19,29 @@ class LiveAnswer:
         self.stored_size = total_size(self.stored)  # places
         self.fresh: list[Entry] = []  # not stored yet
         self.ended = message.status != Message.Status.STREAMING
-        self.detached = False  # whether it ended only here, and goes on at another worker
+        self.detached = False  # whether it ended only in this process, and another worker goes on
         self.readers: set[Subscriber] = set()
 
     def since(self, place: int) -> list[Entry]:
-        """What came after this place."""
+        """The entries after this place."""
         if place < self.stored_size:
             return entries_between([*self.stored, *self.fresh], place)
         return entries_between(self.fresh, place - self.stored_size)
 
-    def store_fresh(self, count: int) -> None:
-        """The first entries that were not stored are stored now."""
+    def mark_stored(self, count: int) -> None:
+        """Count the first `count` fresh entries as stored."""
         stored = self.fresh[:count]
         self.stored = entries_between([*self.stored, *stored], 0)
         self.stored_size += total_size(stored)
         del self.fresh[:count]
 
     def end(self) -> None:
-        """Nothing more comes. `message` says how the answer ended."""
+        """End the answer for its readers. `message` says how it ended."""
         self.ended = True
         self.wake()
 
     def complete(self, message: Message | None) -> None:
-        """Nothing more comes. The message is as it is stored now; None if it was deleted."""
+        """End the answer with the message as it is stored; None if it was deleted."""
         if message is None:
             self.revoke()
         else:
@@ -50,13 +50,13 @@ class LiveAnswer:
             self.end()
 
     def detach(self) -> None:
-        """No more text comes in this process. Another worker goes on."""
+        """End the answer for the readers of this process. Another worker goes on with it."""
         self.detached = True
         self.message.text = joined_text(self.since(0))
         self.end()
 
     def revoke(self) -> None:
-        """The answer was deleted, or its readers may not read it any more."""
+        """End the answer for its readers: it was deleted, or they may no longer read it."""
         message = self.message
         message.status, message.finish_reason = Message.Status.INTERRUPTED, None
         message.error_code, message.error_detail, message.error_retryable = "gone", GONE, False

@@ -3,7 +3,7 @@
 import asyncio
 from time import time
 
-LONGEST_SUSPENSION = 10  # seconds, less than other workers wait before they end an answer
+LONGEST_SUSPENSION = 10  # seconds; other workers wait longer before they end our answers
 
 
 class OwnershipGuard:

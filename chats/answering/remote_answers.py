@@ -1,4 +1,4 @@
-"""Answers that other workers produce and someone reads here: they are polled from the journal."""
+"""Answers of other workers that have readers in this process: they are polled from the journal."""
 
 import asyncio
 import logging
@@ -15,7 +15,7 @@ from chats.answering.live_answer import LiveAnswer
 log = logging.getLogger(__name__)
 
 POLL = 0.2  # seconds
-ACCESS_CHECK = 2  # seconds: how often it is checked that owners may still ask in their chats
+ACCESS_CHECK = 2  # seconds between two checks that owners may still ask in their chats
 
 
 @dataclass
@@ -46,7 +46,7 @@ class RemoteAnswers:
             if entries:
                 answer = self.answers[key]
                 answer.fresh += entries
-                answer.store_fresh(len(entries))
+                answer.mark_stored(len(entries))
                 answer.wake()
         for key, message in ended.items():
             self.answers[key].complete(message)

@@ -1,4 +1,4 @@
-"""Produces the answers of this process: stores them as they come, and ends them with the process.
+"""Produces the answers of this process: stores them while they grow, and ends them when the process ends.
 
 An answer belongs to the process, not to the request that asked. One `AnswerRunner` lives in the server's event loop
 from its start to its end. Views, which run in threads, reach it through the functions at the end of this module.
@@ -45,7 +45,7 @@ SIGN_OF_LIFE = 15  # seconds after which a reader for whom nothing comes is sent
 SIGNS_INTERVAL = 1  # seconds
 STORING_TIMEOUT = 10  # seconds to store the last text at shutdown
 STALLED = 30  # seconds without a beat, which is longer than a database makes one wait
-LAST_WORDS = 0.1  # seconds to tell the readers at shutdown
+LAST_WORDS = 0.1  # seconds at shutdown to tell the readers that their answers ended
 REVOKED = "The chat is no longer open to you, so the answer was ended."
 
 
@@ -79,7 +79,7 @@ class AnswerRunner:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        """Let the answers end within SHUTDOWN_TIMEOUT, then end them. All text that came is stored."""
+        """Wait up to SHUTDOWN_TIMEOUT for the answers, then end those that remain. All text that came is stored."""
         global _current
         self.closing = True
         await self.wait_until_stored(settings.SHUTDOWN_TIMEOUT)
@@ -94,18 +94,18 @@ class AnswerRunner:
         self.threads.shutdown()
         _current = None
 
-    def begin(self, exchange: Exchange) -> None:
-        """Produce the answer. From any thread. It goes on when the request has ended."""
+    def submit(self, exchange: Exchange) -> None:
+        """Produce the answer, also after the request has ended. Can be called from any thread."""
         begun, request = monotonic(), current_request.get()
-        self.loop.call_soon_threadsafe(self.start, exchange, begun, request, context=contextvars.Context())
+        self.loop.call_soon_threadsafe(self.start_task, exchange, begun, request, context=contextvars.Context())
 
     # the others are called in the event loop
 
-    def start(self, exchange: Exchange, begun: float, request: RequestRecord | None = None) -> None:
+    def start_task(self, exchange: Exchange, begun: float, request: RequestRecord | None = None) -> None:
         answer = self.answers[exchange.answer.pk] = AnswerTask(exchange, begun, self.guard, request)
         if request:  # the answer's lines in the log carry its id
             current_request_id.set(request.id)
-        answer.task = self.spawn(self.produce(answer), contextvars.copy_context())
+        answer.task = self.spawn(self.run_task(answer), contextvars.copy_context())
         answer.task.add_done_callback(partial(self.end, answer))
         if self.pacing is None or self.pacing.done():
             self.guard.last_seen = time()  # there were no answers to own until now
@@ -113,24 +113,24 @@ class AnswerRunner:
         if self.closing:
             answer.stop(INTERRUPTED)
 
-    async def produce(self, answer: AnswerTask) -> None:
+    async def run_task(self, answer: AnswerTask) -> None:
         if self.http is None:
             await self.loop.run_in_executor(self.threads.general, import_module, HTTP_MODULE)
         if self.http is None:
             timeout = settings.LLM_CONNECT_TIMEOUT
             self.http = client(refusal=refusal, connect_timeout=timeout, pause=lambda: self.backpressure.pause)
-        await answer.answer(self.http)
+        await answer.run(self.http)
 
     def end(self, answer: AnswerTask, task: asyncio.Task[None]) -> None:
-        """However its task ended, even before its first step, the answer has an end."""
+        """Called when the task has ended: give the answer an end, even if the task failed or never ran."""
         if answer.message.status == Message.Status.STREAMING:
-            answer.finalize((answer.outcome or INTERRUPTED) if task.cancelled() else BROKEN)
+            answer.fill_message((answer.outcome or INTERRUPTED) if task.cancelled() else BROKEN)
         self.writer.ended.append(answer)
         self.writer.wakened.set()
         answer.report()
 
     def complete(self, answer: AnswerTask, message: Message | None) -> None:
-        """The answer has ended and is stored, as this message. Asks for a title, if the session is to get one."""
+        """Called when the end of the answer is stored, as this message. Asks for a title if the session wants one."""
         del self.answers[answer.message.pk]
         answer.complete(message)
         is_complete = answer.message.status == Message.Status.COMPLETE
@@ -142,7 +142,7 @@ class AnswerRunner:
             self.emptied.set()
 
     def is_busy(self) -> bool:
-        """Called every few milliseconds while there are answers; so the guard notices a suspension."""
+        """Whether there are answers. Called every few milliseconds, so that the guard notices a suspension."""
         self.guard.is_owner()
         return bool(self.answers)
 
@@ -151,7 +151,7 @@ class AnswerRunner:
             answer.stop(STOPPED)
 
     def live_answer(self, message: Message) -> LiveAnswer:
-        """What to follow to read this answer, whoever produces it."""
+        """The live answer for reading this message, whichever worker produces it."""
         if answer := self.answers.get(message.pk):
             return answer
         if message.status != Message.Status.STREAMING:
@@ -163,7 +163,7 @@ class AnswerRunner:
     def spawn(
         self, work: Coroutine[object, object, None], context: contextvars.Context | None = None
     ) -> asyncio.Task[None]:
-        """A task of the process, by default in no request's context. A reference is kept while it runs."""
+        """Start a task, by default outside of any request's context, and keep a reference while it runs."""
         task = self.loop.create_task(work, context=contextvars.Context() if context is None else context)
         self.tasks.add(task)
         task.add_done_callback(self.forget)
@@ -175,7 +175,7 @@ class AnswerRunner:
             log.error("A task of the runner failed", exc_info=error)
 
     async def wait_for_titles(self) -> None:
-        """Wait until each title that was asked for has come or failed; metering limits the time."""
+        """Wait until all requested titles have come or failed; metering limits the time."""
         if self.titling:
             await asyncio.wait(self.titling)
 
@@ -188,7 +188,7 @@ class AnswerRunner:
                     await self.emptied.wait()
 
     def release_readers(self) -> None:
-        """The readers have had their time: end the answers that they read. Other workers go on with theirs."""
+        """Called when the wait for open streams is over: end each answer that has a reader."""
         self.closing = True
         for answer in self.answers.values():
             if answer.readers:
@@ -197,15 +197,15 @@ class AnswerRunner:
             remote.detach()
 
     def interrupt(self) -> None:
-        """The time to stop is up: end all answers."""
+        """End all answers, because the time to stop is over."""
         self.release_readers()
         for answer in self.answers.values():
             answer.stop(INTERRUPTED)
 
-    # what goes on all the time
+    # background tasks
 
     async def watch_access(self) -> None:
-        """End the answers whose owners may not ask any more. Not in the beat, which must not wait for locked rows."""
+        """End the answers whose owners may no longer ask. Not part of the beat, which must not wait for locked rows."""
         while True:
             await asyncio.sleep(ACCESS_CHECK)
             try:
@@ -241,18 +241,18 @@ def current_runner() -> AnswerRunner:
 
 
 def current_runner_id() -> uuid.UUID | None:
-    """The id of the runner, for an answer that it is to produce; None if this process produces no answers any more."""
+    """The id of this process's runner; None if the process accepts no more answers."""
     return _current.id if _current and not _current.closing else None
 
 
-def produce(exchange: Exchange) -> None:
+def submit(exchange: Exchange) -> None:
     """Produce the answer, unless that has begun before. If this process just ended, another one ends the answer."""
     if _current and exchange.call:
-        _current.begin(exchange)
+        _current.submit(exchange)
 
 
 def obstacle() -> str:
-    """Why this process should be sent no questions, in words for its operator; empty if it can be."""
+    """Why this process cannot answer questions, for its operator; empty if it can."""
     if _current is None:
         return "its worker does not run."
     if _current.closing:
@@ -263,17 +263,17 @@ def obstacle() -> str:
 
 
 def state() -> tuple[int, float]:
-    """How many answers are produced here or not stored yet, and for how many seconds their oldest text waits."""
+    """The number of unfinished or unstored answers here, and the seconds for which their oldest text has waited."""
     return (len(_current.answers), _current.writer.lag) if _current else (0, 0.0)
 
 
 def stop(message_id: int) -> None:
-    """Stop an answer at once if this process produces it. Another worker reads of the stop in the database."""
+    """Stop an answer at once if this process produces it. Other workers see the stop in the database."""
     if _current:
         _current.loop.call_soon_threadsafe(_current.stop_answer, message_id)
 
 
 def release_readers() -> None:
-    """The time that this process waits for open streams is up: the answers that are read end at once."""
+    """Called when this process's wait for open streams is over: end each answer that has a reader."""
     if _current:
         _current.release_readers()

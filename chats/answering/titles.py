@@ -37,7 +37,7 @@ A title of two to six words for this conversation, in its language, and nothing 
 QUOTES = re.compile('["“”„‟«»「」『』`]')
 LABEL = re.compile(r"^title\s*:", re.IGNORECASE)
 WRAPPING = " '\u2018\u2019*_"
-BLANK = "\u115f\u1160\u2800\u3164\uffa0"  # letters and a symbol that show nothing
+BLANK = "\u115f\u1160\u2800\u3164\uffa0"  # letters and a symbol that are invisible
 JOINERS = "\u200c\u200d"  # not printable, but part of words and emoji
 
 

@@ -55,8 +55,8 @@ KEY = Parameter(
 )
 
 
-class Asked(TypedDict):
-    """What each way to ask takes."""
+class AskArguments(TypedDict):
+    """The arguments that `ask`, `edit` and `regenerate` have in common."""
 
     user: User
     session: UUID
@@ -199,7 +199,7 @@ class MessageViewSet(StreamingView):
         parameters=(KEY,),
     )
     def create(self, request: Request, session: UUID) -> HttpResponseBase:
-        return self.answer(conversation.ask(**self.asked, text=self.text))
+        return self.answer(conversation.ask(**self.ask_arguments(), text=self.read_text()))
 
     @extra_action(
         "Ask for another answer to a question",
@@ -213,7 +213,7 @@ class MessageViewSet(StreamingView):
     )
     def regenerate(self, request: Request, session: UUID, pk: int) -> HttpResponseBase:
         self.refuse_content()
-        return self.answer(conversation.regenerate(**self.asked, message=pk))
+        return self.answer(conversation.regenerate(**self.ask_arguments(), message=pk))
 
     @extra_action(
         "Ask another question instead of one",
@@ -227,11 +227,9 @@ class MessageViewSet(StreamingView):
         parameters=(KEY,),
     )
     def edit(self, request: Request, session: UUID, pk: int) -> HttpResponseBase:
-        return self.answer(conversation.edit(**self.asked, message=pk, text=self.text))
+        return self.answer(conversation.edit(**self.ask_arguments(), message=pk, text=self.read_text()))
 
-    @property
-    def asked(self) -> Asked:
-        """Who asks where, which is the same for each way to ask."""
+    def ask_arguments(self) -> AskArguments:
         user = self.request.user
         assert isinstance(user, User)  # as permissions have checked
         return {
@@ -241,24 +239,25 @@ class MessageViewSet(StreamingView):
             "idempotency_key": attempts.key_of(self.request),
         }
 
-    @property
-    def text(self) -> str:
+    def read_text(self) -> str:
         serializer = QuestionSerializer(data=self.body)
         serializer.is_valid(raise_exception=True)
         return str(serializer.validated_data["text"])
 
     def answer(self, exchange: Exchange) -> HttpResponseBase:
-        """Produce the answer in this process. The response shows it as it grows, or once it is whole."""
-        runner.produce(exchange)
+        """Produce the answer in this process. The response streams it, or has it when it is complete."""
+        runner.submit(exchange)
         media_type = self.request.accepted_renderer.media_type
         if media_type == MEDIA_TYPE:
             return EventStream(follow(lambda: runner.current_runner().live_answer(exchange.answer), exchange.question))
-        response = StreamedResponse(self.whole(exchange.answer), status=HTTPStatus.CREATED, content_type=media_type)
+        response = StreamedResponse(
+            self.whole_answer(exchange.answer), status=HTTPStatus.CREATED, content_type=media_type
+        )
         path = f"sessions/{self.kwargs['session']}/messages/{exchange.answer.pk}"
         response["Location"] = self.request.build_absolute_uri(f"{API_ROOT}{path}")
         return response
 
-    async def whole(self, answer: Message) -> AsyncGenerator[bytes]:
+    async def whole_answer(self, answer: Message) -> AsyncGenerator[bytes]:
         """The answer once it has ended."""
         live = runner.current_runner().live_answer(answer)
         with Subscriber(live) as subscriber:
@@ -271,7 +270,7 @@ class MessageViewSet(StreamingView):
 
 
 class UsageTotals(TypedDict):
-    """What some calls of vendors took together, and how many of them were estimated."""
+    """The sums of some calls of vendors, and how many of them were estimated."""
 
     calls: int
     estimates: int

@@ -167,7 +167,7 @@ class ErrorField(serializers.DictField):
     }
 )
 class UsageField(serializers.DictField):
-    """What an answer took."""
+    """Tokens and times of an answer."""
 
 
 @extend_schema_field(

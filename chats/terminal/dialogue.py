@@ -36,7 +36,7 @@ class CleanFormatter(logging.Formatter):
 
 
 def run(user: User, wanted: str | None, *, resume: bool | None) -> None:
-    """Talk as this user in the chat with this name or number: in a dialogue, or once if input or output is redirected.
+    """Chat as this user in the chat with this name or number. Asks once if input or output is redirected.
 
     `resume` says whether the last conversation goes on; None means only in a dialogue. Raises CommandError with the
     exit status if the command cannot run, or if the answer to a redirected question is not complete.

@@ -33,7 +33,7 @@ class LiveMarkdown:
         self.console = console
         self.pieces: list[str] = []  # text that was not drawn yet
         self.pending = ""  # the blocks that may still change
-        self.parsed_length = 0  # characters of them when they were parsed
+        self.parsed_length = 0  # length of `pending` when it was last parsed
         self.window: list[str] = []  # their lines on the screen; the cursor is at the end of the last
         self.gap: list[str] = []  # a blank line between final blocks and pending ones
         self.due = 0.0  # when to draw next, in monotonic seconds

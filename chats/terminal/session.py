@@ -120,7 +120,7 @@ class TerminalSession:
             raise self.not_open() from None
         except ChatError as reason:  # another answer is being produced, or the LLM is not active
             raise command_error(str(reason)) from None
-        self.worker.begin(exchange)
+        self.worker.submit(exchange)
         return exchange.answer
 
     def not_open(self) -> CommandError:

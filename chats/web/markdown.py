@@ -51,14 +51,14 @@ class BlockChange(NamedTuple):
 
 
 class MarkdownStream:
-    """A text that grows. Its top-level blocks become HTML; those that can no longer change are not rendered again.
+    """Renders a growing text. Top-level blocks that can no longer change are not rendered again.
 
-    The state after some characters does not depend on the pieces in which they came.
+    The state depends on the text so far, not on the pieces in which it came.
     """
 
     def __init__(self) -> None:
         self.final_blocks = 0  # the number of blocks that can no longer change
-        self.final_length = 0  # their characters
+        self.final_length = 0  # characters in these blocks
         self.pending = ""  # the text after them
         self.is_plain = False  # whether LONGEST_MARKDOWN was exceeded
         self.level = PAGE_LEVEL  # of the last heading in the final blocks
@@ -85,7 +85,9 @@ class MarkdownStream:
         starts = [lines[group[0].map[0] if group[0].map else 0] for group in groups]
         blocks, levels = [], []
         for group, start, end in zip(groups, starts, [*starts, len(text)][1:], strict=False):
-            if any(token.level >= MOST_NESTING - 1 for token in group):  # the parser may have left out some of it
+            if any(
+                token.level >= MOST_NESTING - 1 for token in group
+            ):  # nested so deeply that the parser may have dropped text: show it as plain text
                 blocks.append(plain_block(text[start:end].rstrip("\r\n")))
             else:
                 blocks.append(sanitize(PARSER.renderer.render(group, PARSER.options, env)))

@@ -1,4 +1,4 @@
-"""What the page of a conversation shows: its messages, the newest first, and an answer as it grows."""
+"""The content of a conversation's page: its messages, the newest first, and an answer that grows."""
 
 import asyncio
 from collections import defaultdict
@@ -16,12 +16,12 @@ from chats.parts import entries_between, joined_text, total_size
 from chats.web.markdown import MarkdownStream, render
 from core.rest.sse import encode_event
 
-MOST_MESSAGES = 30  # of a page
-MOST_CHARACTERS = 100_000  # of the messages of a page, unless the newest question and its answer have more
+MOST_MESSAGES = 30  # on one page
+MOST_CHARACTERS = 100_000  # of the messages on one page; the newest question and its answer may have more
 INTERVAL = 0.2  # seconds at least between two events of an answer
 LONGEST_INTERVAL = 1.5
-SHARE = 5  # rendering takes at most one part in so many of the time, up to LONGEST_INTERVAL
-BYTES_PER_SECOND = 300_000  # limits a long block, which is sent again and again
+SHARE = 5  # rendering takes at most 1/SHARE of the time, until the interval is LONGEST_INTERVAL
+BYTES_PER_SECOND = 300_000  # limits how often a long block that grows is sent again
 ALIVE = b"event: alive\ndata: {}\n\n"  # an event, because scripts cannot see comments
 SMALL = 1_000  # characters that are rendered in the event loop; more are rendered in a thread
 
@@ -77,7 +77,7 @@ def render_message(message: Message) -> RenderedMessage:
 
 
 def number_branches(session: Session, messages: list[RenderedMessage]) -> None:
-    """Set the place of each message among its siblings."""
+    """Set number, total, previous and next of each message among its siblings."""
     parents = {each.message.parent_id for each in messages}
     is_sibling = Q(parent__in=parents - {None})
     if None in parents:

@@ -15,7 +15,7 @@ def refuse_change(rows: object, *args: object, **options: object) -> NoReturn:
 
 
 class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
-    """Records are added, and deleted by `prune_audit`; nothing else changes them."""
+    """Records can be added, and deleted by `prune_audit`, but not changed."""
 
     def visible_to(self, user: Caller) -> Self:
         """All with the permission `audit.read`, else none."""

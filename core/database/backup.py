@@ -93,7 +93,7 @@ class BackupContent:
         return int(self.archive.manifest["tables"][table.label]["rows"])
 
     def rows(self, table: Table) -> Iterator[Row]:
-        """Raises Damaged at a line that is no row of the table."""
+        """Raises Damaged at a line that is not a row of the table."""
         try:
             yield from map(table.decode, self.archive.lines(table.label))
         except (ValueError, ValidationError):

@@ -34,9 +34,9 @@ _one_writer = RLock()
 
 @contextmanager
 def write_transaction() -> Iterator[None]:
-    """A transaction that writes. In SQLite, which has one writer, the threads of this process take turns.
+    """A transaction that writes. SQLite allows one writer, so the threads of this process take turns there.
 
-    SQLite itself would make them sleep and try again, for longer and longer times.
+    Without this lock, waiting threads would sleep and retry, with growing pauses.
     """
     with _one_writer if connection.vendor == "sqlite" else nullcontext(), transaction.atomic():
         yield
@@ -54,7 +54,7 @@ class CompiledQuery:
 
     @cached_property
     def statement(self) -> tuple[str, list[tuple[int | None, Any]]] | None:
-        """The SQL; and for each parameter the place of its key, or None and a constant. None if no row can match."""
+        """The SQL and its parameters, each the index of a key, or None and a constant. None if no row can match."""
         try:
             sql, parameters = self.compose(*self.stand_ins).query.sql_with_params()
         except EmptyResultSet:

@@ -139,7 +139,7 @@ def drop_tables(using: str) -> None:
 
 
 def reset_sequences(using: str, copied: list[Table]) -> None:
-    """Let new rows get keys after those of the copied rows. SQLite does so by itself."""
+    """Set the sequences past the highest copied keys. SQLite needs no statement for it."""
     with connections[using].cursor() as cursor:
         for statement in connections[using].ops.sequence_reset_sql(no_style(), [table.model for table in copied]):
             cursor.execute(statement)

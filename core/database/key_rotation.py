@@ -24,7 +24,7 @@ class Tally:
 
 
 def rotate_keys(say: Say) -> Tally:
-    """Encrypt each secret anew that is not encrypted with the first key. Unreadable secrets stay as they are.
+    """Encrypt each secret with the first key, unless it is already. Unreadable secrets stay unchanged.
 
     The server may run: rows are locked while they change. A process that read a row before may write its old secret
     back, so this repeats until there is nothing left to change. After an interruption, run it again.

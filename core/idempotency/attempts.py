@@ -148,7 +148,7 @@ def begin(request: HttpRequest, *, user: AbstractBaseUser, key: str) -> Attempt:
     except IntegrityError:
         raise AuthenticationFailed("The user was deleted at this moment.") from None
     row = rows.filter(**scope).first()
-    if row is None:  # its attempt gave up at this moment
+    if row is None:  # the other attempt has just given up and deleted its row
         raise StillRunning(now)
     if row.holder == holder:
         return Attempt(row.pk, holder)
@@ -161,7 +161,7 @@ def begin(request: HttpRequest, *, user: AbstractBaseUser, key: str) -> Attempt:
 
 
 def check_repetition(row: IdempotentRequest, digest: str, now: datetime) -> None:
-    """Raise what `begin` raises; return if the earlier attempt died without an answer, so that this one may run."""
+    """Raise the errors of `begin`. Returns if the earlier attempt died without an answer: this one may run."""
     if row.body_digest != digest:
         raise KeyReused
     if row.is_secret:

@@ -1,4 +1,4 @@
-"""The table of POSTs that came with an `Idempotency-Key`."""
+"""The table of POST requests with an `Idempotency-Key`."""
 
 from django.conf import settings
 from django.db import models

@@ -121,7 +121,7 @@ def register_errors(table: Mapping[type[Exception], type[exceptions.APIException
 
 
 def http_error(exc: Exception) -> exceptions.APIException | None:
-    """What the API raises for an exception of an app; None if none is registered for its class."""
+    """The API's exception for an exception of an app; None if its class is not registered."""
     kind = _http_errors.get(type(exc))
     return kind(*exc.args) if kind else None
 

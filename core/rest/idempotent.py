@@ -38,11 +38,11 @@ class IdempotentView(OperationView):
         except BaseException as error:
             if self.attempt is None:
                 raise
-            with suppress(DatabaseError):  # without a database, a repeated request waits for the end of the lease
+            with suppress(DatabaseError):  # if the database is away, a repeated request must wait until the lease ends
                 self.attempt.give_up()
             if not isinstance(error, Exception):
                 raise
-            # PostgreSQL says only at the end that a row was deleted which another was to refer to
+            # at commit PostgreSQL may report that a row to which a new row refers was deleted
             problem = Conflict(COLLISION) if isinstance(error, IntegrityError) else error
             failure_response: Any = self.handle_exception(problem)
             response = self.finalize_response(self.request, failure_response)
@@ -54,7 +54,7 @@ class IdempotentView(OperationView):
         return exc.response if isinstance(exc, attempts.AnsweredBefore) else super().handle_exception(exc)
 
     def begin_attempt(self) -> None:
-        """Of requests with the same key, do the first. Operations that stream take care of the key themselves."""
+        """Run only the first of the requests with one key. Operations that stream handle the key themselves."""
         key = attempts.key_of(self.request)
         if key is None or self.operation.streams or self.operation.repeatable:
             return

@@ -35,9 +35,9 @@ class Operation:
 
     `returns` is "many" for a list with pages, "all" for one without. `relation` is the relation whose identifiers the
     action takes or returns. `answers` is the serializer of the answer, if it is not the view's. `streams` says that a
-    client can have the answer as events. `fails` are statuses beyond those that every operation can have.
+    client can have the answer as events. `fails` are its statuses of errors, besides those of every operation.
     `holds_secret` says that the answer is not stored for a client that repeats its Idempotency-Key, `repeatable` that
-    the action ignores the key, since to do it again is harmless. `waits` says that the action waits for another server,
+    the action ignores the key, because repeating it is harmless. `waits` says that the action waits for another server,
     so that no transaction may be open meanwhile.
     """
 

@@ -20,7 +20,7 @@ from core.rest.resource import LARGEST_INTEGER
 DEFAULT_SIZE = 10
 LARGEST_SIZE = 100
 LARGE_TOTAL = 10_000  # rows
-TOTAL_AGE = 10  # seconds
+TOTAL_AGE = 10  # seconds for which a counted total is used again
 NUMBER_NAMES = ("page", "page[number]")
 SIZE_NAMES = ("page_size", "page[size]")
 AFTER_NAMES = ("after", "page[after]")
@@ -87,7 +87,7 @@ class PageNumberPagination(Pagination):
 
 
 class CursorPagination(Pagination):
-    """The newest rows of a queryset, then those before them: rows that are added meanwhile move no page."""
+    """Pages from the newest row to the oldest. A row that is added meanwhile does not shift them."""
 
     about: ClassVar = {AFTER_NAMES: "Where the page begins, as the link to the next page has it", SIZE_NAMES: SIZES}
 

@@ -29,5 +29,5 @@ class NamedPermissions(BasePermission):
         if not needed or user.may(needed):
             return True
         if view.detail:
-            view.get_object()  # raises Http404
+            view.get_object()  # 404, not 403, for what the caller cannot see
         return False

@@ -1,4 +1,4 @@
-"""ETags: a client that has an answer already gets 304. `ResourceView` refuses a write to what has changed meanwhile."""
+"""ETags: a client that has the current response gets 304. `ResourceView` refuses to write to a changed resource."""
 
 import hashlib
 

@@ -43,7 +43,7 @@ def read_query(view: "ResourceView") -> Selection:
 
 
 def check_parameters(view: "ResourceView") -> None:
-    """Refuse a parameter that the operation does not have, or that is given twice, or that is missing."""
+    """Raise InvalidParameter for an unknown or repeated parameter, or if a required one is missing."""
     query, operation = view.request.query_params, view.operation
     known = {parameter.name for parameter in operation.parameters if parameter.place == "query"}
     if operation.returns in ("many", "identifiers"):

@@ -1,4 +1,4 @@
-"""Renderers: one representation, written in one of two media types."""
+"""Renderers: they write a representation in one of two media types."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping

@@ -153,7 +153,7 @@ class PlainSerializer(drf.Serializer):
         return str(getattr(instance, getattr(self.Meta, "key", "pk")))
 
     def path(self, instance: Any) -> str:
-        """Where an instance is, below the API's root; "" if it has no URL."""
+        """The path of an instance below the API's root; "" if it has no URL."""
         path = resource_schema(type(self)).path
         return path and f"{path}/{self.key(instance)}"
 
@@ -183,7 +183,7 @@ class PlainSerializer(drf.Serializer):
     # validation
 
     def run_validation(self, data: Any = drf.empty) -> Any:
-        """Validated values; raises ValidationError, in which errors of a request's body stand by their pointers."""
+        """Return the validated values. The ValidationError has the JSON pointer of each wrong member as key."""
         pointers = getattr(data, "pointers", {})
         try:
             return super().run_validation(data)
@@ -193,7 +193,7 @@ class PlainSerializer(drf.Serializer):
             raise ValidationError({pointers.get(name, name): detail for name, detail in error.detail.items()}) from None
 
     def to_internal_value(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """Validated values; raises every error of the body in one ValidationError."""
+        """Return the validated values. Raises one ValidationError with all errors of the body."""
         fields = self.fields
         errors: dict[str, Any] = dict(getattr(data, "problems", {}))
         for name in data:
@@ -216,7 +216,7 @@ class PlainSerializer(drf.Serializer):
 
 
 class ResourceSerializer(PlainSerializer, ModelSerializer):
-    """A resource that is a row: `Meta` has its `model`, too."""
+    """A resource that is a row of `Meta.model`."""
 
     serializer_related_field = RelationField
     serializer_choice_field = ChoiceField

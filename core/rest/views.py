@@ -25,7 +25,7 @@ from core.rest.renderers import API_ROOT
 from core.rest.resource import EVERYTHING
 from core.rest.serializers import PlainSerializer, SerializerClass, resource_schema
 
-VARY = ("Accept", "Authorization", "Cookie")  # what every answer depends on
+VARY = ("Accept", "Authorization", "Cookie")  # request headers that change the response
 
 
 class ResourceView(IdempotentView):
@@ -82,8 +82,11 @@ class ResourceView(IdempotentView):
         return get_object_or_404(self.get_queryset(), **{self.key: self.kwargs["pk"]})
 
     def locked_object(self, *, to_delete: bool = False) -> Any:
-        """The resource, locked: in this transaction nobody else changes it, nor, `to_delete`, begins to refer to it."""
-        # not joined: PostgreSQL looks again at a row after waiting, but not at those joined to it, and would lose it
+        """The resource, locked until the transaction ends.
+
+        With `to_delete`, no other transaction can add a reference to it.
+        """
+        # no joins: after waiting for a lock, PostgreSQL reads this row again but not the joined ones, and may drop it
         queryset = self.get_queryset().select_related(None).select_for_update(no_key=not to_delete)
         return get_object_or_404(queryset, **{self.key: self.kwargs["pk"]})
 
@@ -167,7 +170,7 @@ class ResourceViewSet(ResourceView):
         """Save what was validated, inside the transaction."""
         if serializer.instance is None or serializer.validated_data:  # a PATCH without members changes nothing
             self.save(serializer)
-            # PostgreSQL keeps neither the order of members nor the form of numbers
+            # PostgreSQL reorders the members of JSON and rewrites its numbers, so it is read again
             fields = serializer.instance._meta.concrete_fields
             names = {field.name for field in fields if isinstance(field, JSONField)} & serializer.validated_data.keys()
             if names:

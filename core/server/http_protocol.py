@@ -49,11 +49,11 @@ class UpgradeTolerantParser(HttpRequestParser):
 
 
 class GracefulProtocol(HttpToolsProtocol):
-    """Answers a request that arrives while the server stops, and says that it is the last (`Connection: close`).
+    """Answers a request that arrives while the server stops, with `Connection: close`.
 
     uvicorn closes an idle connection at once: a client that is about to send a request, or whose connection was just
-    accepted, would get a reset. And where a client that has sent several requests goes away, uvicorn tells only the
-    newest request, which may wait behind the one that is being answered.
+    accepted, would get a reset. And if a client that has sent several requests goes away, uvicorn tells only the newest
+    request, which may wait behind the one that is being answered.
     """
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]

@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from django.http import HttpRequest, HttpResponse
 from django.utils.functional import SimpleLazyObject
 
-from core.telemetry.hooks import current_request, valid_id
+from core.telemetry.hooks import current_request, request_id_from
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
@@ -20,13 +20,13 @@ def request_id(get_response: GetResponse) -> GetResponse:
 
     def middleware(request: HttpRequest) -> HttpResponse:
         record = current_request.get()
-        current_request_id.set(record.id if record else valid_id(request.headers.get("X-Request-ID")))
+        current_request_id.set(record.id if record else request_id_from(request.headers.get("X-Request-ID")))
         response = get_response(request)
         response["X-Request-ID"] = current_request_id.get()
         if record:
             if request.resolver_match:
                 record.route = f"/{request.resolver_match.route}"
-            user = request.__dict__.get("user")  # the class has none of its own
+            user = request.__dict__.get("user")  # set by Django's middleware; HttpRequest itself has no `user`
             if not isinstance(user, SimpleLazyObject):  # token authentication or sign-in has set it
                 record.user_id = user.pk if user else None
         return response

@@ -20,7 +20,7 @@ VALID_ID = re.compile(r"[A-Za-z0-9._:=+/-]{1,128}")  # a UUID, base64, and what 
 
 @dataclass(slots=True, eq=False)
 class RequestRecord:
-    """A request on its way. `path` is quoted and has no query, which may hold secrets."""
+    """A request that is being answered. `path` is quoted and has no query, which may hold secrets."""
 
     id: str
     method: str
@@ -55,7 +55,7 @@ class VendorCallRecord:
 
 
 class CallCounts(Protocol):
-    """What a call of a vendor took. `error_code` is empty if it succeeded."""
+    """The tokens and times of a call of a vendor. `error_code` is empty if it succeeded."""
 
     @property
     def error_code(self) -> str: ...
@@ -104,6 +104,6 @@ instrumentations: list[Instrumentation] = []  # of this process, from its start 
 current_request: ContextVar[RequestRecord | None] = ContextVar("current_request", default=None)
 
 
-def valid_id(given: str | None) -> str:
-    """The request id that a caller gave, or a new one if it cannot be used."""
+def request_id_from(given: str | None) -> str:
+    """The caller's request id if it is well formed, else a new one."""
     return given if given and VALID_ID.fullmatch(given) else uuid.uuid4().hex

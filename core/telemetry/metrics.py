@@ -123,7 +123,7 @@ def forget_dead_workers(folder: Path) -> None:
 
 
 def may_scrape(authorization: str, address: str) -> bool:
-    """Whether the caller meets each of METRICS_TOKEN and METRICS_NETWORKS that is set."""
+    """Whether the caller may read the metrics: METRICS_TOKEN and METRICS_NETWORKS, each only if set."""
     expected = f"Bearer {settings.METRICS_TOKEN}"
     if settings.METRICS_TOKEN and not hmac.compare_digest(authorization.encode(), expected.encode()):
         return False

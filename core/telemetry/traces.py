@@ -1,4 +1,4 @@
-"""Traces through OpenTelemetry. Loaded only where a setting says where traces go and its packages are installed.
+"""Traces through OpenTelemetry. Loaded only if the endpoint is set and OpenTelemetry's packages are installed.
 
 Names are those of the semantic conventions for HTTP and for generative AI (status: development). A span holds neither
 text nor secrets: of an error only the code, of a URL neither query nor user.
@@ -20,7 +20,7 @@ from opentelemetry.util.types import AttributeValue
 
 from core.telemetry.hooks import CallCounts, Instrumentation, RequestRecord, VendorCallRecord
 
-PROVIDERS = {"google_ai": "gcp.gemini"}  # where the convention's name is not ours
+PROVIDERS = {"google_ai": "gcp.gemini"}  # the convention's names, if they differ from ours
 OPTIONS = ("temperature", "max_tokens", "top_p", "top_k", "seed")  # `gen_ai.request.`: not stop_words, which are texts
 
 

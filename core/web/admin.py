@@ -1,4 +1,4 @@
-"""What the admin's pages of all models have in common."""
+"""The base of all admin pages."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -82,7 +82,7 @@ def link(to: Model) -> str:
 
 def links(to: Iterable[Model]) -> str:
     joined = format_html_join(", ", "{}", ((link(one),) for one in to))
-    return joined and format_html("<span>{}</span>", joined)  # in one piece where a cell is a flex box
+    return joined and format_html("<span>{}</span>", joined)  # one element, because a cell may be a flex box
 
 
 def count_link(row: Model, relation: str, *, annotation: str) -> str:

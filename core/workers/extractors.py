@@ -38,9 +38,9 @@ def register(job: str, function: str) -> None:
 
 
 class ExtractorPool:
-    """At most `size` processes at a time, started when a call needs one; of the calls at most `queue` wait.
+    """Runs at most `size` processes, started when a call needs one. At most `queue` calls wait.
 
-    `isolation` says what the kernel permitted to the last process: `network_is_cut`, `files_are_hidden`.
+    `isolation` says which protections the last process has: `network_is_cut`, `files_are_hidden`.
     """
 
     def __init__(self, size: int = 2, *, queue: int = 100, idle: float = IDLE) -> None:

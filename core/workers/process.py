@@ -26,7 +26,7 @@ Result: TypeAlias = "JSONValue | bytes"
 Answer: TypeAlias = tuple[dict[str, JSONValue], bytes]
 
 MIB = 1 << 20
-INPUTS = 50  # of one process
+INPUTS = 50  # calls, after which a process is replaced
 START_TIMEOUT = 30.0  # seconds; not part of a call's deadline
 TICK = 20  # ms between two looks at memory and deadline
 HEADER_ROOM = 4096  # bytes of an answer that do not count as output
@@ -160,7 +160,7 @@ class Extractor:
             return 0
 
     def is_usable(self, call: ExtractorCall) -> bool:
-        """Whether it can take another call: it is young, has sent nothing unasked and has given its memory back."""
+        """Whether it can take another call: it has calls left, sent nothing unasked and gave its memory back."""
         poll = select.poll()
         poll.register(self.channel, select.POLLIN)
         return self.inputs < INPUTS and not poll.poll(0) and self.resident_memory() < call.memory / 2

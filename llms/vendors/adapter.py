@@ -64,7 +64,7 @@ class WireRequest(NamedTuple):
 
 
 class ModelPage(NamedTuple):
-    """A part of a vendor's list of models, and the mark of the next part; empty if this is the last."""
+    """A page of a vendor's list of models, and the mark of the next page; empty on the last."""
 
     names: list[object]
     next: object = ""
@@ -103,7 +103,7 @@ class Adapter(Vendor, ABC):
     def encode(self, body: JSONObject) -> bytes:
         try:
             return orjson.dumps(body)
-        except TypeError:  # it refuses numbers above 64 bits and halves of characters, which tool calls can contain
+        except TypeError:  # orjson refuses integers above 64 bits and lone surrogates; tool calls can contain both
             return json.dumps(body, separators=(",", ":")).encode()
 
     async def stream(self, call: Call, http: Client) -> AsyncGenerator[StreamEvent, None]:
@@ -114,7 +114,7 @@ class Adapter(Vendor, ABC):
         try:
             headers = {**call.headers, **headers}
             async with http.send(url, self.encode(body), headers=headers, secret=call.api_key) as answer:
-                can_wait = False  # only in the midst of the answer's text
+                can_wait = False  # whether the next read may wait to gather more; only while text is coming
                 while not parser.done and (chunk := await answer.read(can_wait=can_wait)):
                     can_wait = False
                     for event in parser.feed(chunk):

@@ -1,4 +1,4 @@
-"""How a vendor fails: codes that programs know, the same for every vendor, and words that people read."""
+"""Errors of vendors: a code for programs, the same for every vendor, and a text for people."""
 
 import re
 
@@ -85,7 +85,7 @@ def status_error(status: int, words: str, *, secret: str, retry_after: float | N
 
 
 def redact(words: str, secret: str) -> str:
-    """A vendor's words on one line, cut, and without the secret, its beginning, or a masked form of it."""
+    """A vendor's text on one line, shortened, and without the secret, its beginning, or a masked form of it."""
     words = "".join(character if character.isprintable() else " " for character in words)
     if not secret:
         return " ".join(words.split())[:LONGEST_DETAIL]

@@ -65,7 +65,9 @@ COMMON = {
 }
 OPENAI = Dialect(COMMON, is_openai=True)
 AZURE = Dialect(COMMON, is_openai=True)
-MISTRAL = Dialect({**COMMON, "seed": "random_seed"}, asks_for_usage=False)  # refuses the question, and counts anyway
+MISTRAL = Dialect(
+    {**COMMON, "seed": "random_seed"}, asks_for_usage=False
+)  # refuses `stream_options`, and counts anyway
 OTHERS = Dialect({**COMMON, "top_k": "top_k", "repetition_penalty": "repetition_penalty", "min_length": "min_tokens"})
 DIALECTS = {  # by host; holds for subdomains too
     "api.openai.com": OPENAI,
@@ -208,7 +210,7 @@ class OpenAI(Adapter):
 
     async def models(self, endpoint: str, api_key: str, http: Client) -> tuple[str, ...]:
         if dialect_of(endpoint) is AZURE:
-            return ()  # models are called by the names of deployments there, and the list has only the models
+            return ()  # Azure calls models by the names of deployments, and its list has only the names of models
         return await super().models(endpoint, api_key, http)
 
     def resolve_endpoint(self, endpoint: str, api_key: str) -> tuple[str, dict[str, str]]:

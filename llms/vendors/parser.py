@@ -27,7 +27,7 @@ LONGEST_BODY = 64 * 2**20  # bytes of an answer that is not streamed
 LONGEST_REASON = 50
 WEB_PAGE_ERROR = "There is a web page at the endpoint, not an API."
 EVENT_LINE = re.compile(rb"^[ \t]*(data|event|error):", re.MULTILINE)
-UNKNOWN = "\ufffd"  # replaces what is no character, and NUL, which databases do not store
+UNKNOWN = "\ufffd"  # replaces invalid characters, and NUL, which PostgreSQL cannot store
 
 # what reading a document raises if it is malformed: wrong types, infinite numbers, lists in lists in lists
 MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -64,9 +64,9 @@ class AnswerParser(ABC):
         self._started = False
         self._whole: bytearray | None = None  # the answer if it is not streamed
         self._finished = False
-        self._stop = "stop"  # what the reason `stop` means here: that, a refusal, or a tool call
+        self._stop = "stop"  # what the vendor's reason `stop` means here: "stop", a refusal, or a tool call
         self._usage = Usage(None, None, None)
-        self._seen: set[str] = set()  # of what there was some: text, thinking, tool calls
+        self._seen: set[str] = set()  # the kinds that came already: text, thinking, tool calls
         self._tags = ThinkTagSplitter()
         self._has_halves = False  # a character came in halves: from then on each text is checked
         self._halves: dict[Source, str] = {}  # the first halves, which wait for the second ones
@@ -140,7 +140,7 @@ class AnswerParser(ABC):
             raise self._invalid() from None
 
     def _load(self, data: bytes) -> object:
-        """Parse what orjson refuses although vendors send it: an escape of half a character, NaN, broken UTF-8."""
+        """Parse JSON that vendors send and orjson refuses: lone surrogates, NaN, invalid UTF-8."""
         self._has_halves = True
         try:
             document: object = json.loads(data.decode(errors="replace"))

@@ -36,7 +36,7 @@ class FilePart:
 
 @dataclass(frozen=True, slots=True)
 class ThinkingPart:
-    """What the model thought. Where it is redacted, there is only the signature, which holds it encrypted.
+    """The model's thinking. If it is redacted, there is only the signature, which contains it encrypted.
 
     Adapters leave it out where their vendor does not take it back.
     """
@@ -238,5 +238,5 @@ class Vendor(Protocol):
         return model
 
     async def models(self, endpoint: str, api_key: str, http: "Client") -> tuple[str, ...]:
-        """The names of the chat models that the vendor lists, none where it has no list; raises VendorError."""
+        """Names of the vendor's chat models; empty if it has no list. Raises VendorError."""
         ...

@@ -41,7 +41,7 @@ def deltas_of(vendor: VendorServer, *, is_busy: bool, model: str = "slow") -> li
         answer = Message(pk=2, session=Session(), sequence=2, role="assistant", status="streaming")
         asked = call(f"{vendor.url}/v1", f"{model}:{WORDS}")
         working = asyncio.create_task(keep_busy(10_000 if is_busy else 0))
-        worker.start(Exchange(Message(pk=1, role="user"), answer, "openai", asked), monotonic())
+        worker.start_task(Exchange(Message(pk=1, role="user"), answer, "openai", asked), monotonic())
         run = worker.answers[answer.pk]
         run.task.add_done_callback(lambda task: run.end())
         async with aclosing(follow(lambda: run, None)) as events:

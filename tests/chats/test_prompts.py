@@ -175,7 +175,7 @@ def test_of_the_history_only_the_branch_and_what_was_said(session: Session) -> N
 
 def test_edit_and_regenerate_see_what_came_before_the_question(session: Session) -> None:
     second = Message.objects.get(text="a2")
-    about: dict[str, Any] = {"user": session.user, "session": session.uuid, "worker": uuid4}
+    about: dict[str, Any] = {"user": session.user, "session": session.uuid, "runner_id": uuid4()}
     again = conversation.regenerate(message=second.pk, **about).call
     assert again and said_to(again) == "u1 a1 u2"
     ActiveAnswer.objects.all().delete()
@@ -250,9 +250,9 @@ def test_a_question_follows_what_was_answered_while_it_was_prepared(
 ) -> None:
     prepare_call, prepared = conversation.prepare_call, []
 
-    def prepare(talk: conversation.Conversation, question: Message) -> tuple[Call, int]:
+    def prepare(context: conversation.AskContext, question: Message) -> tuple[Call, int]:
         prepared.append(question.parent_id)
-        call = prepare_call(talk, question)
+        call = prepare_call(context, question)
         if len(prepared) == 1:
             said(session, "u3", "a3")
         return call

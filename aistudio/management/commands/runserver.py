@@ -61,7 +61,7 @@ def check_database() -> None:
 
 
 def serve(config: uvicorn.Config, workers: int) -> int:
-    """Serve until a signal stops it, from this process where `workers` is 0; returns the exit status."""
+    """Serve until a signal: in this process if `workers` is 0, else in that many. Returns the exit status."""
     sockets = None
     if os.environ.get("LISTEN_PID") == str(os.getpid()):  # systemd holds the port
         sockets = [socket.socket(fileno=FIRST_SYSTEMD_SOCKET)]

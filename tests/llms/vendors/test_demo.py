@@ -182,7 +182,7 @@ def test_a_command_that_it_does_not_understand(question: str) -> None:
 def test_its_help_has_each_command() -> None:
     text = answer("/help").text
     documented = (ROOT / "docs" / "vendors.md").read_text()
-    for command in ("count", "echo", "image", "json", "cite", "help", "think", "tool", "fail"):
+    for command in ("count", "echo", "image", "json", "cite", "events", "help", "think", "tool", "fail"):
         assert f"/{command}" in text
         assert f"`/{command}" in documented
 

@@ -35,7 +35,7 @@ def test_it_ends(steps: int) -> None:
         worker = AnswerRunner()
         answer = Message(pk=2, session=Session(), role="assistant", status="streaming")
         call = Call("demo", (text_message("user", "/count 100"),), {}, "", "")
-        worker.start(Exchange(Message(pk=1, role="user"), answer, "demo", call), monotonic())
+        worker.start_task(Exchange(Message(pk=1, role="user"), answer, "demo", call), monotonic())
         for _ in range(steps):
             await asyncio.sleep(0)
         worker.stop_answer(answer.pk)
@@ -95,7 +95,7 @@ def test_more_than_is_kept_is_no_complete_answer(monkeypatch: pytest.MonkeyPatch
     answer = Message(pk=2, session=Session(), role="assistant", status="streaming")
     call = Call("demo", (text_message("user", "/echo 0123456789"),), {}, "", "")
     run = AnswerTask(Exchange(Message(pk=1, role="user"), answer, "demo", call), monotonic(), OwnershipGuard())
-    asyncio.run(run.answer(NO_HTTP))
+    asyncio.run(run.run(NO_HTTP))
     assert (answer.status, answer.error_code, answer.text) == ("failed", "too_long", "01234")
 
 
@@ -111,7 +111,7 @@ def test_nothing_is_shown_of_what_another_may_have_ended(settings: Any) -> None:
         before = guard.suspensions
         guard.last_seen -= LONGEST_SUSPENSION + 1
         task = AnswerTask(exchange, monotonic(), guard)
-        task.task = asyncio.create_task(task.answer(NO_HTTP))
+        task.task = asyncio.create_task(task.run(NO_HTTP))
         await asyncio.sleep(0.5)  # longer than a vendor may be silent
         guard.confirm(before)
         await asyncio.sleep(0.2)
