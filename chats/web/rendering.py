@@ -20,7 +20,7 @@ from core.rest.sse import encode_event
 MOST_MESSAGES = 30  # of a page
 MOST_CHARACTERS = 100_000  # of the messages of a page, unless the newest question and its answer have more
 INTERVAL = 0.2  # seconds at least between two events of an answer
-LONGEST_INTERVAL = 1.5
+LONGEST_INTERVAL = 5.0
 SHARE = 5  # rendering takes at most one part in so many of the time, up to LONGEST_INTERVAL
 BYTES_PER_SECOND = 300_000  # limits a long block, which is sent again and again
 ALIVE = b"event: alive\ndata: {}\n\n"  # an event, because scripts cannot see comments
