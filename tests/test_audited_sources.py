@@ -28,7 +28,7 @@ KNOWN = {
         "self.own_row.update": "requests are not audited",
     },
     "core.database.key_rotation": {
-        "type(row)._base_manager.filter(pk=row.pk).update": "the same secret under another key is no change of it",
+        "model._base_manager.filter(pk=row.pk).update": "the same secret under another key is no change of it",
     },
     "core.database.move_to_postgres": {"cursor.execute": OF_ALL},
     "core.rest.parsers": {"document.update": A_DICT},
