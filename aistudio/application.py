@@ -27,6 +27,7 @@ from core.server.proxy_headers import TrustedProxyMiddleware
 from core.server.responses import Receive, Scope, Send, address_of, send_error
 from core.server.supervisor import stop_with_master
 from core.telemetry.hooks import RequestRecord, current_request, instrumentations, request_id_from
+from core.workers.extractors import extractors
 from groups.authentication import store_last_uses
 from groups.models import User
 from groups.sign_in import first_run_code, forget_attempts
@@ -168,6 +169,7 @@ async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.to_thread(extractors.close)
     await store_token_use()
     for instrumentation in instrumentations:
         await asyncio.to_thread(instrumentation.close)

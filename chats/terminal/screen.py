@@ -5,6 +5,7 @@ from typing import IO, Protocol
 
 from rich.console import Console
 
+from chats.colouring import Colourer
 from chats.terminal.markdown import clean, final_length, markdown_lines, usable_width, wrap_text
 
 INTERVAL = 0.1  # seconds at least between two drawings
@@ -31,6 +32,7 @@ class LiveMarkdown:
 
     def __init__(self, console: Console) -> None:
         self.console = console
+        self.colourer = Colourer("colour_tokens")
         self.pieces: list[str] = []  # text that was not drawn yet
         self.pending = ""  # the blocks that may still change
         self.parsed_length = 0  # length of `pending` when it was last parsed
@@ -57,7 +59,8 @@ class LiveMarkdown:
         if not self.pending.strip():
             window = []
         elif len(self.pending) <= LONGEST_LIVE:
-            window = (self.gap + markdown_lines(self.console, self.pending))[-height:]
+            window = markdown_lines(self.console, self.pending, self.colourer, is_complete=False)
+            window = (self.gap + window)[-height:]
         else:
             window = wrap_text(self.console, self.pending[-height * usable_width(self.console) :])[-height:]
         self.draw(final, window)
@@ -72,7 +75,7 @@ class LiveMarkdown:
     def final_lines(self, text: str) -> list[str]:
         if not text.strip():
             return []
-        lines = self.gap + markdown_lines(self.console, text)
+        lines = self.gap + markdown_lines(self.console, text, self.colourer)
         self.gap = [""]
         return lines
 

@@ -6,21 +6,23 @@ exceeds the limits is shown as plain text.
 """
 
 import re
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import nh3
 from markdown_it.common.utils import escapeHtml
 from markdown_it.token import Token
+from markdown_it.utils import EnvType
 
+from chats.bounded_cache import BoundedCache
+from chats.colouring import Code, Colourer, code_blocks
 from chats.web.markdown_parser import MOST_NESTING, build_parser
-from chats.web.markdown_renderer import MOST_COLOURED
+from core.workers.process import Result
 
 LONGEST_MARKDOWN = 100_000  # characters of a text that are rendered; the rest is shown as plain text
 PLAIN_PIECE = 20_000  # characters of a block of plain text
 LONGEST_CACHED = 20_000  # characters of a text whose HTML is cached
-MOST_CACHED = 256  # texts
+MOST_CACHED = 10_000_000  # characters of HTML
 PAGE_LEVEL = 2  # of the heading that the page has above each message
 
 NEWLINE = re.compile(r"\r\n?|\n")
@@ -41,6 +43,16 @@ CLEANER = nh3.Cleaner(
     url_relative="deny",
     link_rel="noopener noreferrer nofollow",
 )
+
+rendered: BoundedCache[tuple[str, bool], list[str]] = BoundedCache(MOST_CACHED)
+
+
+class ParsedText(NamedTuple):
+    """The text of a stream that may still change: its tokens, and its blocks of code that are to be coloured."""
+
+    text: str
+    tokens: list[Token]
+    codes: list[Code]
 
 
 class BlockChange(NamedTuple):
@@ -63,24 +75,32 @@ class MarkdownStream:
         self.is_plain = False  # whether LONGEST_MARKDOWN was exceeded
         self.level = PAGE_LEVEL  # of the last heading in the final blocks
 
-    def append(self, text: str) -> BlockChange:
-        """Add to the text. A link whose definition comes later is only resolved by `render`."""
-        first, self.pending = self.final_blocks, self.pending + text
-        blocks: list[str] = []
-        if not self.is_plain:
-            blocks += self.render_markdown()
+    def parse(self, text: str, *, is_complete: bool = False) -> ParsedText:
+        """Add to the text. A link whose definition comes later is only resolved in a complete text."""
+        self.pending += text
         if self.is_plain:
-            blocks += self.render_plain()
-        return BlockChange(first, blocks)
-
-    def render_markdown(self) -> list[str]:
+            return ParsedText("", [], [])
         length = LONGEST_MARKDOWN - self.final_length
         self.is_plain = len(self.pending) > length
         if self.is_plain:
             length = self.pending.rfind("\n", 0, length) + 1 or length
         text = self.pending[:length]
-        env = {"colours": MOST_COLOURED, "level": self.level}
-        groups = group_blocks(PARSER.parse(text, env))
+        tokens = PARSER.parse(text)
+        return ParsedText(text, tokens, code_blocks(tokens, is_complete=is_complete or self.is_plain))
+
+    def render(self, parsed: ParsedText, colours: Mapping[Code, Result]) -> BlockChange:
+        """The blocks for the result of the last `parse`. `colours` is HTML of its code."""
+        first = self.final_blocks
+        blocks = self.render_markdown(parsed, colours) if parsed.text else []
+        if self.is_plain:
+            blocks += self.render_plain()
+        return BlockChange(first, blocks)
+
+    def render_markdown(self, parsed: ParsedText, colours: Mapping[Code, Result]) -> list[str]:
+        text = parsed.text
+        env: EnvType = {"level": self.level}
+        env["colours"] = {code: html for code, html in colours.items() if isinstance(html, str)}
+        groups = group_blocks(parsed.tokens)
         lines = [0, *(newline.end() for newline in NEWLINE.finditer(text))]
         starts = [lines[group[0].map[0] if group[0].map else 0] for group in groups]
         blocks, levels = [], []
@@ -92,14 +112,11 @@ class MarkdownStream:
             else:
                 blocks.append(sanitize(PARSER.renderer.render(group, PARSER.options, env)))
             levels.append(env["level"])
-        if self.is_plain:
-            count = len(groups)
-        else:
+        count, length = len(groups), len(text)
+        if not self.is_plain:
             # The last block may grow. A block whose first line is incomplete may still join the block before it.
-            length = 0
             count = max(0, len(starts) - (1 if starts and NEWLINE.search(text, starts[-1]) else 2))
-            if count:
-                length = starts[count]
+            length = starts[count] if count else 0
         if count:
             self.level = levels[count - 1]
         self.finalize(count, length)
@@ -119,16 +136,16 @@ class MarkdownStream:
         self.pending = self.pending[length:]
 
 
-def render(text: str) -> list[str]:
-    """The blocks of a complete text as safe HTML."""
-    return list((render_cached if len(text) <= LONGEST_CACHED else render_uncached)(text))
-
-
-def render_uncached(text: str) -> Sequence[str]:
-    return tuple(MarkdownStream().append(text).blocks)
-
-
-render_cached = lru_cache(MOST_CACHED)(render_uncached)
+def render(text: str, colourer: Colourer, *, is_complete: bool = True) -> list[str]:
+    """The blocks of a text as safe HTML."""
+    if (blocks := rendered.get((text, is_complete))) is not None:
+        return blocks
+    growing = MarkdownStream()
+    parsed = growing.parse(text, is_complete=is_complete)
+    blocks = growing.render(parsed, colourer.colour_sync(parsed.codes)).blocks
+    if len(text) <= LONGEST_CACHED and colourer.has_tried(parsed.codes):
+        rendered.put((text, is_complete), blocks, sum(map(len, blocks)) + len(text))
+    return blocks
 
 
 def plain_block(text: str) -> str:

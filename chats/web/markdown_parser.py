@@ -51,7 +51,8 @@ def parse_inline(state: StateCore) -> None:
             continue
         token.children = token.children or []
         if len(token.content) > LONGEST_INLINE:
-            token.children.append(Token("text", "", 0, content=token.content))
+            # Bare links are not looked for in a token of this type. It becomes text later.
+            token.children.append(Token("text_special", "", 0, content=token.content))
         else:
             state.md.inline.parse(token.content, state.md, state.env, token.children)
 

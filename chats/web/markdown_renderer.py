@@ -1,4 +1,4 @@
-"""HTML for the tokens of markdown-it: code is coloured, images are only linked, headings fit into the page."""
+"""HTML for the tokens of markdown-it: code has its colours, images are only linked, headings fit into the page."""
 
 import re
 from collections.abc import Sequence
@@ -7,35 +7,17 @@ from markdown_it.common.utils import escapeHtml
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
-from pygments import highlight
-from pygments.formatters import HtmlFormatter
-from pygments.lexers import get_lexer_by_name
 
-LONGEST_CODE = 20_000  # characters of a block of code that is coloured
-LONGEST_LINE = 2_000  # characters of a line of such a block
-MOST_COLOURED = 60_000  # characters of coloured code in one text
+from chats.colouring import code_of
+
 LOWEST_HEADING = 6
-
-# Languages that people ask for. Not all that Pygments knows: a lexer that hangs on some text would hang the server.
-# fmt: off
-LANGUAGES = frozenset((
-    "bash", "c", "c++", "cpp", "c#", "cs", "csharp", "clojure", "console", "cmake", "css", "dart", "diff", "docker",
-    "dockerfile", "elixir", "erlang", "fortran", "go", "golang", "graphql", "groovy", "haskell", "hs", "hcl",
-    "html", "http", "ini", "java", "javascript", "js", "json", "jsx", "julia", "kotlin", "latex", "tex", "less",
-    "lua", "make", "makefile", "matlab", "nginx", "nix", "objective-c", "ocaml", "pascal", "perl", "php",
-    "powershell", "properties", "protobuf", "py", "python", "python3", "r", "rb", "rs", "ruby", "rust", "scala",
-    "scss", "sh", "shell", "sql", "swift", "terraform", "tf", "toml", "ts", "tsx", "typescript", "vim", "vue",
-    "xml", "yaml", "yml", "zig", "zsh",
-))
-# fmt: on
 ALIGNMENT = re.compile(r"text-align:(left|right|center)")
-FORMATTER = HtmlFormatter(nowrap=True)
 
 
 class AnswerRenderer(RendererHTML):
     """Each method renders the tokens of its name.
 
-    `env` holds "colours", the number of characters that may still be coloured, and "level", that of the last heading.
+    `env` holds "colours", the HTML of each block of code that is coloured, and "level", that of the last heading.
     """
 
     def formula(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
@@ -45,18 +27,10 @@ class AnswerRenderer(RendererHTML):
         return f'<div class="math" tabindex="0">{escapeHtml(tokens[idx].content)}</div>'
 
     def fence(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        """A block of code below the name of its language, coloured if the language is known and the block short."""
-        code = tokens[idx].content
-        language = (tokens[idx].info.split() or [""])[0][:30]
-        longest_line = max(map(len, code.splitlines()), default=0)
-        html = escapeHtml(code)
-        if (
-            language.lower() in LANGUAGES
-            and len(code) <= min(LONGEST_CODE, env["colours"])
-            and longest_line < LONGEST_LINE
-        ):
-            env["colours"] -= len(code)
-            html = highlight(code, get_lexer_by_name(language.lower(), stripnl=False), FORMATTER)
+        """A block of code below the name of its language."""
+        token = tokens[idx]
+        language = (token.info.split() or [""])[0][:30]
+        html = env["colours"].get(code_of(token), escapeHtml(token.content))
         title = f'<span class="language">{escapeHtml(language)}</span>'
         return f'<div class="code">{title}<pre tabindex="0"><code>{html}</code></pre></div>'
 

@@ -11,9 +11,10 @@ from django.db.models.functions import Length
 from chats.answering.events import ANSWER, DONE, IDS_PER_ANSWER
 from chats.answering.journal import partial_entries
 from chats.answering.live_answer import LiveAnswer, Subscriber
+from chats.colouring import Colourer
 from chats.models import Message, Session
 from chats.parts import entries_between, joined_text, total_size
-from chats.web.markdown import MarkdownStream, render
+from chats.web.markdown import BlockChange, MarkdownStream, render
 from core.rest.sse import encode_event
 
 MOST_MESSAGES = 30  # on one page
@@ -59,21 +60,22 @@ def message_page(session: Session, *, before: int | None = None) -> MessagePage:
         if len(keys) > 1 and total > MOST_CHARACTERS:
             break
         keys.append(key)
-    messages = [render_message(message) for message in Message.objects.filter(pk__in=keys).order_by("sequence")]
+    colourer = Colourer("colour_html")
+    rows = Message.objects.filter(pk__in=keys).order_by("sequence")
+    messages = [render_message(message, colourer) for message in rows]
     number_branches(session, messages)
     return MessagePage(messages, messages[0].message.pk if len(keys) < len(lengths) else None)
 
 
-def render_message(message: Message) -> RenderedMessage:
+def render_message(message: Message, colourer: Colourer) -> RenderedMessage:
     if message.role == Message.Role.USER:
         return RenderedMessage(message)
     if message.status != Message.Status.STREAMING:
-        return RenderedMessage(message, render(message.text))
+        return RenderedMessage(message, render(message.text, colourer))
     entries = partial_entries(message.pk)
     message.text = joined_text(entries)
-    return RenderedMessage(
-        message, render(message.text), message.sequence * IDS_PER_ANSWER + ANSWER + total_size(entries)
-    )
+    blocks = render(message.text, colourer, is_complete=False)
+    return RenderedMessage(message, blocks, message.sequence * IDS_PER_ANSWER + ANSWER + total_size(entries))
 
 
 def number_branches(session: Session, messages: list[RenderedMessage]) -> None:
@@ -102,17 +104,15 @@ async def stream_blocks(find: Callable[[], LiveAnswer], place: int) -> AsyncGene
     feed = find()
     base = feed.message.sequence * IDS_PER_ANSWER
     loop, growing = asyncio.get_running_loop(), MarkdownStream()
+    colourer = Colourer("colour_html")
     with Subscriber(feed) as reader:
         known = entries_between(feed.since(0), 0, max(0, place - ANSWER))
         offset = total_size(known)  # smaller than the client's position if it has seen more than this process knows of
-        await asyncio.to_thread(growing.append, joined_text(known))
+        await asyncio.to_thread(lambda: growing.render(growing.parse(joined_text(known)), {}))
         while place < DONE:
             if entries := feed.since(offset):
                 offset, started_at, text = offset + total_size(entries), loop.time(), joined_text(entries)
-                if len(growing.pending) + len(text) > SMALL:
-                    change = await asyncio.to_thread(growing.append, text)
-                else:
-                    change = growing.append(text)
+                change = await append(growing, text, colourer)
                 seconds = loop.time() - started_at
                 data = encode_event(base + ANSWER + offset, "blocks", change._asdict())
                 yield data
@@ -124,3 +124,13 @@ async def stream_blocks(find: Callable[[], LiveAnswer], place: int) -> AsyncGene
                 yield ALIVE
     if not feed.detached:
         yield encode_event(base + DONE, "done", {"id": str(feed.message.pk), "status": feed.message.status})
+
+
+async def append(growing: MarkdownStream, text: str, colourer: Colourer) -> BlockChange:
+    """Add to a growing answer. The event loop is free while a long text is rendered or code is coloured."""
+    if len(growing.pending) + len(text) <= SMALL:
+        parsed = growing.parse(text)
+        return growing.render(parsed, await colourer.colour(parsed.codes))
+    parsed = await asyncio.to_thread(growing.parse, text)
+    colours = await colourer.colour(parsed.codes)
+    return await asyncio.to_thread(growing.render, parsed, colours)

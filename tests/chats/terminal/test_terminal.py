@@ -18,6 +18,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from rich.console import Console
 
+from chats.colouring import Colourer
 from chats.management.commands.chat import find_user
 from chats.models import Chat
 from chats.terminal.dialogue import only_chat, read_question
@@ -293,7 +294,8 @@ a *b* `c`
 
 
 def shown(text: str, width: int) -> str:
-    return "\n".join(markdown_lines(Console(file=io.StringIO(), width=width, height=24), text))
+    console = Console(file=io.StringIO(), width=width, height=24)
+    return "\n".join(markdown_lines(console, text, Colourer("colour_tokens")))
 
 
 @pytest.mark.parametrize("columns", [2, 6, 30])

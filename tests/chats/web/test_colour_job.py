@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from pygments.token import string_to_tokentype
 
-from chats.web.markdown_renderer import LANGUAGES
+from chats.colouring import LANGUAGES
 from core.workers.extractors import JOBS, ExtractorPool, register
 from core.workers.process import MIB, Deadline, Result
 

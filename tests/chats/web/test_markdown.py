@@ -6,8 +6,9 @@ from html.parser import HTMLParser
 
 import pytest
 
+from chats.colouring import Colourer
 from chats.web import markdown
-from chats.web.markdown import LONGEST_MARKDOWN, MarkdownStream, render
+from chats.web.markdown import LONGEST_MARKDOWN, BlockChange, MarkdownStream
 
 HOSTILE = {
     "script": "<script>alert(1)</script>",
@@ -101,6 +102,15 @@ LONG = {
 }
 
 
+def append(growing: MarkdownStream, text: str) -> BlockChange:
+    parsed = growing.parse(text)
+    return growing.render(parsed, Colourer("colour_html").colour_sync(parsed.codes))
+
+
+def render(text: str) -> list[str]:
+    return markdown.render(text, Colourer("colour_html"))
+
+
 class Tags(HTMLParser):
     """Every tag of a text must be one that may be shown."""
 
@@ -115,7 +125,7 @@ class Tags(HTMLParser):
 def test_nothing_that_acts_is_let_through(text: str) -> None:
     for block in render(text):
         Tags().feed(block)
-    for block in MarkdownStream().append(text[:-3]).blocks:
+    for block in append(MarkdownStream(), text[:-3]).blocks:
         Tags().feed(block)
 
 
@@ -142,7 +152,7 @@ def test_it_says_what_was_written() -> None:
 def test_a_growing_text_ends_as_one_that_is_whole(step: int) -> None:
     growing, blocks, seen = MarkdownStream(), [], []
     for start in range(0, len(SOME), step):
-        change = growing.append(SOME[start : start + step])
+        change = append(growing, SOME[start : start + step])
         seen.append(change.first)
         blocks[change.first :] = change.blocks
     assert blocks == render(SOME)
@@ -158,9 +168,9 @@ def test_where_a_text_stands_does_not_depend_on_its_steps(monkeypatch: pytest.Mo
     assert len(SOME) < 1_000 < len(text) - 400
     for end in (0, 10, 100, 333, len(SOME), len(SOME) + 10, len(text) - 200, len(text)):
         at_once, in_steps = MarkdownStream(), MarkdownStream()
-        at_once.append(text[:end])
+        append(at_once, text[:end])
         for start in range(0, end, 13):
-            in_steps.append(text[start : min(end, start + 13)])
+            append(in_steps, text[start : min(end, start + 13)])
         assert vars(at_once) == vars(in_steps)
 
 
@@ -179,7 +189,7 @@ def test_nothing_is_lost_where_lists_nest_deeply(levels: int, is_plain: bool, st
     text = f"*Before*\n\n{items}\n{'>' * levels * 2} quoted\n\nAfter <b>\n"
     growing, blocks = MarkdownStream(), []
     for start in range(0, len(text), step):
-        change = growing.append(text[start : start + step])
+        change = append(growing, text[start : start + step])
         blocks[change.first :] = change.blocks
     assert blocks == render(text)
     html = "".join(blocks)
