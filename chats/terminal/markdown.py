@@ -14,6 +14,7 @@ from rich.text import Text
 
 from chats.colouring import Code, Colourer, code_blocks, code_of
 from chats.web.markdown import NEWLINE
+from chats.web.markdown_parser import limit_tables
 from core.workers.process import Result
 
 TAB = 4  # columns between the stops for tabs in code
@@ -26,6 +27,7 @@ CONTROL = dict.fromkeys({*range(32), *range(127, 160), *range(0x202A, 0x202F), *
 
 # HTML, images and references are shown as they were written, so that nothing of an answer is left out.
 PARSER = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"]).disable(["image", "reference"])
+limit_tables(PARSER)
 
 
 def clean(text: str) -> str:
@@ -87,12 +89,15 @@ class FullTable(TableElement):
         return cls(clean("\n".join(markdown.lines[slice(*token.map or ())])))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        columns = len(self.header.row.cells) if self.header and self.header.row else 1
+        if options.max_width // columns < NARROWEST_COLUMN:
+            yield Text(self.source, overflow="fold")
+            return
         for table in super().__rich_console__(console, options):
             assert isinstance(table, Table)
             for column in table.columns:
                 column.overflow = "fold"
-            fits = options.max_width // len(table.columns) >= NARROWEST_COLUMN
-            yield table if fits else Text(self.source, overflow="fold")
+            yield table
 
 
 class TerminalMarkdown(Markdown):

@@ -123,11 +123,12 @@ class MarkdownStream:
         return blocks
 
     def render_plain(self) -> list[str]:
-        blocks = []
-        while len(self.pending) > PLAIN_PIECE:
-            end = self.pending.rfind("\n", 0, PLAIN_PIECE) + 1 or PLAIN_PIECE
-            blocks.append(plain_block(self.pending[:end]))
-            self.finalize(1, end)
+        blocks, start = [], 0
+        while len(self.pending) - start > PLAIN_PIECE:
+            end = self.pending.rfind("\n", start, start + PLAIN_PIECE) + 1 or start + PLAIN_PIECE
+            blocks.append(plain_block(self.pending[start:end]))
+            start = end
+        self.finalize(len(blocks), start)
         return [*blocks, plain_block(self.pending)] if self.pending else blocks
 
     def finalize(self, blocks: int, length: int) -> None:

@@ -3,7 +3,7 @@
 import re
 
 from markdown_it import MarkdownIt
-from markdown_it.rules_block import StateBlock
+from markdown_it.rules_block import StateBlock, table
 from markdown_it.rules_core import StateCore
 from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
@@ -14,6 +14,8 @@ LONGEST_INLINE = 5_000  # characters of a paragraph that is parsed for emphasis,
 MOST_NESTING = 40  # levels of lists and quotes inside each other; a list takes two
 LONGEST_FORMULA = 2_000  # characters
 MOST_LINES_OF_FORMULA = 30
+CELLS_PER_CHARACTER = 2  # of a table; a row that is complete has less than one
+MOST_CELLS_OF_SMALL_TABLE = 200
 
 LINK = re.compile(r"(https?://|mailto:)[^\s]", re.IGNORECASE)
 LINE_BREAK = re.compile(r"<br ?/?>", re.IGNORECASE)
@@ -37,11 +39,30 @@ def build_parser() -> MarkdownIt:
     if parser.linkify:
         parser.linkify.set({"fuzzy_link": False, "fuzzy_email": False})
     parser.core.ruler.at("inline", parse_inline)
+    limit_tables(parser)
     parser.inline.ruler.before("escape", "formula", parse_formula)
     parser.inline.ruler.before("html_inline", "line_break", parse_line_break)
     # "alt" lists the blocks that a formula may interrupt.
     parser.block.ruler.before("fence", "formula_block", parse_formula_block, {"alt": ["paragraph", "reference"]})
     return parser
+
+
+def limit_tables(parser: MarkdownIt) -> None:
+    parser.block.ruler.at("table", parse_table, {"alt": ["paragraph", "reference"]})
+
+
+def parse_table(state: StateBlock, line: int, end: int, silent: bool) -> bool:
+    """A table, unless most of its cells are missing. markdown-it adds them: 1,500 characters may be 65,000 cells."""
+    if not table(state, line, end, True):
+        return False
+    columns = state.getLines(line + 1, line + 2, 0, False).strip().strip("|").count("|") + 1
+    for row in range(line, end):
+        if row > line + 1 and state.isEmpty(row):
+            break
+        most = MOST_CELLS_OF_SMALL_TABLE + CELLS_PER_CHARACTER * (state.eMarks[row] - state.bMarks[line])
+        if columns * (row - line) > most:
+            return False
+    return silent or table(state, line, end, False)
 
 
 def parse_inline(state: StateCore) -> None:

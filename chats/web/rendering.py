@@ -20,7 +20,7 @@ from core.rest.sse import encode_event
 MOST_MESSAGES = 30  # on one page
 MOST_CHARACTERS = 100_000  # of the messages on one page; the newest question and its answer may have more
 INTERVAL = 0.2  # seconds at least between two events of an answer
-LONGEST_INTERVAL = 1.5
+LONGEST_INTERVAL = 5.0
 SHARE = 5  # rendering takes at most 1/SHARE of the time, until the interval is LONGEST_INTERVAL
 BYTES_PER_SECOND = 300_000  # limits how often a long block that grows is sent again
 ALIVE = b"event: alive\ndata: {}\n\n"  # an event, because scripts cannot see comments
