@@ -65,7 +65,7 @@ class Colourer:
 
     def colour_sync(self, codes: Sequence[Code]) -> dict[Code, Result]:
         """For threads without an event loop."""
-        for code in self.untried(codes):
+        for code in self.select_untried(codes):
             with self.account(code):
                 data, arguments = code.text.encode(errors="replace"), {"language": code.language}
                 result = extractors.run_sync(self.job, data, arguments=arguments, **self.limits())
@@ -73,7 +73,7 @@ class Colourer:
         return self.results(codes)
 
     async def colour(self, codes: Sequence[Code]) -> dict[Code, Result]:
-        for code in self.untried(codes):
+        for code in self.select_untried(codes):
             with self.account(code):
                 data, arguments = code.text.encode(errors="replace"), {"language": code.language}
                 result = await extractors.run(self.job, data, arguments=arguments, **self.limits())
@@ -83,7 +83,7 @@ class Colourer:
     def limits(self) -> Limits:
         return {"deadline": DEADLINE, "memory": MEMORY, "wait": min(LONGEST_WAIT, self.seconds)}
 
-    def untried(self, codes: Sequence[Code]) -> Iterator[Code]:
+    def select_untried(self, codes: Sequence[Code]) -> Iterator[Code]:
         """The code that is not in the cache, as long as there is time."""
         for code in codes:
             if self.seconds > 0 and (self.job, code) not in cache:

@@ -112,7 +112,7 @@ async def stream_blocks(find: Callable[[], LiveAnswer], place: int) -> AsyncGene
         while place < DONE:
             if entries := feed.since(offset):
                 offset, started_at, text = offset + total_size(entries), loop.time(), joined_text(entries)
-                change = await append(growing, text, colourer)
+                change = await append_text(growing, text, colourer)
                 seconds = loop.time() - started_at
                 data = encode_event(base + ANSWER + offset, "blocks", change._asdict())
                 yield data
@@ -126,7 +126,7 @@ async def stream_blocks(find: Callable[[], LiveAnswer], place: int) -> AsyncGene
         yield encode_event(base + DONE, "done", {"id": str(feed.message.pk), "status": feed.message.status})
 
 
-async def append(growing: MarkdownStream, text: str, colourer: Colourer) -> BlockChange:
+async def append_text(growing: MarkdownStream, text: str, colourer: Colourer) -> BlockChange:
     """Add to a growing answer. The event loop is free while a long text is rendered or code is coloured."""
     if len(growing.pending) + len(text) <= SMALL:
         parsed = growing.parse(text)

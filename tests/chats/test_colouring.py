@@ -17,7 +17,7 @@ from chats.models import Message
 from chats.terminal.markdown import markdown_lines
 from chats.web import markdown
 from chats.web.markdown import MarkdownStream, render
-from chats.web.rendering import append
+from chats.web.rendering import append_text
 from core.workers.extractors import extractors
 from core.workers.process import Busy
 from tests.live import manage
@@ -113,7 +113,7 @@ def test_html_of_a_job_is_cleaned(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_growing_block_is_coloured_once_it_is_complete() -> None:
     async def grow() -> list[str]:
         growing, colourer = MarkdownStream(), Colourer("colour_html")
-        return ["".join((await append(growing, text, colourer)).blocks) for text in (PYTHON[:-4], "```", "\n\nEnd")]
+        return ["".join((await append_text(growing, text, colourer)).blocks) for text in (PYTHON[:-4], "```", "\n\nEnd")]
 
     unfinished, finished, final = asyncio.run(grow())
     assert "def due" in unfinished and COLOURED not in unfinished
@@ -123,7 +123,7 @@ def test_a_growing_block_is_coloured_once_it_is_complete() -> None:
 def test_the_event_loop_is_free_while_code_is_coloured() -> None:
     async def longest_pause() -> float:
         longest, before = 0.0, time.monotonic()
-        work = asyncio.create_task(append(MarkdownStream(), BOMBS + "\nEnd", Colourer("colour_html")))
+        work = asyncio.create_task(append_text(MarkdownStream(), BOMBS + "\nEnd", Colourer("colour_html")))
         while not work.done():
             await asyncio.sleep(0.01)
             longest, before = max(longest, time.monotonic() - before), time.monotonic()
