@@ -113,7 +113,9 @@ def test_html_of_a_job_is_cleaned(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_growing_block_is_coloured_once_it_is_complete() -> None:
     async def grow() -> list[str]:
         growing, colourer = MarkdownStream(), Colourer("colour_html")
-        return ["".join((await append_text(growing, text, colourer)).blocks) for text in (PYTHON[:-4], "```", "\n\nEnd")]
+        return [
+            "".join((await append_text(growing, text, colourer)).blocks) for text in (PYTHON[:-4], "```", "\n\nEnd")
+        ]
 
     unfinished, finished, final = asyncio.run(grow())
     assert "def due" in unfinished and COLOURED not in unfinished
