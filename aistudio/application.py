@@ -74,6 +74,7 @@ load_traces()
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    """The ASGI application: lifespan, the paths of probes, and Django for everything else."""
     if scope["type"] == "lifespan":
         await lifespan(scope, receive, send)
     else:
@@ -177,6 +178,7 @@ async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def log_first_run_code() -> None:
+    """Tell the operator of a server without users how to create the administrator."""
     with suppress(DatabaseError):  # there may be no tables yet
         if not User.objects.exists():
             log.warning(
@@ -185,6 +187,7 @@ def log_first_run_code() -> None:
 
 
 async def do_upkeep() -> None:
+    """Every minute, store when tokens were used and forget what is too old."""
     while True:
         await asyncio.sleep(UPKEEP_INTERVAL)
         await store_token_use()
@@ -198,6 +201,7 @@ async def do_upkeep() -> None:
 
 
 async def store_token_use() -> None:
+    """Store when tokens were last used. A failure is logged; the next call tries again."""
     try:
         await run_in_database_thread(store_last_uses)
     except DatabaseError as error:

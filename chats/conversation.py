@@ -149,16 +149,19 @@ SETTINGS_COLUMNS = column_names(LLMSettings, "metadata", "created_at", "updated_
 
 
 def select_conversation(owner: int, uuid: UUID, role: str) -> QuerySet[Session, Row]:
+    """The session of this owner with all that a call needs, as one row."""
     related = {"chat": CHAT_COLUMNS, "chat__llm": LLM_COLUMNS, "chat__llm_settings": SETTINGS_COLUMNS}
     columns = [f"{path}__{name}" for path, names in related.items() for name in names]
     return select_session(owner, uuid, role).values_list(*SESSION_COLUMNS, *columns)
 
 
 def select_session(owner: int, uuid: UUID, role: str) -> QuerySet[Session]:
+    """The session with this uuid, if a user of this role and id may see it."""
     return Session.objects.visible_to(User.of_role(role, owner)).filter(uuid=uuid).order_by()
 
 
 def select_locked(owner: int, uuid: UUID, role: str) -> QuerySet[Session, Row]:
+    """What of the session may have changed since it was read, locked until the transaction ends."""
     locked = select_session(owner, uuid, role).select_for_update(of=("self",))
     return locked.values_list("leaf_id", "last_sequence", "name")
 

@@ -19,6 +19,8 @@ from usage.metering import CallResult
 
 
 class ChatQuerySet(models.QuerySet["Chat"]):
+    """Which chats a user may see."""
+
     def visible_to(self, user: User) -> Self:
         """Every chat with the permission `chats.read`; else those of the user's groups. Every access starts here."""
         if user.may("chats.read"):
@@ -87,6 +89,8 @@ def is_open() -> Q:
 
 
 class SessionQuerySet(models.QuerySet["Session"]):
+    """Which sessions a user may see, and in which the owners may ask."""
+
     def visible_to(self, user: User) -> Self:
         """The user's own sessions whose chat they may see, or whose chat was deleted while they could see it."""
         own = self.filter(user=user)
@@ -141,6 +145,8 @@ class Session(models.Model):
 
 
 class MessageQuerySet(models.QuerySet["Message"]):
+    """The branches of the tree of messages."""
+
     def branch(self, leaf_id: int | None) -> Self:
         """The messages from the first one to this leaf."""
         return self.filter(pk__in=RawSQL(BRANCH, (leaf_id,)))  # noqa: S611  (it has no text of anyone's)

@@ -60,6 +60,7 @@ def entries_between(entries: Iterable[Entry], start: int, end: int | None = None
 
 
 def total_size(entries: Iterable[Entry]) -> int:
+    """How many places these entries take together."""
     return sum(entry.size for entry in entries)
 
 

@@ -32,6 +32,7 @@ def read_files(*paths: Path) -> None:
 
 
 def fernet_key(value: str) -> str:
+    """Check a key of FIELD_KEYS; raises ValidationError."""
     try:
         Fernet(value)
     except ValueError:
@@ -40,6 +41,7 @@ def fernet_key(value: str) -> str:
 
 
 def network(value: str) -> str:
+    """Check an IP address or network; raises ValidationError."""
     try:
         ipaddress.ip_network(value.strip())
     except ValueError:
@@ -55,6 +57,7 @@ def private_networks(value: str) -> bool | tuple[str, ...]:
 
 
 def secret(value: str) -> str:
+    """Check a secret that callers send in a header; raises ValidationError."""
     if value and len(value) < 16:
         raise ValidationError("It needs 16 characters or more, so that nobody guesses it.")
     if not (value.isascii() and value.isprintable()):
@@ -63,12 +66,14 @@ def secret(value: str) -> str:
 
 
 def url_origin(value: str) -> str:
+    """Check the scheme of an origin, such as https://studio.example.com; raises ValidationError."""
     if not value.strip().startswith(("http://", "https://")):
         raise ValidationError(f"{value!r} needs a scheme; https://studio.example.com would do.")
     return value.strip()
 
 
 def host_name(value: str) -> str:
+    """Check a host name without scheme and port; raises ValidationError."""
     if not re.fullmatch(r"\.?[\w.*-]+|\[[0-9a-fA-F:.]+\]", value.strip()):
         raise ValidationError(f"{value!r} is no host name; studio.example.com would be, without scheme and port.")
     return value.strip()

@@ -21,12 +21,16 @@ from groups.permissions import PERMISSIONS, Role
 
 
 class UserQuerySet(models.QuerySet["User"]):
+    """Which users a user may see."""
+
     def visible_to(self, user: "User") -> Self:
         """Everyone with the permission `users.read`, else the user alone."""
         return self if user.may("users.read") else self.filter(pk=user.pk)
 
 
 class UserManager(BaseUserManager.from_queryset(UserQuerySet)):  # type: ignore[misc]
+    """Creates users, and finds them by e-mail without regard to case."""
+
     def get_by_natural_key(self, email: str | None) -> "User":
         return self.get(email_folded=fold(email or ""))
 
@@ -124,6 +128,8 @@ def is_administrator(prefix: str = "") -> Q:
 
 
 class GroupQuerySet(models.QuerySet["Group"]):
+    """Which groups a user may see."""
+
     def visible_to(self, user: User) -> Self:
         """Every group with the permission `groups.read`, else the user's own."""
         return self if user.may("groups.read") else self.filter(members=user)
@@ -150,6 +156,8 @@ class Group(Audited):
 
 
 class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
+    """Which tokens can be used."""
+
     def usable(self) -> Self:
         """Tokens that are neither revoked nor expired, of active users."""
         return self.filter(Q(expires_at=None) | Q(expires_at__gt=Now()), revoked_at=None, user__is_active=True)

@@ -91,6 +91,7 @@ def profile(request: SignedInRequest) -> HttpResponse:
 @page
 @require_POST
 def revoke_token(request: SignedInRequest, pk: int) -> HttpResponse:
+    """Revoke a token of the signed-in user."""
     token = get_object_or_404(request.user.tokens.filter(revoked_at=None), pk=pk)
     token.revoke()
     messages.success(request, _("%(name)s is revoked.") % {"name": token.name})

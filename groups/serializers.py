@@ -29,6 +29,8 @@ class GroupSummarySerializer(ResourceSerializer):
 
 
 class UserSerializer(ResourceSerializer):
+    """A user. The password is written and never read."""
+
     included_serializers = {"groups": GroupSummarySerializer}
     password = CharField(
         write_only=True, required=False, allow_null=True, trim_whitespace=False, max_length=1_000,
@@ -75,6 +77,8 @@ class UserWithKeySerializer(UserSerializer):
 
 
 class GroupSerializer(GroupSummarySerializer):
+    """A group with its members, which only those see who may."""
+
     included_serializers = {"members": UserSerializer}
     members = RelationField(many=True, queryset=User.objects.all(), required=False)
 
@@ -86,6 +90,8 @@ class GroupSerializer(GroupSummarySerializer):
 
 
 class CredentialsSerializer(PlainSerializer):
+    """The body of a sign-in."""
+
     email = EmailField(max_length=254)
     password = CharField(write_only=True, trim_whitespace=False, max_length=1_000)
 
@@ -94,6 +100,8 @@ class CredentialsSerializer(PlainSerializer):
 
 
 class TokenSerializer(ResourceSerializer):
+    """A token without its key."""
+
     class Meta:
         model = ApiToken
         resource_name = "tokens"

@@ -50,6 +50,7 @@ def an_administrator_remains() -> Iterator[None]:
 
 
 def active_administrators() -> QuerySet[User]:
+    """Those who may manage everything and can sign in, the oldest first."""
     return User.objects.filter(is_administrator(), is_active=True).order_by("pk")
 
 
@@ -150,11 +151,13 @@ def record_refusal(email: str, reason: str) -> None:
 
 @receiver(user_login_failed)
 def record_failed_login(credentials: dict[str, object], **rest: object) -> None:
+    """Record a refused sign-in in the audit. A receiver of Django's signal."""
     record_refusal(str(credentials.get("username", "")), "wrong e-mail or password, or not active")
 
 
 @receiver([user_logged_in, user_logged_out])
 def record_session(signal: Signal, user: User | None, **rest: object) -> None:
+    """Record a sign-in or sign-out in the audit. A receiver of Django's signals."""
     if user is None or not user.is_authenticated:  # someone signed out who was not signed in
         return
     action = AuditEvent.Action.SIGNED_IN if signal is user_logged_in else AuditEvent.Action.SIGNED_OUT

@@ -58,6 +58,8 @@ GROUP_LISTS: dict[str, Any] = {
 
 
 class GroupViewSet(ResourceViewSet):
+    """Groups: administrators see and change all, others read their own."""
+
     queryset = Group.objects.all()
     serializer_class = GroupSerializer
     change_permission = "groups.change"
@@ -107,6 +109,8 @@ class GroupViewSet(ResourceViewSet):
 
 
 class UserViewSet(ResourceViewSet):
+    """Users: administrators see and change all, others read themselves."""
+
     queryset = User.objects.all()
     serializer_class = UserSerializer
     change_permission = "users.change"

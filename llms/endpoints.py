@@ -26,6 +26,7 @@ def refusal(address: Address) -> str | None:
 
 @lru_cache(1_000)
 def reason_against(address: Address, private_networks: bool | tuple[str, ...]) -> str | None:
+    """Why no LLM may be at this address; empty if one may."""
     if isinstance(address, ipaddress.IPv6Address):
         teredo_client = address.teredo[1] if address.teredo else None
         if (
@@ -75,6 +76,7 @@ def split_http_url(url: str) -> SplitResult:
 
 
 def validate_http_url(url: str) -> None:
+    """Raise ValidationError unless this is an http or https URL with a host."""
     split_http_url(url)
 
 

@@ -26,6 +26,7 @@ M = TypeVar("M", bound=models.Model)
 
 
 def string_list(value: object) -> None:
+    """Raise ValidationError unless this is a list of strings that are not empty, within our limits."""
     if not isinstance(value, list) or any(not isinstance(item, str) or not item for item in value):
         raise ValidationError('This must be a list of strings that are not empty, such as ["a", "b"].')
     if len(value) > MOST_STRINGS or any(len(item) > LONGEST_STRING for item in value):
@@ -33,6 +34,7 @@ def string_list(value: object) -> None:
 
 
 def json_object(value: object) -> None:
+    """Raise ValidationError unless this is a JSON object, within our limit."""
     if not isinstance(value, dict):
         raise ValidationError('This must be a JSON object, such as {"team": "research"}.')
     if len(json.dumps(value)) > LONGEST_METADATA:
@@ -49,10 +51,13 @@ def within(field: str, low: float, high: float) -> models.CheckConstraint:
 
 
 def limits(low: float, high: float) -> list[BaseValidator]:
+    """Validators of a number from `low` to `high`, both included."""
     return [MinValueValidator(low), MaxValueValidator(high)]
 
 
 class LLMQuerySet(models.QuerySet[M]):
+    """Which LLMs or settings a user may see."""
+
     def visible_to(self, user: User) -> Self:
         """All rows with the permission `llms.read`, else none."""
         return self if user.may("llms.read") else self.none()

@@ -60,6 +60,7 @@ def load_presets(vendor: str = "") -> list[PresetResult]:
 
 
 def load_preset(preset: Preset) -> PresetResult:
+    """Make the settings of a preset if there are none for its model."""
     existing = list(LLMSettings.objects.filter(model_name_folded=fold(preset.model_name)))
     for settings in existing:
         if (settings.max_tokens, settings.max_length) == (preset.max_tokens, preset.max_length):

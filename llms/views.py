@@ -23,6 +23,8 @@ class LLMFilters(filters.FilterSet):
 
 
 class LLMViewSet(ResourceViewSet):
+    """LLMs, for administrators."""
+
     queryset = LLM.objects.all()
     serializer_class = LLMSerializer
     access_permission, change_permission = "llms.read", "llms.change"
@@ -85,6 +87,8 @@ class LLMSettingsFilters(filters.FilterSet):
 
 
 class LLMSettingsViewSet(ResourceViewSet):
+    """Settings of LLMs, for administrators."""
+
     queryset = LLMSettings.objects.all()
     serializer_class = LLMSettingsSerializer
     access_permission, change_permission = "llms.read", "llms.change"

@@ -104,5 +104,6 @@ def similar_models(model: str, models: Iterable[str]) -> list[str]:
 
 
 def list_names(models: Iterable[str]) -> str:
+    """The names, divided by commas, and cut after the first few."""
     names = list(models)
     return ", ".join(names[:MOST_NAMED]) + (" ..." if len(names) >= MOST_NAMED else "")

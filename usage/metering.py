@@ -191,7 +191,8 @@ class MeteredCall:
         result.latency_ms = self.elapsed_ms
         if result.output_tokens is None:
             result.output_tokens = token_estimate(self.output_size)
-        end_record(self.record, result)
+        for instrumentation in instrumentations:
+            instrumentation.call_ended(self.record, result)
 
 
 async def list_models(
@@ -210,7 +211,8 @@ async def list_models(
         result.error = error
     finally:
         result.latency_ms = round((monotonic() - begun) * 1000)
-        end_record(record, result)
+        for instrumentation in instrumentations:
+            instrumentation.call_ended(record, result)
     return result.error
 
 
@@ -220,12 +222,8 @@ def seconds_until(deadline: float | None, kind: CallKind) -> float | None:
 
 
 def begin_record(record: VendorCallRecord) -> None:
+    """Put the request's id into the headers of the call, and tell those who observe calls."""
     if record.request:
         record.headers["X-Request-ID"] = record.request.id
     for instrumentation in instrumentations:
         instrumentation.call_begins(record)
-
-
-def end_record(record: VendorCallRecord, result: CallResult) -> None:
-    for instrumentation in instrumentations:
-        instrumentation.call_ended(record, result)

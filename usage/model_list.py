@@ -52,6 +52,7 @@ def models_of_each(llms: Iterable[LLM]) -> dict[int, ModelList]:
 
 
 async def fetch_each(llms: Sequence[LLM], http: "Client") -> list[ModelList]:
+    """The lists of several LLMs, fetched at once, in the same order."""
     return await asyncio.gather(*(fetch_models(llm, http) for llm in llms))
 
 

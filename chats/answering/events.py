@@ -65,6 +65,7 @@ async def follow(find: Callable[[], LiveAnswer], question: Message | None, place
 
 
 def message_payload(message: Message) -> dict[str, str | None]:
+    """The data of the event `message`, for the question or the answer."""
     parent = message.parent_id
     return {
         "id": str(message.pk),

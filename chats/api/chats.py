@@ -27,6 +27,8 @@ class ChatFilters(filters.FilterSet):
 
 
 class ChatViewSet(ResourceViewSet):
+    """Chats: administrators see and change all, members read those of their groups."""
+
     queryset = Chat.objects.all()
     serializer_class = ChatSerializer
     change_permission = "chats.change"

@@ -71,6 +71,8 @@ class SessionFilters(filters.FilterSet):
 
 
 class SessionViewSet(StreamingView, ResourceViewSet):
+    """The caller's own sessions, as long as the caller may see their chats."""
+
     queryset = Session.objects.all()
     serializer_class = SessionSerializer
     change_permission = ""
@@ -155,6 +157,8 @@ class SessionViewSet(StreamingView, ResourceViewSet):
 
 
 class MessageViewSet(StreamingView):
+    """The messages of a session of the caller's: asked, regenerated, edited and read."""
+
     queryset = Message.objects.all()
     serializer_class = MessageSerializer
     change_permission = ""
@@ -280,6 +284,7 @@ class UsageTotals(TypedDict):
 
 
 def usage_totals(calls: QuerySet[Message] | QuerySet[Title]) -> UsageTotals:
+    """Sum up what these calls took, with one query."""
     sums = calls.aggregate(
         calls=Count("pk"),
         estimates=Count("pk", filter=Q(estimated=True)),

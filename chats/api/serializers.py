@@ -20,6 +20,8 @@ UTF_8 = "Kept byte for byte. A long one fits a body's 1 MiB as UTF-8, and may no
 
 
 class ChatSerializer(ResourceSerializer):
+    """A chat. Members do not see its system prompt."""
+
     included_serializers: ClassVar = {
         "llm": LLMSerializer,
         "llm_settings": LLMSettingsSerializer,
@@ -75,6 +77,8 @@ class LeafField(MessageIdField):
 
 
 class SessionSerializer(ResourceSerializer):
+    """A session. Its chat is chosen when it is created and stays."""
+
     included_serializers: ClassVar = {"chat": ChatSerializer}
     chat_name = CharField(source="name_of_chat", read_only=True)
     leaf_id = LeafField(required=False, allow_null=True, help_text="The answer that the next question comes after.")
@@ -142,6 +146,8 @@ class RecordSerializer(PlainSerializer):
 
 
 class QuestionSerializer(PlainSerializer):
+    """The body of a question."""
+
     text = CharField(trim_whitespace=False, min_length=1, max_length=LONGEST_QUESTION, help_text=UTF_8)
 
     class Meta:
@@ -189,6 +195,8 @@ class StringsField(serializers.ListField):
 
 
 class MessageSerializer(ResourceSerializer):
+    """A question or an answer. The text and parts of an answer that still grows come from the journal."""
+
     text = serializers.CharField(read_only=True)
     parts = PartsField(read_only=True, help_text="What it consists of, in its order; see docs/streaming.md.")
     ignored_settings = StringsField(read_only=True, help_text="Settings of the chat that the vendor does not know.")
@@ -229,6 +237,8 @@ class MessageSerializer(ResourceSerializer):
 
 
 class SessionUsageSerializer(PlainSerializer):
+    """What the calls of a session took together. Its id is the session's."""
+
     answers = serializers.IntegerField(read_only=True)
     titles = serializers.IntegerField(read_only=True, help_text="Calls for a title, which are in all sums.")
     input_tokens = serializers.IntegerField(read_only=True)
@@ -243,6 +253,8 @@ class SessionUsageSerializer(PlainSerializer):
 
 
 class ExplanationSerializer(PlainSerializer):
+    """Whether a user may use a chat, and why."""
+
     user_id = serializers.IntegerField(read_only=True)
     chat_id = serializers.IntegerField(read_only=True)
     allowed = serializers.BooleanField(read_only=True)

@@ -26,8 +26,11 @@ class AnswerInput:
 
     def next_text(self) -> str | None:
         """The next piece of the answer, or None if none came within INTERVAL."""
-        if self.keyboard is not None:
-            self.take_lines(list(read_lines(self.keyboard)))
+        if (file := self.keyboard) is not None:
+            lines = []  # that can be read without waiting
+            while select.select([file], [], [], 0)[0] and (line := os.read(file, 2**16)):
+                lines.append(line.decode(errors="replace").rstrip("\n"))
+            self.take_lines(lines)
         try:
             return self.queue.get(timeout=INTERVAL)
         except Empty:
@@ -57,9 +60,3 @@ def silent_keys(file: int) -> Iterator[None]:
         yield
     finally:
         termios.tcsetattr(file, termios.TCSADRAIN, before)
-
-
-def read_lines(file: int) -> Iterator[str]:
-    """The lines that can be read without waiting."""
-    while select.select([file], [], [], 0)[0] and (line := os.read(file, 2**16)):
-        yield line.decode(errors="replace").rstrip("\n")

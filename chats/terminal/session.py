@@ -32,10 +32,12 @@ FAILED, INTERRUPTED_BY_KEY = 1, 130  # exit statuses
 
 
 def command_error(reason: str, status: int = FAILED) -> CommandError:
+    """The error that ends a command, or is shown in a dialogue; control characters are taken out."""
     return CommandError(clean(reason), returncode=status)
 
 
 def chats_of(user: User) -> QuerySet[Chat]:
+    """The chats that the user may use, by name."""
     return Chat.objects.visible_to(user).order_by("name_folded", "pk")
 
 

@@ -110,7 +110,8 @@ class MarkdownStream:
             ):  # nested so deeply that the parser may have dropped text: show it as plain text
                 blocks.append(plain_block(text[start:end].rstrip("\r\n")))
             else:
-                blocks.append(sanitize(PARSER.renderer.render(group, PARSER.options, env)))
+                html = CLEANER.clean(PARSER.renderer.render(group, PARSER.options, env))
+                blocks.append(f'<div class="block">{html}</div>')
             levels.append(env["level"])
         count, length = len(groups), len(text)
         if not self.is_plain:
@@ -151,10 +152,6 @@ def render(text: str, colourer: Colourer, *, is_complete: bool = True) -> list[s
 
 def plain_block(text: str) -> str:
     return f'<div class="block"><p class="plain">{escapeHtml(text)}</p></div>'
-
-
-def sanitize(html: str) -> str:
-    return f'<div class="block">{CLEANER.clean(html)}</div>'
 
 
 def group_blocks(tokens: list[Token]) -> list[list[Token]]:

@@ -67,6 +67,7 @@ def chat_page(request: SignedInRequest, pk: int) -> HttpResponse:
 @require_GET
 @page
 def session_page(request: SignedInRequest, uuid: UUID) -> HttpResponse:
+    """The page of a conversation."""
     session = get_session(request, uuid)
     context = {**session_context(session), "chat": session.chat, "longest": LONGEST_QUESTION}
     return render(request, "chats/session.html", context)

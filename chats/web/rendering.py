@@ -68,6 +68,7 @@ def message_page(session: Session, *, before: int | None = None) -> MessagePage:
 
 
 def render_message(message: Message, colourer: Colourer) -> RenderedMessage:
+    """The message with its text as blocks of HTML. Questions are shown as they were typed."""
     if message.role == Message.Role.USER:
         return RenderedMessage(message)
     if message.status != Message.Status.STREAMING:

@@ -86,6 +86,8 @@ class ConversationList:
 
 @dataclass(frozen=True)
 class Sidebar:
+    """What the sidebar shows: the first chats, whether there are more, the first conversations."""
+
     chats: list[Chat] = field(default_factory=list)
     more_chats: bool = False
     conversations: ConversationList = field(default_factory=lambda: ConversationList([]))

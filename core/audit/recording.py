@@ -301,6 +301,7 @@ def audited_relations(model: type[models.Model]) -> tuple[str, ...]:
 
 
 def reference(instance: models.Model) -> dict[str, object]:
+    """How a record names a row: its id, and its name at that time."""
     return {"id": instance.pk, "name": str(instance)[:LONGEST_NAME]}
 
 

@@ -25,11 +25,15 @@ COMPRESSION = 1  # zlib's level: three times as fast as its default, for a file 
 
 
 class TableSummary(TypedDict):
+    """What the manifest says of a table: the number of rows, and the names of the columns."""
+
     rows: int
     columns: list[str]
 
 
 class Manifest(TypedDict, total=False):
+    """What a backup says of itself. It is read and checked before anything is restored."""
+
     format: int
     version: str  # of the program
     made_at: str

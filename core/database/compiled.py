@@ -77,6 +77,7 @@ class CompiledQuery:
 
 
 def database_value(key: Key) -> Any:
+    """The key as the database driver takes it."""
     return UUIDS.get_db_prep_value(key, connection) if isinstance(key, UUID) else key
 
 
@@ -99,6 +100,7 @@ def python_values(model: type[models.Model], names: tuple[str, ...], values: Seq
 
 @cache
 def converters(model: type[models.Model], names: tuple[str, ...]) -> list[Convert | None]:
+    """A converter for each of these columns, or None where the driver returns the Python value."""
     return [converter(model._meta.get_field(name)) for name in names]
 
 

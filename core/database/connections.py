@@ -61,6 +61,7 @@ def snapshot(config: Config) -> Iterator[str]:
 
 
 def is_sqlite(config: Mapping[str, object]) -> bool:
+    """Whether this is the configuration of a SQLite database."""
     return "sqlite3" in str(config["ENGINE"])
 
 

@@ -33,6 +33,7 @@ class EncryptedStr(str):
 
 
 def encrypt(value: str) -> EncryptedStr:
+    """Encrypt a secret under the first of FIELD_KEYS. An empty one stays empty."""
     return EncryptedStr(fernet().encrypt(value.encode()).decode() if value else "")
 
 

@@ -43,6 +43,7 @@ def rotate_keys(say: Say) -> Tally:
 
 
 def rotate_field(model: type[models.Model], name: str, tally: Tally, say: Say) -> None:
+    """Encrypt this field of all rows under the first key. Returns nothing; `tally` counts what was done."""
     first = Fernet(settings.FIELD_KEYS[0])
     rows, last = model._base_manager.order_by("pk").filter(**{f"{name}__gt": ""}), None
     while True:

@@ -98,6 +98,7 @@ def check_target(source: str, target: str, migrations: Migrations) -> None:
 
 
 def source_path(source: str) -> str:
+    """The absolute path of the SQLite file, by which an interrupted move is recognized."""
     return str(Path(connections[source].settings_dict["NAME"]).resolve())
 
 

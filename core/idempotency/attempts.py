@@ -48,6 +48,8 @@ KEY = Parameter(
 
 
 class KeyReused(APIException):
+    """422: the key came with another body before."""
+
     status_code = HTTPStatus.UNPROCESSABLE_ENTITY
     default_code = "idempotency_key_reused"
     default_detail = "This Idempotency-Key came with another body before. Take a new one for each thing to be done."

@@ -78,6 +78,8 @@ class InvalidParameter(exceptions.APIException):
 
 
 class Conflict(exceptions.APIException):
+    """409: the request is right by itself, but not in the present state."""
+
     status_code = HTTPStatus.CONFLICT
     default_code = "conflict"
 
@@ -87,6 +89,8 @@ class Conflict(exceptions.APIException):
 
 
 class PreconditionFailed(exceptions.APIException):
+    """412: the resource is not the one that `If-Match` names."""
+
     status_code = HTTPStatus.PRECONDITION_FAILED
     default_code = "precondition_failed"
 
@@ -99,11 +103,15 @@ class VendorFailed(exceptions.APIException):
 
 
 class PayloadTooLarge(exceptions.APIException):
+    """413: the body is larger than MAX_BODY_SIZE."""
+
     status_code = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     default_code = "payload_too_large"
 
 
 class Unavailable(exceptions.APIException):
+    """503: the same request may succeed later."""
+
     status_code = HTTPStatus.SERVICE_UNAVAILABLE
     default_code = "unavailable"
     default_detail = (
@@ -127,6 +135,7 @@ def http_error(exc: Exception) -> exceptions.APIException | None:
 
 
 def error_object(status: int, code: str | None, detail: str, source: dict[str, str] | None = None) -> dict[str, Any]:
+    """One member of `errors`, as JSON:API has it."""
     code = SYNONYMS.get(code or "", code)
     code = code if code in TITLES else "invalid"
     error = {"status": str(int(status)), "code": code, "title": TITLES[code], "detail": printable(detail)}

@@ -11,14 +11,17 @@ UUID_SCHEMA: Schema = {"type": "string", "format": "uuid"}
 
 
 def object_schema(properties: Schema, required: Iterable[str] = (), **more: object) -> Schema:
+    """The schema of an object with these properties."""
     return {"type": "object", "properties": properties, **({"required": [*required]} if required else {}), **more}
 
 
 def array(items: Schema, **more: object) -> Schema:
+    """The schema of a list of these items."""
     return {"type": "array", "items": items, **more}
 
 
 def identifier(resource_type: str) -> Schema:
+    """The schema of a resource identifier of JSON:API."""
     return object_schema({"type": {"type": "string", "const": resource_type}, "id": STRING}, ("type", "id"))
 
 
@@ -28,6 +31,7 @@ def types_only(schema: Schema) -> Schema:
 
 
 def query_parameter(name: str, schema: Mapping[str, object], description: str) -> Schema:
+    """A parameter of the query, as OpenAPI describes it."""
     return {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
 
 

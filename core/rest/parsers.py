@@ -77,6 +77,7 @@ def strict_json(stream: IO[bytes]) -> object:
 
 
 def unique_members(pairs: list[tuple[str, object]]) -> JSONObject:
+    """The members of an object; raises ParseError if a name comes twice, or if there are too many."""
     if len(pairs) > MAX_MEMBERS:
         raise ParseError(f"An object has more than {MAX_MEMBERS} members.")
     members: JSONObject = {}
@@ -88,12 +89,14 @@ def unique_members(pairs: list[tuple[str, object]]) -> JSONObject:
 
 
 def integer(digits: str) -> int:
+    """An integer of 64 bits; raises ParseError for a larger one."""
     if len(digits) > len(str(-LARGEST_INTEGER)) or not -LARGEST_INTEGER - 1 <= int(digits) <= LARGEST_INTEGER:
         raise ParseError(f"The number {digits[:40]} is out of range: integers have 64 bits here.")
     return int(digits)
 
 
 def finite(digits: str) -> float:
+    """A number that every database can store; raises ParseError for another one."""
     number = float(digits)
     if not abs(number) <= LARGEST_INTEGER:  # PostgreSQL keeps no form: 1e20 would come back as an integer
         raise ParseError(f"The number {digits[:40]} is out of range: it may be as large as an integer of 64 bits.")
@@ -101,6 +104,7 @@ def finite(digits: str) -> float:
 
 
 def refuse_constant(name: str) -> NoReturn:
+    """Raise ParseError for NaN and Infinity, which Python would accept."""
     raise ParseError(f"{name} is not JSON.")
 
 

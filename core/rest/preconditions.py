@@ -7,6 +7,7 @@ from django.utils.http import parse_etags
 
 
 def etag(content: bytes) -> str:
+    """The ETag of a response with this content."""
     return f'"{hashlib.sha256(content).hexdigest()[:32]}"'
 
 

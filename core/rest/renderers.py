@@ -50,6 +50,7 @@ class FlatRenderer(DialectRenderer):
 
 
 def flat_object(resource: Resource, related: dict[int, JSONObject]) -> JSONObject:
+    """A resource in `application/json`: related resources stand among its attributes."""
     attributes = dict(resource.attributes)
     for name, key in resource.to_one.items():
         attributes[f"{name}_id"] = key
@@ -89,6 +90,7 @@ class JSONAPIRenderer(DialectRenderer):
 
 
 def resource_object(resource: Resource, root: str) -> JSONObject:
+    """A resource object of JSON:API."""
     types, url = resource.schema.related_types, f"{root}{resource.path}"
     relationships: dict[str, JSONObject] = {}
     for name, key in resource.to_one.items():

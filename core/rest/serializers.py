@@ -259,6 +259,7 @@ class ResourceSerializer(PlainSerializer, ModelSerializer):
 
 @cache
 def resource_schema(serializer: SerializerClass) -> ResourceSchema:
+    """The names of the attributes and relations of a serializer's resource. Computed once."""
     fields, meta = serializer().fields, serializer.Meta
     to_one = tuple(name for name, field in fields.items() if isinstance(field, RelationField))
     to_many = tuple(name for name, field in fields.items() if isinstance(field, ToManyField))
@@ -283,6 +284,7 @@ def attribute_readers(serializer: SerializerClass) -> list[tuple[str, Read]]:
 
 
 def field_reader(field: drf.Field) -> Read:
+    """A function from an instance to the value of this field, as JSON has it."""
     if isinstance(field, WRITTEN_AS_THEY_ARE) and type(field).get_attribute is drf.Field.get_attribute:
         return attrgetter(str(field.source))
     return lambda instance: field.to_representation(field.get_attribute(instance))

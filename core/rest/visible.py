@@ -63,6 +63,8 @@ def fill_up(keys: Iterable[int]) -> list[int]:
 
 @cache
 def rows_by_pk(model: type[Model], role: str, size: int) -> CompiledQuery:
+    """The query for so many rows of a model by their keys, as far as users of this role may see them."""
+
     def compose(user: int, *keys: int) -> QuerySet:
         rows: Any = model._default_manager.filter(pk__in=keys)
         return rows.visible_to(get_user_model().of_role(role, user)).order_by().values_list(*column_names(model))

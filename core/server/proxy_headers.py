@@ -30,14 +30,11 @@ class TrustedProxyMiddleware:
                 others = [(name, value) for name, value in scope["headers"] if name != b"host"]
                 scope["headers"] = [*others, (b"host", host)]
             callers = b", ".join(value for name, value in scope["headers"] if name == FORWARDED_FOR).decode("latin1")
-            if callers and not is_address(self.trusted_hosts.get_trusted_client_address(callers)[0]):
+            try:  # a zone id (`fe80::1%eth0`) is no address that a caller can have
+                client = callers and ipaddress.ip_address(self.trusted_hosts.get_trusted_client_address(callers)[0])
+                is_usable = not getattr(client, "scope_id", None)
+            except ValueError:
+                is_usable = False
+            if not is_usable:
                 scope["headers"] = [(name, value) for name, value in scope["headers"] if name != FORWARDED_FOR]
         await self.forward(scope, receive, send)
-
-
-def is_address(text: str) -> bool:
-    """Whether a caller can have this address; a zone id (`fe80::1%eth0`) is not one."""
-    try:
-        return not getattr(ipaddress.ip_address(text), "scope_id", None)
-    except ValueError:
-        return False

@@ -144,11 +144,13 @@ class DatabaseConnection(Protocol):
 
 
 def add_query_timer(connection: DatabaseConnection, **kwargs: object) -> None:
+    """Time the queries of each new database connection."""
     if time_query not in connection.execute_wrappers:
         connection.execute_wrappers.append(time_query)
 
 
 def time_query(execute: Callable[[str, P, bool, C], R], sql: str, params: P, many: bool, context: C) -> R:
+    """Add the time of a query to the record of the request that made it."""
     start = perf_counter()
     try:
         return execute(sql, params, many, context)

@@ -109,4 +109,5 @@ class Traces(Instrumentation):
 
 
 def without_none(attributes: Mapping[str, object]) -> dict[str, AttributeValue]:
+    """OpenTelemetry refuses attributes without a value."""
     return {name: cast(AttributeValue, value) for name, value in attributes.items() if value is not None}

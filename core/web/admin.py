@@ -81,6 +81,7 @@ def link(to: Model) -> str:
 
 
 def links(to: Iterable[Model]) -> str:
+    """The names of these rows, as links to their pages, divided by commas."""
     joined = format_html_join(", ", "{}", ((link(one),) for one in to))
     return joined and format_html("<span>{}</span>", joined)  # one element, because a cell may be a flex box
 

@@ -97,17 +97,20 @@ def receive_call(channel: socket.socket) -> tuple[ExtractorRequest, bytes] | Non
 
 
 def send_message(channel: socket.socket, header: Mapping[str, object], data: bytes = b"") -> None:
+    """Write one message: the lengths, the header as JSON, the bytes."""
     encoded = json.dumps(header, ensure_ascii=False, allow_nan=False).encode()
     channel.sendall(HEAD.pack(len(encoded), len(data)) + encoded)
     channel.sendall(data)
 
 
 def describe_exception(error: BaseException) -> dict[str, str]:
+    """The class and the text of an error, cut; nothing of it is pickled."""
     message = str(error)[:LONGEST_MESSAGE].encode(errors="replace").decode()
     return {"error": type(error).__name__, "message": message}
 
 
 def answer_calls(channel: socket.socket, job: Callable[..., object]) -> None:
+    """Answer calls until the parent closes the channel."""
     while call := receive_call(channel):
         request, data = call
         token = {"token": request["token"]}

@@ -71,6 +71,8 @@ class JobFailed(ExtractorError):
 
 @dataclass(eq=False)
 class ExtractorCall:
+    """One call of a job: its input and its limits."""
+
     job: str
     data: bytes
     arguments: Mapping[str, JSONValue]

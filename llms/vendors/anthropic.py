@@ -150,6 +150,7 @@ class Anthropic(Adapter):
 
 
 def write_blocks(parts: Iterable[Part]) -> Iterable[JSONObject]:
+    """The content blocks of a message, as Anthropic has them."""
     for part in parts:
         if isinstance(part, TextPart) and part.text:
             yield {"type": "text", "text": part.text}

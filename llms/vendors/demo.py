@@ -132,6 +132,7 @@ ADAPTER: Vendor = Demo()
 
 
 def read_script(call: Call) -> Script:
+    """What the last message tells the demo to do."""
     conversation = [turn for turn in call.turns if turn.role != "system"]
     last = conversation[-1] if conversation else ChatMessage("user", ())
     results = [part for part in last.parts if isinstance(part, ToolResultPart)]
@@ -162,6 +163,7 @@ def read_script(call: Call) -> Script:
 
 
 def answer_question(question: str, call: Call, conversation: list[ChatMessage]) -> str:
+    """The text of the answer, if the question has no command for the whole answer."""
     images = [part for turn in conversation for part in turn.parts if isinstance(part, ImagePart)]
     if counted := re.fullmatch(r"/count ([0-9]{1,6})\s*", question):
         return " ".join(map(str, range(1, min(int(counted[1]), HIGHEST_COUNT) + 1)))

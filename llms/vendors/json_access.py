@@ -6,18 +6,21 @@ LARGEST_COUNT = 2**31 - 1
 
 
 def as_object(value: object) -> JSONObject:
+    """The value, if it is a JSON object; raises TypeError for another one."""
     if not isinstance(value, dict):
         raise TypeError
     return value
 
 
 def as_list(value: object) -> list[object]:
+    """The value, if it is a list; raises TypeError for another one."""
     if not isinstance(value, list):
         raise TypeError
     return value
 
 
 def as_text(value: object) -> str:
+    """The value, if it is a text; raises TypeError for another one."""
     if not isinstance(value, str):
         raise TypeError
     return value

@@ -255,6 +255,7 @@ def write_completion_messages(message: ChatMessage) -> Iterable[JSONObject]:
 
 
 def write_tools(tools: Iterable[ToolDefinition]) -> list[JSONObject]:
+    """The definitions of tools, as OpenAI has them."""
     return [
         {
             "type": "function",
@@ -266,6 +267,7 @@ def write_tools(tools: Iterable[ToolDefinition]) -> list[JSONObject]:
 
 @lru_cache(1_000)
 def dialect_of(endpoint: str) -> Dialect:
+    """How the server at this endpoint differs from OpenAI, by its host name."""
     host = urlsplit(endpoint).hostname or ""
     return next((known for name, known in DIALECTS.items() if f".{host}".endswith(f".{name}")), OTHERS)
 

@@ -14,12 +14,16 @@ Role = Literal["system", "user", "assistant"]
 
 @dataclass(frozen=True, slots=True)
 class TextPart:
+    """A text."""
+
     text: str
     signature: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ImagePart:
+    """An image, as the bytes of a file of this media type."""
+
     media_type: str
     data: bytes = field(repr=False)
 
@@ -88,6 +92,7 @@ class ChatMessage:
 
 
 def text_message(role: Role, text: str) -> ChatMessage:
+    """A message that is text alone."""
     return ChatMessage(role, (TextPart(text),))
 
 

@@ -54,6 +54,7 @@ class Command(BaseCommand):
 
 
 def check_database() -> None:
+    """Raise CommandError if a move to this database is not finished."""
     try:
         refuse_half_moved(settings.DATABASES["default"])
     except Unsuitable as error:

@@ -33,6 +33,7 @@ class Command(BaseCommand):
 
 
 def parse_url(name: str, url: str) -> Config:
+    """The configuration of a database URL; raises CommandError, which names the argument."""
     try:
         return database(url)
     except ValidationError as error:

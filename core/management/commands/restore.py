@@ -59,6 +59,7 @@ class Command(BaseCommand):
 
 
 def confirm(database: str) -> bool:
+    """Ask the person at the terminal whether the database may be replaced; raises CommandError if not."""
     try:
         return input(f"This replaces all that is in {database}. Stop the server first. Go on? (yes/no) ") == "yes"
     except EOFError:
