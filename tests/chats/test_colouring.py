@@ -38,9 +38,9 @@ print(*(f"{morsel.key}={morsel.value}" for morsel in client.cookies.values()), s
 
 
 @pytest.fixture(autouse=True)
-def empty_caches() -> Iterator[None]:
-    colouring.cache.clear()
-    markdown.rendered.clear()
+def empty_caches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(colouring, "cache", BoundedCache(colouring.MOST_CACHED))
+    monkeypatch.setattr(markdown, "rendered", BoundedCache(markdown.MOST_CACHED))
     yield
     extractors.close()
 
