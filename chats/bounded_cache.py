@@ -34,8 +34,3 @@ class BoundedCache(Generic[K, V]):
             while self.size > self.capacity:
                 _, (_, freed) = self.entries.popitem(last=False)
                 self.size -= freed
-
-    def clear(self) -> None:
-        with self.lock:
-            self.entries.clear()
-            self.size = 0

@@ -21,7 +21,7 @@ from chats.web.rendering import append_text
 from core.workers.extractors import extractors
 from core.workers.process import Busy
 from tests.live import manage
-from tests.talking import Studio, ask
+from tests.talking import Studio, ask, until
 
 BACKSLASHES = "\\" * 60
 BOMB = f'```scala\n"{BACKSLASHES}\n```\n'
@@ -38,9 +38,9 @@ print(*(f"{morsel.key}={morsel.value}" for morsel in client.cookies.values()), s
 
 
 @pytest.fixture(autouse=True)
-def empty_caches() -> Iterator[None]:
-    colouring.cache.clear()
-    markdown.rendered.clear()
+def empty_caches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(colouring, "cache", BoundedCache(colouring.MOST_CACHED))
+    monkeypatch.setattr(markdown, "rendered", BoundedCache(markdown.MOST_CACHED))
     yield
     extractors.close()
 
@@ -73,7 +73,7 @@ def test_the_next_look_is_quick(shown: object) -> None:
     begun = time.monotonic()
     assert shown(f"{BOMB}\n{PYTHON}") == first
     assert shown(f"{BOMB}\n{PYTHON}\nMore.")  # the blocks are known, although the text is not
-    assert time.monotonic() - begun < 0.45
+    assert time.monotonic() - begun < 0.5
 
 
 def test_all_blocks_of_a_page_have_two_seconds_together() -> None:
@@ -157,13 +157,11 @@ def test_others_are_answered_while_a_page_with_such_code_is_rendered(studio: Stu
             waits.append(time.monotonic() - begun)
     seconds, html = reading.result()
     assert seconds > 0.5  # the code was tried
-    assert max(waits) < 1
+    assert sorted(waits)[len(waits) // 2] < 0.5
+    assert max(waits) < 5
     assert html.count(BACKSLASHES) >= 4
-    for _ in range(3):  # those that were not tried for lack of time
-        read_page()
-    seconds, html = read_page()
-    assert seconds < 0.5
-    assert COLOURED in html
+    until(lambda: COLOURED in read_page()[1], 40)  # the last block, for which there was no time at first
+    assert min(read_page()[0] for _ in range(5)) < 0.5
 
 
 def test_a_cache_keeps_what_was_used_last() -> None:
