@@ -132,11 +132,11 @@ def test_its_events_say_the_same(seen: dict[str, Seen]) -> None:
             "finish_reason": it.stored["finish_reason"],
         }
         last = [("usage", it.stored["usage"]), ("error", it.stored["error"]), ("done", done)]
-        text = [event for event in it.streamed[2:] if event.name == "delta"]
-        assert [(event.name, event.data) for event in it.streamed[2 + len(text) :]] == [
+        grown = [event for event in it.streamed[2:] if event.name in ("delta", "thinking")]
+        assert [(event.name, event.data) for event in it.streamed[2 + len(grown) :]] == [
             each for each in last if each[1]
         ]
-        assert text_of(text) == it.stored["text"], model
+        assert text_of(grown) == it.stored["text"], model
 
 
 def test_an_answer_ends_in_time(seen: dict[str, Seen]) -> None:
@@ -153,10 +153,10 @@ def test_the_first_word_or_thought_may_take_longest(seen: dict[str, Seen], model
 
 def test_what_no_vendor_counted_is_estimated(seen: dict[str, Seen]) -> None:
     for model in [model for model, end in ENDS.items() if end[1] == "failed"]:
-        usage, text = seen[model].stored["usage"], seen[model].stored["text"]
+        usage, parts = seen[model].stored["usage"], seen[model].stored["parts"]  # text, and what was thought
         assert usage["estimated"]
         assert bool(usage["input_tokens"]) == (model not in NOT_TAKEN), model
-        assert bool(usage["output_tokens"]) == bool(text)
+        assert bool(usage["output_tokens"]) == bool(parts)
         assert usage["latency_ms"] > 0
 
 
