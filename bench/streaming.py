@@ -1,6 +1,6 @@
 """Measures streamed answers, side by side with the vendor asked directly, and prints what it found as Markdown.
 
-    .venv/bin/python bench/streaming.py [--tokens 300] [--databases sqlite,postgres] [--unbound] [--quick]
+    .venv/bin/python bench/streaming.py [--tokens 300] [--databases sqlite,postgres] [--quick]
 
 See bench/README.md for what is measured, and how.
 """
