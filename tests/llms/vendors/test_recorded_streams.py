@@ -1,6 +1,7 @@
 """What vendors stream, as their documentation shows it, wherever its bytes are cut."""
 
 import json
+import sys
 from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
@@ -63,11 +64,16 @@ HOSTILE = [
     ("anthropic", b'{"type":"content_block_delta","index":1e999,"delta":{"type":"text_delta","text":"a"}}'),
     ("anthropic", b'{"type":"content_block_delta","index":Infinity,"delta":{"type":"text_delta","text":"a"}}'),
     ("openai", b'{"choices":[{"delta":{"tool_calls":[{"index":Infinity}]}}]}'),
-    ("openai", b'{"choices":[{"delta":{"tool_calls":[{"id":' + DEEP + b"}]}}]}"),
     ("google_ai", DEEP),
-    ("google_ai", b'{"candidates":[{"content":{"parts":[{"functionCall":{"args":{"a":' + DEEP + b"}}}]}}]}"),
-    ("ollama", b'{"message":{"tool_calls":[{"function":{"arguments":{"a":' + DEEP + b"}}}]}}"),
 ]
+LISTS = [DEEP, b"5"]
+if sys.version_info < (3, 12):  # Python 3.12 writes what orjson reads, however deep: there this is only an odd call
+    HOSTILE += [
+        ("openai", b'{"choices":[{"delta":{"tool_calls":[{"id":' + DEEP + b"}]}}]}"),
+        ("google_ai", b'{"candidates":[{"content":{"parts":[{"functionCall":{"args":{"a":' + DEEP + b"}}}]}}]}"),
+        ("ollama", b'{"message":{"tool_calls":[{"function":{"arguments":{"a":' + DEEP + b"}}}]}}"),
+    ]
+    LISTS += [b'{"data":[],"has_more":true,"last_id":' + DEEP + b"}"]
 
 
 @pytest.mark.parametrize(("vendor", "document"), HOSTILE)
@@ -77,7 +83,7 @@ def test_what_breaks_those_who_read_it_is_no_answer(vendor: str, document: bytes
     assert last[:2] == ["VendorError", "invalid_response"]
 
 
-@pytest.mark.parametrize("document", [b'{"data":[],"has_more":true,"last_id":' + DEEP + b"}", DEEP, b"5"])
+@pytest.mark.parametrize("document", LISTS)
 def test_what_breaks_those_who_read_it_is_no_list(document: bytes) -> None:
     with pytest.raises(VendorError, match="no list of models"):
         Anthropic().parse_page(document)
