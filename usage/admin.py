@@ -1,5 +1,6 @@
 """Adds what calls vendors to the admin's pages of LLMs and settings: a check, and suggestions of models' names."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 
 from django import forms
@@ -47,13 +48,13 @@ class ModelNamesAdmin(Admin):
     model_field: str
     models_path: str
 
+    @abstractmethod
     def models_url(self, request: HttpRequest) -> str:
         """The URL of the suggestions, or "" if there are none."""
-        raise NotImplementedError
 
+    @abstractmethod
     def llms_to_ask(self, object_id: str) -> list[LLM]:
         """The LLMs whose vendors are asked for their models."""
-        raise NotImplementedError
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.model_names)
