@@ -68,7 +68,7 @@ class Watched:
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[tuple[Any, Any]]:
     """The browser, and the event loop that Playwright leaves running in this thread."""
-    playwright.expect.set_options(timeout=30_000)  # milliseconds, as for actions: other tests may be at work beside it
+    playwright.expect.set_options(timeout=120_000)  # milliseconds, as for actions: other tests may be at work beside it
     with playwright.sync_playwright() as started:
         launched = started.chromium.launch(executable_path=CHROMIUM, args=list(OPTIONS))
         loop = asyncio._get_running_loop()

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-START_TIMEOUT = STOP_TIMEOUT = 30  # seconds
+START_TIMEOUT = STOP_TIMEOUT = 120  # seconds
 
 Variables = dict[str, str]
 
@@ -84,7 +84,7 @@ def environment(folder: Path, **changes: str) -> Variables:
 def manage(variables: Variables, *arguments: str) -> str:
     """What a `manage.py` command says on standard output; it must succeed."""
     command = [sys.executable, "manage.py", *arguments]
-    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -18,7 +18,7 @@ import pytest
 from tests.live import free_port
 
 BINARIES = Path("/usr/lib/postgresql")  # where Debian has them, a folder for each version
-START_TIMEOUT = STOP_TIMEOUT = 30  # seconds
+START_TIMEOUT = STOP_TIMEOUT = 120  # seconds
 UNPRIVILEGED = ("postgres", "nobody")
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -75,7 +75,7 @@ def folder_of(identity: dict[str, Any]) -> Iterator[Path]:
 def make(initdb: str, folder: Path, identity: dict[str, Any]) -> None:
     options = ("--username=tests", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
     command = [initdb, *options, f"--pgdata={folder / 'data'}"]
-    done = subprocess.run(command, cwd=folder, env=bare(), capture_output=True, text=True, timeout=60, **identity)
+    done = subprocess.run(command, cwd=folder, env=bare(), capture_output=True, text=True, timeout=120, **identity)
     assert done.returncode == 0, done.stderr
 
 

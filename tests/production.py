@@ -23,7 +23,7 @@ DEPLOY = ROOT / "deploy"
 PYTHON = "/opt/aistudio/.venv/bin/python"
 NAME = "studio.example.com"
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-START_TIMEOUT = 30  # seconds
+START_TIMEOUT = 120  # seconds
 HTTP_BLOCK = """
 daemon off;
 user {user};

@@ -16,7 +16,7 @@ import pytest
 
 from tests.live import Server, Variables, environment, free_port, is_healthy, manage, running
 
-TIMEOUT = 60  # seconds for one answer
+TIMEOUT = 120  # seconds for one answer
 HTTP = httpx.Client(trust_env=False, timeout=TIMEOUT, limits=httpx.Limits(max_keepalive_connections=0))
 NUMBER = count(1)  # makes names that nobody has
 FIRST_STEPS = """
@@ -88,7 +88,7 @@ def bearer(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
 
-def until(read: Callable[[], T], seconds: float = 10) -> T:
+def until(read: Callable[[], T], seconds: float = 120) -> T:
     """What is read, once it is true."""
     deadline = time.monotonic() + seconds
     while not (value := read()):

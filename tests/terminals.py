@@ -93,7 +93,7 @@ class Terminal:
         self.type(f"{text}\n")
         return self.wait(until or r"\n> \Z", top)
 
-    def wait(self, pattern: str, top: int = 0, seconds: float = 20) -> str:
+    def wait(self, pattern: str, top: int = 0, seconds: float = 120) -> str:
         """Wait until this is on the screen below a row; all that is there then."""
         deadline = time.monotonic() + seconds
         while not re.search(pattern, shown := "\n".join(self.screen.lines[top:])):
@@ -121,14 +121,14 @@ class Terminal:
         The key is pressed again, because Python's `input` misses it as it begins; not too soon, for a second Ctrl-C
         kills a process that is just ending.
         """
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         pressed = 0.0
         while self.read():
             assert time.monotonic() < deadline, self.screen.text
             if key and time.monotonic() > pressed + 8:
                 pressed = time.monotonic()
                 self.type(key)
-        return self.process.wait(10)
+        return self.process.wait(120)
 
 
 UNFINISHED = re.compile(r"(\x1b(\[[?\d;]*)?)?\Z")

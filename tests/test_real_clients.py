@@ -135,7 +135,7 @@ def kitsu(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_npm_lists_includes_creates_changes_and_deletes(kitsu: Path, live: Live) -> None:
     variables = {"PATH": os.environ["PATH"], "API_URL": f"{live.url}/api/v1", "API_TOKEN": live.token}
     command = ["node", "with_kitsu.js"]
-    done = subprocess.run(command, cwd=kitsu, env=variables, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=kitsu, env=variables, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
     demo, chat = seen["demo"], seen["created"]

@@ -26,7 +26,7 @@ LARGEST = 1_000_000  # bytes of a file in the root
 
 
 def test_the_root_holds_nothing_else() -> None:
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, timeout=120)
     if listed.returncode == 0:
         names = {name.partition("/")[0] for name in listed.stdout.split("\0") if name}
     else:  # not a clone

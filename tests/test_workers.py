@@ -90,7 +90,7 @@ def test_nobody_notices_a_restart(production: Production, chat: int) -> None:
     assert [text_of(answer) for answer in answers] == [COUNTED] * STREAMS
     assert {answer[-1].data["status"] for answer in answers} == {"complete"}
     assert [event.id for event in answers[0]] == sorted({event.id for event in answers[0]})
-    assert all(calls > 5 and longest < 10 for calls, longest in counted), counted
+    assert all(calls > 5 and longest < 60 for calls, longest in counted), counted
     assert len(production.workers()) == 2
 
 

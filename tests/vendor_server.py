@@ -99,7 +99,7 @@ class VendorServer:
         """Of the requests, as they came."""
         return [request.model for request in self.requests]
 
-    def wait_until(self, is_so: Callable[[], bool], timeout: float = 1) -> None:
+    def wait_until(self, is_so: Callable[[], bool], timeout: float = 120) -> None:
         deadline = time.monotonic() + timeout
         while not is_so():
             assert time.monotonic() < deadline, "It did not come to be in time."

@@ -97,7 +97,7 @@ def test_the_administrator_can_sign_in_as_it_says(first: Welcome) -> None:
 
 def test_the_command_that_it_shows_creates_a_chat(first: Welcome, folder: Path) -> None:
     done = subprocess.run(
-        ["bash", "-c", first.find(r"^(curl .*)$")], env=environment(folder), capture_output=True, text=True, timeout=30
+        ["bash", "-c", first.find(r"^(curl .*)$")], env=environment(folder), capture_output=True, text=True, timeout=120
     )
 
     assert done.returncode == 0, done.stderr

@@ -41,7 +41,7 @@ def manage(home: Path, *arguments: str, **settings: str | None) -> subprocess.Co
     variables = {name: value for name, value in given.items() if value is not None}
     variables |= {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "manage.py", *arguments]
-    return subprocess.run(command, cwd=home, env=variables, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=home, env=variables, capture_output=True, text=True, timeout=120)
 
 
 @pytest.mark.parametrize(
@@ -142,11 +142,11 @@ def test_check_tells_of_local_settings(home: Path, local: Path) -> None:
 def test_make_writes_local_settings_once(tmp_path: Path) -> None:
     shutil.copy(ROOT / "Makefile", tmp_path)
     for _ in range(2):
-        subprocess.run(["make", "--silent", ".env.local"], cwd=tmp_path, check=True, timeout=60)
+        subprocess.run(["make", "--silent", ".env.local"], cwd=tmp_path, check=True, timeout=120)
         lines = (tmp_path / ".env.local").read_text().splitlines()
         assert [line for line in lines if not line.startswith("#")] == LOCAL.split()
     (tmp_path / ".env.local").write_text("HTTPS=1\n")
-    subprocess.run(["make", "--silent", ".env.local"], cwd=tmp_path, check=True, timeout=60)
+    subprocess.run(["make", "--silent", ".env.local"], cwd=tmp_path, check=True, timeout=120)
     assert (tmp_path / ".env.local").read_text() == "HTTPS=1\n"
 
 

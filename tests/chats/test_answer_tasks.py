@@ -39,7 +39,7 @@ def test_it_ends(steps: int) -> None:
         for _ in range(steps):
             await asyncio.sleep(0)
         worker.stop_answer(answer.pk)
-        await asyncio.wait([worker.answers[answer.pk].task], timeout=10)
+        await asyncio.wait([worker.answers[answer.pk].task], timeout=120)
         await asyncio.sleep(0)
         if worker.http:
             await worker.http.close()

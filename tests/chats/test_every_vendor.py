@@ -154,7 +154,7 @@ def test_a_vendor_answers_stops_fails_and_is_counted(studio: Any, vendor: Vendor
     assert words == [str(number) for number in range(1, len(words) + 1)]
     assert 3 <= len(words) < SETTINGS["max_tokens"]  # type: ignore[operator]
     if is_remote:
-        vendor.wait_until(lambda: len(vendor.cut_at) == 1, timeout=5)
+        vendor.wait_until(lambda: len(vendor.cut_at) == 1, timeout=120)
 
         # failing
         failed = {model: whole(model) for model in FAILURES}

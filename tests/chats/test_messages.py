@@ -131,7 +131,7 @@ class Talk:
 @pytest.fixture(scope="module")
 def api(live: Live) -> Iterator[httpx.Client]:
     headers = {"Authorization": f"Bearer {live.token}"}
-    with httpx.Client(base_url=f"{live.url}/api/v1", headers=headers, trust_env=False, timeout=20) as client:
+    with httpx.Client(base_url=f"{live.url}/api/v1", headers=headers, trust_env=False, timeout=120) as client:
         yield client
 
 

@@ -21,7 +21,7 @@ NASTY = (
 )
 TEXT = " ".join(f"{number} {nasty}" for number, nasty in zip(range(160), cycle(NASTY), strict=False))
 ANSWER_TO = {f"/echo {TEXT}": TEXT, "/count 60": " ".join(map(str, range(1, 61)))}
-LEASE = 30  # seconds after which a dead server's answer has ended at the latest
+LEASE = 120  # seconds in which a dead server's answer ends, also where the machine is busy
 
 
 def read_in_parts(studio: Studio, session: str, text: str, size: int, first: int) -> list[Event]:
@@ -90,7 +90,7 @@ def death(studio: Studio) -> Iterator[Future[bool]]:
 
 
 def answer_survives_death(studio: Studio) -> bool:
-    """Whether all is there that was shown half a second before; what else must be so is asserted."""
+    """Whether all is there that was shown a second and a half before; what else must be so is asserted."""
     session = studio.session(studio.chat())
     with studio.server() as (url, server), ThreadPoolExecutor() as threads:
         asked = ask(url, studio.key, session, "/count 200")
@@ -119,7 +119,7 @@ def answer_survives_death(studio: Studio) -> bool:
     again = studio.call("POST", f"/sessions/{session}/messages/{followed[-1].data['id']}/regenerate")
     assert again["attributes"]["status"] == "complete"
     assert again["attributes"]["text"] == " ".join(map(str, range(1, 201)))
-    return bool(answer["text"].startswith(text_of(event for at, event in read if at < killed - 0.5)))
+    return bool(answer["text"].startswith(text_of(event for at, event in read if at < killed - 1.5)))
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +218,7 @@ def answer_survives_stop(studio: Studio, is_read: bool) -> None:
         server.process.send_signal(signal.SIGTERM)
         read += rest_of(asked)
         assert server.stop() in (0, -signal.SIGTERM)  # uvicorn ends with the signal that it was sent
-        assert time.monotonic() - begun < 6
+        assert time.monotonic() - begun < 15  # the whole answer takes 20
 
     answer = studio.answer(session)
     assert answer["status"] == "interrupted"

@@ -49,7 +49,7 @@ def deltas_of(vendor: VendorServer, *, is_busy: bool, model: str = "slow") -> li
             sent = [event async for event in events]
         working.cancel()
         del worker.answers[answer.pk]
-        _, unending = await asyncio.wait(worker.tasks, timeout=10)
+        _, unending = await asyncio.wait(worker.tasks, timeout=120)
         for task in unending:
             task.cancel()
         assert worker.http
@@ -91,7 +91,7 @@ def test_only_text_is_waited_for(vendor: VendorServer, name: str) -> None:
         values: list[object] = []
         asked = call(vendor.url + VENDORS[name], "slow:3")
         with suppress(TimeoutError):
-            async with asyncio.timeout(10), aclosing(adapter(name).stream(asked, http)) as stream:
+            async with asyncio.timeout(120), aclosing(adapter(name).stream(asked, http)) as stream:
                 async for value in stream:
                     values.append(value)
                     if type(value) is wanted:
@@ -114,7 +114,7 @@ def test_what_a_full_buffer_held_back_comes_too(vendor: VendorServer) -> None:
         http = client(refusal=lambda address: None, pause=lambda: 0.2)
         asked = call(f"{vendor.url}/v1", "echo", said)
         text = ""
-        async with asyncio.timeout(60), aclosing(adapter("openai").stream(asked, http)) as stream:
+        async with asyncio.timeout(120), aclosing(adapter("openai").stream(asked, http)) as stream:
             async for value in stream:
                 text += value.text if type(value) is Text else ""
         await http.close()
@@ -138,7 +138,7 @@ def test_the_pause_follows_the_loop() -> None:
         watching = asyncio.create_task(pace.watch(lambda: wanted))
         await keep_busy(30)
         assert 0 < pace.pause <= LONGEST
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while pace.pause:  # noqa: ASYNC110 nobody is told
                 await asyncio.sleep(0.01)
         await keep_busy(30)

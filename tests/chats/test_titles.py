@@ -152,14 +152,14 @@ def test_the_first_whole_answer_counts(world: World) -> None:
 @on_sqlite
 def test_a_server_that_is_stopped_does_not_wait_for_a_title(world: World) -> None:
     session = world.session("titling:stall")
-    with world.studio.server(SHUTDOWN_TIMEOUT="10") as (url, server):
+    with world.studio.server(SHUTDOWN_TIMEOUT="60") as (url, server):
         world.studio.urls.append(url)
         world.ask(session, server=world.studio.urls.index(url))
         world.studio.urls.remove(url)
         until(lambda: world.asked_for_titles("titling:stall"))
         begun = time.monotonic()
         server.stop()
-        assert time.monotonic() - begun < 8
+        assert time.monotonic() - begun < 50
     usage = world.usage(session)
     assert (usage["titles"], usage["estimated"], world.name(session)) == (1, True, OWN)
     assert usage["output_tokens"] > len(ANSWER.split())  # what had arrived is estimated

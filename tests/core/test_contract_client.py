@@ -28,7 +28,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
     config.write_text("post_hooks: []\n")  # it is read by nobody, so nothing has to be put into form
     command = [GENERATOR, "generate", "--path", CONTRACT, "--meta", "none", "--fail-on-warning"]
     command += ["--config", config, "--output-path", folder / PACKAGE]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(folder))

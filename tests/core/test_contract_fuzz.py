@@ -43,7 +43,7 @@ def test_the_server_keeps_the_contract_whatever_it_is_sent(live: Live, contract:
         env={"AISTUDIO_TOKEN": live.token, "NO_PROXY": "*", "NO_COLOR": "1"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
 
     assert done.returncode == 0, done.stdout + done.stderr

@@ -45,9 +45,9 @@ def test_a_move_that_is_killed_goes_on(
             return watch.execute("SELECT count(*) FROM chats_message").fetchone()[0]  # type: ignore[index]
 
         process = started(tmp_path, "move_database", there, url)
-        until(lambda: watch.execute("SELECT to_regclass(%s)", [MOVE_UNDER_WAY]).fetchone() != (None,), 30)
+        until(lambda: watch.execute("SELECT to_regclass(%s)", [MOVE_UNDER_WAY]).fetchone() != (None,))
         blocker.execute("LOCK TABLE chats_session")  # its turn comes after that of the messages
-        until(messages, 30)
+        until(messages)
         process.kill()
         assert process.wait() == -9
         blocker.rollback()
@@ -57,7 +57,7 @@ def test_a_move_that_is_killed_goes_on(
         with pytest.raises(Unsuitable, match=r"A move to .* is under way"):  # it must not pass for a whole one
             backup(database(url), tmp_path / "half.zip", silent)
         for command in (("runserver", f"127.0.0.1:{free_port()}"), ("quickstart",)):
-            assert started(tmp_path, *command, DATABASE_URL=url).wait(30) == 1
+            assert started(tmp_path, *command, DATABASE_URL=url).wait(120) == 1
 
         call_command("move_database", there, url)
 
@@ -79,7 +79,7 @@ def test_a_restore_takes_the_place_of_a_half_moved_one(filled: Config, postgres:
     with pytest.raises(KeyboardInterrupt):
         move(filled, database(url), stop)
     backup(filled, tmp_path / "whole.zip", silent)
-    assert started(tmp_path, "restore", str(tmp_path / "whole.zip"), "--noinput", DATABASE_URL=url).wait(60) == 0
+    assert started(tmp_path, "restore", str(tmp_path / "whole.zip"), "--noinput", DATABASE_URL=url).wait(120) == 0
     backup(database(url), tmp_path / "again.zip", silent)
 
 

@@ -31,7 +31,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 def exchange(url: str, *parts: bytes) -> list[bytes]:
     """The answers to what is sent in parts, up to the end of the connection."""
     address = urlsplit(url)
-    with closing(socket.create_connection((address.hostname, address.port), timeout=10)) as client:
+    with closing(socket.create_connection((address.hostname, address.port), timeout=120)) as client:
         for part in parts:
             client.sendall(part)
             time.sleep(0.1)
@@ -80,7 +80,7 @@ def test_another_host_is_not_answered_for(studio: Studio) -> None:
 def test_a_body_that_does_not_come_ends_with_the_server(studio: Studio) -> None:
     with studio.server(SHUTDOWN_TIMEOUT="1") as (url, server):
         address = urlsplit(url)
-        with closing(socket.create_connection((address.hostname, address.port), timeout=10)) as client:
+        with closing(socket.create_connection((address.hostname, address.port), timeout=120)) as client:
             client.sendall(b"POST /api/v1/groups HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
             time.sleep(0.2)
             server.process.send_signal(signal.SIGTERM)

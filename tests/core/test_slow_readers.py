@@ -40,12 +40,12 @@ def test_those_who_do_not_read_keep_nobody_waiting(studio: Studio, messages: str
     with ExitStack() as stack:
         for _ in range(THREADS * 2):
             client = stack.enter_context(socket.socket())
-            client.settimeout(10)
+            client.settimeout(120)
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             client.connect((address.hostname, address.port))
             client.sendall(head.encode() * AT_ONCE)
             assert client.recv(12) == b"HTTP/1.1 200"
         for _ in range(THREADS):
-            assert HTTP.get(f"{studio.urls[0]}/health", timeout=10).status_code == 200
-        again = HTTP.get(studio.urls[0] + path, headers={"Authorization": f"Bearer {studio.key}"}, timeout=20)
+            assert HTTP.get(f"{studio.urls[0]}/health", timeout=120).status_code == 200
+        again = HTTP.get(studio.urls[0] + path, headers={"Authorization": f"Bearer {studio.key}"}, timeout=120)
         assert again.content == whole.content

@@ -52,7 +52,7 @@ def test_of_many_at_once_one_becomes_the_administrator(empty_house: tuple[str, s
         playwright.expect(page.get_by_text("This is not the code.")).to_be_visible()
 
         def attempt(number: int) -> httpx.Response:
-            with httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
+            with httpx.Client(base_url=url, trust_env=False, timeout=120) as client:
                 client.get("/first-run")
                 token = {"csrfmiddlewaretoken": client.cookies["csrftoken"]}
                 return client.post("/first-run", data=filled(f"p{number}@example.com", code) | token)

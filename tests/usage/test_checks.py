@@ -215,7 +215,7 @@ def test_a_vendor_that_never_answers(alice: Person, make: Make, monkeypatch: pyt
     found = checked(alice, make(model))
     assert (found["code"], failing(found)) == ("slow", ["answer"])
     assert "LLM_FIRST_TOKEN_TIMEOUT" in found["advice"]
-    assert 300 <= found["duration_ms"] < 1500
+    assert 300 <= found["duration_ms"] < 30_000
 
 
 @pytest.mark.parametrize(

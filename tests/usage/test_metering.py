@@ -200,7 +200,7 @@ def test_a_silent_vendor_is_left(
     result = run_script(monkeypatch, Script(*steps))
     assert (result.error.detail if result.error else None) == detail
     assert result.error_code == ("timeout" if detail else "")
-    assert result.latency_ms is not None and result.latency_ms < 1_500
+    assert result.latency_ms is not None and result.latency_ms < 30_000
 
 
 def test_a_vendor_is_not_blamed_for_a_busy_listener(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:

@@ -314,7 +314,7 @@ def test_code_that_takes_long_to_colour_is_plain() -> None:
     assert shown(f"```console\n{'a' * 45_000}\n```", 80).count("a") == 45_000
     assert shown(f"```java\n{'a ' * 900}\n{'a ' * 900}\n```", 80).count("a") == 1_800
     assert shown("```arduino\nint x;\n```", 80).strip() == "int x;"
-    assert time.process_time() - begun < 2  # it was half a minute
+    assert time.process_time() - begun < 10  # it was half a minute
 
 
 def test_a_long_answer_costs_as_much_as_a_short_one_for_each_word() -> None:

@@ -54,7 +54,7 @@ def test_code_that_would_take_for_ever_is_ended_and_the_next_is_coloured(pool: E
     begun = time.monotonic()
     with pytest.raises(Deadline):
         colour(pool, job, BACKSLASHES, "scala", deadline=0.5)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 60  # it would take years
     assert colour(pool, job, "val a = 1", "scala")
 
 

@@ -36,7 +36,7 @@ class Dora:
     def send(self, method: str, path: str, key: str, **attributes: Any) -> Any:
         body = {"data": {"attributes": attributes}} if attributes else None
         url = f"{self.live.url}/api/v1/{path}"
-        answer = httpx.request(method, url, json=body, headers=bearer(key), trust_env=False, timeout=60)
+        answer = httpx.request(method, url, json=body, headers=bearer(key), trust_env=False, timeout=120)
         return answer.raise_for_status().json()
 
     def post(self, path: str, key: str, **attributes: Any) -> int:

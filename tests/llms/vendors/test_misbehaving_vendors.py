@@ -303,7 +303,7 @@ def test_a_part_of_the_key_is_not_shown(masked: str) -> None:
 def test_a_long_word_takes_no_time() -> None:
     begun = time.process_time()
     redact("x" * http.LONGEST_EXPLANATION, KEY)
-    assert time.process_time() - begun < 0.5  # of each of its characters a search was begun
+    assert time.process_time() - begun < 2  # of each of its characters a search was begun
 
 
 def test_an_unknown_code_is_no_error() -> None:

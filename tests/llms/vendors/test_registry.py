@@ -41,5 +41,5 @@ print([name for name in {LAZY} if name in sys.modules])
 """
     command = [sys.executable, "-c", script]
     environment = {"DJANGO_SETTINGS_MODULE": "tests.settings"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
