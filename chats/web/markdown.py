@@ -16,6 +16,7 @@ from markdown_it.utils import EnvType
 
 from chats.bounded_cache import BoundedCache
 from chats.colouring import Code, Colourer, code_blocks
+from chats.web.formulas import MATHML_ATTRIBUTES, MATHML_TAGS
 from chats.web.markdown_parser import MOST_NESTING, build_parser
 from core.workers.process import Result
 
@@ -30,10 +31,12 @@ PARSER = build_parser()
 CLEANER = nh3.Cleaner(
     tags={
         *("p", "br", "hr", "h3", "h4", "h5", "h6", "blockquote", "ul", "ol", "li", "strong", "em", "s", "a", "code"),
-        *("pre", "span", "div", "table", "thead", "tbody", "tr", "th", "td"),
+        *("pre", "span", "div", "table", "thead", "tbody", "tr", "th", "td", "sup", "details", "summary"),
+        *MATHML_TAGS,
     },
     attributes={
-        **{name: {"class"} for name in ("code", "span", "th", "td", "p")},
+        **{name: {"class"} for name in ("code", "span", "th", "td", "p", "li")},
+        **dict.fromkeys(MATHML_TAGS, MATHML_ATTRIBUTES),
         "a": {"href", "title", "target"},
         "div": {"class", "tabindex"},
         "pre": {"tabindex"},
@@ -74,6 +77,7 @@ class MarkdownStream:
         self.pending = ""  # the text after them
         self.is_plain = False  # whether LONGEST_MARKDOWN was exceeded
         self.level = PAGE_LEVEL  # of the last heading in the final blocks
+        self.formulas = 0  # in the final blocks
 
     def parse(self, text: str, *, is_complete: bool = False) -> ParsedText:
         """Add to the text. A link whose definition comes later is only resolved in a complete text."""
@@ -98,12 +102,12 @@ class MarkdownStream:
 
     def render_markdown(self, parsed: ParsedText, colours: Mapping[Code, Result]) -> list[str]:
         text = parsed.text
-        env: EnvType = {"level": self.level}
+        env: EnvType = {"level": self.level, "formulas": self.formulas}
         env["colours"] = {code: html for code, html in colours.items() if isinstance(html, str)}
         groups = group_blocks(parsed.tokens)
         lines = [0, *(newline.end() for newline in NEWLINE.finditer(text))]
         starts = [lines[group[0].map[0] if group[0].map else 0] for group in groups]
-        blocks, levels = [], []
+        blocks, states = [], []
         for group, start, end in zip(groups, starts, [*starts, len(text)][1:], strict=False):
             if any(
                 token.level >= MOST_NESTING - 1 for token in group
@@ -111,15 +115,15 @@ class MarkdownStream:
                 blocks.append(plain_block(text[start:end].rstrip("\r\n")))
             else:
                 html = CLEANER.clean(PARSER.renderer.render(group, PARSER.options, env))
-                blocks.append(f'<div class="block">{html}</div>')
-            levels.append(env["level"])
+                blocks.append(f'<div class="block" dir="auto">{html}</div>')
+            states.append((env["level"], env["formulas"]))
         count, length = len(groups), len(text)
         if not self.is_plain:
             # The last block may grow. A block whose first line is incomplete may still join the block before it.
             count = max(0, len(starts) - (1 if starts and NEWLINE.search(text, starts[-1]) else 2))
             length = starts[count] if count else 0
         if count:
-            self.level = levels[count - 1]
+            self.level, self.formulas = states[count - 1]
         self.finalize(count, length)
         return blocks
 
@@ -151,7 +155,7 @@ def render(text: str, colourer: Colourer, *, is_complete: bool = True) -> list[s
 
 
 def plain_block(text: str) -> str:
-    return f'<div class="block"><p class="plain">{escapeHtml(text)}</p></div>'
+    return f'<div class="block" dir="auto"><p class="plain">{escapeHtml(text)}</p></div>'
 
 
 def group_blocks(tokens: list[Token]) -> list[list[Token]]:

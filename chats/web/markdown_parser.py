@@ -1,4 +1,8 @@
-"""The markdown that answers may use: CommonMark with tables, strikethrough, bare links, `<br>` and formulas."""
+"""The markdown that answers may use.
+
+CommonMark, and GitHub's tables, strikethrough, bare links, lists of tasks and footnotes; formulas; of HTML only `<br>`
+and `<details>`.
+"""
 
 import re
 
@@ -7,28 +11,22 @@ from markdown_it.rules_block import StateBlock, table
 from markdown_it.rules_core import StateCore
 from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
+from mdit_py_plugins.footnote import footnote_plugin
 
+from chats.web.formulas import line_at, parse_formula, parse_formula_block
 from chats.web.markdown_renderer import AnswerRenderer
 
 LONGEST_INLINE = 5_000  # characters of a paragraph that is parsed for emphasis, links and so on
 MOST_NESTING = 40  # levels of lists and quotes inside each other; a list takes two
-LONGEST_FORMULA = 2_000  # characters
-MOST_LINES_OF_FORMULA = 30
 CELLS_PER_CHARACTER = 2  # of a table; a row that is complete has less than one
 MOST_CELLS_OF_SMALL_TABLE = 200
 
 LINK = re.compile(r"(https?://|mailto:)[^\s]", re.IGNORECASE)
+DETAILS = re.compile(r"<details(?: open)?>\s*(?:<summary>(.*)</summary>)?")
+SUMMARY = re.compile(r"<summary>(.*)</summary>")
+TASK = re.compile(r"\[([ xX])\]\s")
+BOXES = {" ": "\N{BALLOT BOX}", "x": "\N{BALLOT BOX WITH CHECK}", "X": "\N{BALLOT BOX WITH CHECK}"}
 LINE_BREAK = re.compile(r"<br ?/?>", re.IGNORECASE)
-FORMULA = re.compile(
-    rf"""
-      \\\( .{{1,{LONGEST_FORMULA}}}? \\\)
-    | \\\[ .{{1,{LONGEST_FORMULA}}}? \\\]
-    | \$\$ [^$]{{1,{LONGEST_FORMULA}}} \$\$
-    | \$ (?! [\s$] ) [^$\n]{{1,{LONGEST_FORMULA}}} (?<! [\s\\] ) \$ (?! \d )  # not the prices in: from $5 to $10
-    """,
-    re.VERBOSE | re.DOTALL,
-)
-FORMULA_ENDS = {"$$": "$$", "\\[": "\\]"}
 
 
 def build_parser() -> MarkdownIt:
@@ -44,6 +42,10 @@ def build_parser() -> MarkdownIt:
     parser.inline.ruler.before("html_inline", "line_break", parse_line_break)
     # "alt" lists the blocks that a formula may interrupt.
     parser.block.ruler.before("fence", "formula_block", parse_formula_block, {"alt": ["paragraph", "reference"]})
+    parser.block.ruler.before("paragraph", "details", parse_details, {"alt": ["paragraph", "reference"]})
+    footnote_plugin(parser, inline=False, move_to_end=False)  # at the end, they would move while the text grows
+    parser.add_render_rule("footnote_ref", AnswerRenderer.footnote_ref)
+    parser.core.ruler.after("inline", "tasks", mark_tasks)
     return parser
 
 
@@ -89,46 +91,37 @@ def parse_line_break(state: StateInline, silent: bool) -> bool:
     return True
 
 
-def parse_formula(state: StateInline, silent: bool) -> bool:
-    """A formula within a paragraph. Its source is shown as it is."""
-    match = FORMULA.match(state.src, state.pos)
-    before = state.src[state.pos - 1 : state.pos]
-    if not match or before == "\\" or (before.isalnum() and not match[0].startswith("\\")):
-        return False
-    if not silent:
-        state.push("formula", "", 0).content = match[0]
-    state.pos = match.end()
-    return True
-
-
-def parse_formula_block(state: StateBlock, line: int, end: int, silent: bool) -> bool:
-    """A formula on lines of its own, whose lines are no lists or headings. A blank line ends it, too.
-
-    Like a block of code, its first line alone decides what it is, so that a growing text does not change its meaning.
-    """
-
-    def text_at(number: int) -> str:
-        return state.src[state.bMarks[number] + state.tShift[number] : state.eMarks[number]].rstrip()
-
-    if state.is_code_block(line):
-        return False
-    first = text_at(line)
-    opening, closing = first[:2], FORMULA_ENDS.get(first[:2])
-    if closing is None:
-        return False
-    is_one_line = first.endswith(closing) and len(first) > len(opening + closing)
-    if first != opening and not is_one_line:
-        return False
-    if silent:
-        return True
-    last = line
-    while not is_one_line and last + 1 < min(end, line + MOST_LINES_OF_FORMULA) and (text := text_at(last + 1)):
+def parse_details(state: StateBlock, line: int, end: int, silent: bool) -> bool:
+    """`<details>` on a line of its own, to its `</details>`, with blocks in it and perhaps a `<summary>`."""
+    opening = None if state.is_code_block(line) else DETAILS.fullmatch(line_at(state, line))
+    if not opening or silent:
+        return bool(opening)
+    first, last, level = line + 1, line, 1
+    while level and last + 1 < end:
         last += 1
-        if text.endswith(closing):
-            break
-    source = state.getLines(line, last + 1, state.blkIndent, False).strip()
-    token = state.push("formula_block", "", 0)
-    token.content = source.removeprefix(opening).removesuffix(closing).strip("\n")
-    token.map = [line, last + 1]
-    state.line = last + 1
+        level += bool(DETAILS.fullmatch(text := line_at(state, last))) - (text == "</details>")
+    summary = opening[1]
+    if summary is None and first < end and (below := SUMMARY.fullmatch(line_at(state, first))):
+        summary, first = below[1], first + 1
+    state.push("details_open", "details", 1).map = [line, last + 1]
+    if summary:
+        state.push("summary_open", "summary", 1)
+        token = state.push("inline", "", 0)
+        token.content, token.children, token.map = summary, [], [line, first]
+        state.push("summary_close", "summary", -1)
+    parent, lines = state.parentType, state.lineMax
+    state.parentType, state.lineMax = "details", last if level == 0 else last + 1
+    state.md.block.tokenize(state, min(first, state.lineMax), state.lineMax)
+    state.parentType, state.lineMax, state.line = parent, lines, last + 1
+    state.push("details_close", "details", -1)
     return True
+
+
+def mark_tasks(state: StateCore) -> None:
+    """Items of lists that begin with `[ ]` or `[x]` get a box. The plugin that does it takes quadratic time."""
+    for item, paragraph, inline in zip(state.tokens, state.tokens[1:], state.tokens[2:], strict=False):
+        if item.type == "list_item_open" and paragraph.type == "paragraph_open" and inline.children:
+            first = inline.children[0]
+            if first.type == "text" and (task := TASK.match(first.content)):
+                first.content = f"{BOXES[task[1]]} {first.content[task.end() :]}"
+                item.attrSet("class", "task")

@@ -9,6 +9,7 @@ from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 
 from chats.colouring import code_of
+from chats.web.formulas import MOST_FORMULAS, formula_html
 
 LOWEST_HEADING = 6
 ALIGNMENT = re.compile(r"text-align:(left|right|center)")
@@ -17,14 +18,27 @@ ALIGNMENT = re.compile(r"text-align:(left|right|center)")
 class AnswerRenderer(RendererHTML):
     """Each method renders the tokens of its name.
 
-    `env` holds "colours", the HTML of each block of code that is coloured, and "level", that of the last heading.
+    `env` holds "colours", the HTML of each block of code that is coloured, "level", that of the last heading, and
+    "formulas", how many there were.
     """
 
     def formula(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        return f'<span class="math">{escapeHtml(tokens[idx].content)}</span>'
+        token = tokens[idx]
+        env["formulas"] += 1
+        latex = token.info if env["formulas"] <= MOST_FORMULAS else ""
+        return formula_html(token.content, latex, is_block=token.block)
 
     def formula_block(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        return f'<div class="math" tabindex="0">{escapeHtml(tokens[idx].content)}</div>'
+        return f'<div class="math" tabindex="0">{self.formula(tokens, idx, options, env)}</div>'
+
+    def footnote_ref(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
+        return f"<sup>[{escapeHtml(tokens[idx].meta['label'])}]</sup>"
+
+    def footnote_reference_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
+        return f'<div class="footnote"><sup>[{escapeHtml(tokens[idx].meta["label"])}]</sup>'
+
+    def footnote_reference_close(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
+        return "</div>"
 
     def fence(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
         """A block of code below the name of its language."""
@@ -37,8 +51,9 @@ class AnswerRenderer(RendererHTML):
     code_block = fence
 
     def image(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        """A link to the image. Loading the image would tell its host who reads this."""
-        address, name = str(tokens[idx].attrs["src"]), escapeHtml(tokens[idx].content)
+        """A link that shows the image's address. Loading the image would tell its host who reads this."""
+        address = str(tokens[idx].attrs["src"])
+        name = " ".join(escapeHtml(part) for part in (tokens[idx].content, f"({address})") if part)
         before = [token.type for token in tokens[:idx]]
         if before.count("link_open") > before.count("link_close"):  # links cannot be nested
             return name or escapeHtml(address)

@@ -8,6 +8,7 @@ import pytest
 
 from chats.colouring import Colourer
 from chats.web import markdown
+from chats.web.formulas import MATHML_ATTRIBUTES, MATHML_TAGS
 from chats.web.markdown import LONGEST_MARKDOWN, BlockChange, MarkdownStream
 
 HOSTILE = {
@@ -31,15 +32,26 @@ HOSTILE = {
     "quotes": '[x](https://example.com/"onmouseover=alert(1)) ![" onerror="alert(1)](https://example.com)',
     "language": '```"><script>alert(1)</script>\ncode\n```\n\n```py onload=alert(1)\n"</code></pre><script>"\n```',
     "formula": "$<script>alert(1)</script>$ and\n\n$$\n<img src=x onerror=alert(1)>\n$$",
+    "MathML": "<math href=javascript:alert(1)><mtext><img src=x onerror=alert(1)></mtext></math>",
+    "style in LaTeX": r"$\style{background:url(https://evil.example)}{x}$ and $\color{red\" onx=y}{z}$",
+    "link in LaTeX": r"$\href{javascript:alert(1)}{x}$ and $\url{https://evil.example}$ and $\unicode{x3C}$",
+    "HTML in LaTeX": r"$\text{<img src=x onerror=alert(1)>}$ and $$\text{</math><script>alert(1)</script>}$$",
+    "mutation": r"$$\text{<mglyph><style><!--</style><img title=\"--><img src=x onerror=alert(1)>\">}$$",
+    "annotation": r"$\text{</mtext><annotation-xml encoding=\"text/html\"><script>alert(1)</script>}$",
+    "details": "<details open>\n<summary onclick=alert(1)>x</summary>\n<script>x</script>\n</details>",
+    "summary": "<details>\n<summary><img src=x onerror=alert(1)></summary>\n[x](javascript:alert(1))\n</details>",
+    "footnote": '[^"><script>alert(1)</script>]\n\n[^"><script>alert(1)</script>]: <b onclick=alert(1)>',
+    "task": "- [x] <input type=checkbox onclick=alert(1)>",
     "line break": "<br onclick=alert(1)> <br/ ><br\n>",
     "characters": "\0 \u202e evil \u2028 \U0001f4a9 &#0; &#xd83d; &NotAnEntity; &lt;script&gt;",
 }
 ALLOWED = {
-    **{name: {"class"} for name in ("p", "code", "span", "th", "td")},
-    **{name: set() for name in ("br", "hr", "h3", "h4", "h5", "h6", "blockquote", "ul", "li", "strong", "em", "s")},
-    **{name: set() for name in ("table", "thead", "tbody", "tr")},
+    **{name: {"class"} for name in ("p", "code", "span", "th", "td", "li")},
+    **dict.fromkeys(MATHML_TAGS, MATHML_ATTRIBUTES),
+    **{name: set() for name in ("br", "hr", "h3", "h4", "h5", "h6", "blockquote", "ul", "sup", "strong", "em", "s")},
+    **{name: set() for name in ("summary", "details", "table", "thead", "tbody", "tr")},
     "a": {"href", "title", "target", "rel"},
-    "div": {"class", "tabindex"},
+    "div": {"class", "tabindex", "dir"},
     "pre": {"tabindex"},
     "ol": {"start"},
 }
@@ -79,6 +91,30 @@ $$
 - a
 = b
 $$
+- [ ] to do
+- [x] *done*
+
+noted[^1]
+
+[^1]: The note
+
+    goes on
+
+<details>
+<summary>More</summary>
+inside
+
+<details><summary>deeper</summary>
+- a
+</details>
+
+back
+</details>
+
+\\begin{align*}
+a &= b \\\\
+  &= c
+\\end{align*}
 ***
 # Last
 """
@@ -141,8 +177,14 @@ def test_it_says_what_was_written() -> None:
         '<td class="right">2</td>',
         '<span class="language">python</span>',
         '<span class="k">def</span>',
-        '<span class="math">\\(x_1*y*z\\)</span> and $5 to $10 and <span class="math">$a_b*c*d$</span>',
-        '<div class="math" tabindex="0">- a\n= b</div>',
+        "<msub><mi>x</mi><mn>1</mn></msub>",
+        "</math> and $5 to $10 and <math>",
+        '<div class="math" tabindex="0"><math display="block">',
+        '<li class="task">\N{BALLOT BOX} to do</li>',
+        '<li class="task">\N{BALLOT BOX WITH CHECK} <em>done</em></li>',
+        "noted<sup>[1]</sup>",
+        '<div class="footnote"><sup>[1]</sup><p>The note</p>',
+        "<details>\n<summary>More</summary>\n<p>inside</p>\n<details>",
     ):
         assert part in html
     assert '<a href="https://example.com/i.png" ' in "".join(render("![what it shows](https://example.com/i.png)"))
