@@ -47,7 +47,7 @@ def page_part(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpRespon
 
 def get_session(request: SignedInRequest, uuid: UUID) -> Session:
     """The session, or a 404 if the user may not see it."""
-    return get_object_or_404(Session.objects.visible_to(request.user).select_related("chat__llm"), uuid=uuid)
+    return get_object_or_404(Session.objects.visible_to(request.user).select_related("chat__llm", "chat__llm_settings"), uuid=uuid)
 
 
 def session_context(session: Session, *, before: int | None = None) -> SessionContext:
@@ -59,7 +59,7 @@ def session_context(session: Session, *, before: int | None = None) -> SessionCo
 @page
 def chat_page(request: SignedInRequest, pk: int) -> HttpResponse:
     """A new conversation in this chat, which begins with the first question."""
-    chat = get_object_or_404(Chat.objects.visible_to(request.user).select_related("llm"), pk=pk)
+    chat = get_object_or_404(Chat.objects.visible_to(request.user).select_related("llm", "llm_settings"), pk=pk)
     groups = Group.objects.visible_to(request.user).filter(chats=chat)
     return render(request, "chats/session.html", {"chat": chat, "groups": groups, "longest": LONGEST_QUESTION})
 

@@ -42,4 +42,4 @@ def test_nothing_is_inline(file: Path) -> None:
 def test_the_pages_are_light() -> None:
     files = [file for folder in ("aistudio", "chats") for file in (ROOT / folder / "static").rglob("*.*s")]
     assert {file.suffix for file in files} == {".js", ".css"}
-    assert sum(file.stat().st_size for file in files) < 60_000  # bytes, before compression
+    assert sum(file.stat().st_size for file in files) < 90_000  # bytes, before compression

@@ -121,7 +121,10 @@ function clear() {
 export function begin({ ask, halt }) {
   field.addEventListener("input", () => update());
   field.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && edited) cancel();
+    if (event.key === "Escape" && edited) {
+      event.preventDefault();
+      cancel();
+    }
     if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
     event.preventDefault();
     form.requestSubmit();

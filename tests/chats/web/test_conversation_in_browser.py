@@ -394,3 +394,46 @@ def test_a_thousand_messages(house: House) -> None:
         expect(answers(page).last).to_be_in_viewport()
         expect(page.get_by_role("button", name="Jump to newest")).to_be_hidden()
         assert not watched.complaints
+
+
+def test_keys(house: House) -> None:
+    with house.page() as watched:
+        page = watched.page
+        message, keys = page.get_by_label("Message"), page.get_by_role("dialog", name="Keys")
+        page.goto(f"/chats/{house.chat}")
+        expect(page.get_by_text("Answered by demo")).to_be_visible()
+
+        # what is typed outside a field goes to the composer; Escape stops; ArrowUp edits the last question
+        page.get_by_role("heading", level=1).click()
+        page.keyboard.type("/count 1000")
+        expect(message).to_have_value("/count 1000")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("button", name="Stop")).to_be_visible()
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("log").get_by_text("Stopped")).to_be_visible()
+        ended(page)
+        expect(page.locator(".message.assistant .model")).to_have_text("demo")
+        expect(page.locator("#chat-link")).to_contain_text("· demo")
+        page.keyboard.press("ArrowUp")
+        expect(message).to_have_value("/count 1000")
+        expect(page.get_by_text("You are changing your question")).to_be_visible()
+        page.keyboard.press("Escape")
+        expect(message).to_have_value("")
+
+        # in the field, a question mark is one
+        page.keyboard.type("?")
+        expect(message).to_have_value("?")
+        message.fill("")
+        page.get_by_role("heading", level=1).click()
+        page.keyboard.press("?")
+        expect(keys).to_be_visible()
+        assert watched.barriers() == []
+        page.keyboard.type("x")
+        page.keyboard.press("Escape")
+        expect(keys).to_be_hidden()
+        expect(message).to_have_value("")
+
+        page.keyboard.press("Control+k")
+        expect(page.get_by_label("Search conversations")).to_be_focused()
+        page.keyboard.press("Control+Shift+O")
+        page.wait_for_url(f"**/chats/{house.chat}")  # a new conversation in the same chat
