@@ -47,7 +47,8 @@ def page_part(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpRespon
 
 def get_session(request: SignedInRequest, uuid: UUID) -> Session:
     """The session, or a 404 if the user may not see it."""
-    return get_object_or_404(Session.objects.visible_to(request.user).select_related("chat__llm", "chat__llm_settings"), uuid=uuid)
+    visible = Session.objects.visible_to(request.user)
+    return get_object_or_404(visible.select_related("chat__llm", "chat__llm_settings"), uuid=uuid)
 
 
 def session_context(session: Session, *, before: int | None = None) -> SessionContext:
