@@ -32,7 +32,11 @@ class Live:
     def get(self, path: str) -> Any:
         """What the API answers to the administrator."""
         headers = {"Authorization": f"Bearer {self.token}"}
-        return httpx.get(f"{self.url}/api/v1{path}", headers=headers, trust_env=False).raise_for_status().json()
+        return (
+            httpx.get(f"{self.url}/api/v1{path}", headers=headers, trust_env=False, timeout=120)
+            .raise_for_status()
+            .json()
+        )
 
 
 @pytest.fixture(scope="session")
@@ -126,7 +130,7 @@ def running(variables: Variables, log: Path, *arguments: str) -> Iterator[Server
 
 def is_healthy(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/health", trust_env=False).is_success
+        return httpx.get(f"{url}/health", trust_env=False, timeout=120).is_success
     except httpx.TransportError:
         return False
 

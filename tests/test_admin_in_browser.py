@@ -75,4 +75,4 @@ def test_an_administrator_makes_a_chat_and_issues_a_token(watched: Watched, live
 
 def status_with(key: str, live: Live) -> int:
     headers = {"Authorization": f"Bearer {key}"}
-    return httpx.get(f"{live.url}/api/v1/chats", headers=headers, trust_env=False).status_code
+    return httpx.get(f"{live.url}/api/v1/chats", headers=headers, trust_env=False, timeout=120).status_code

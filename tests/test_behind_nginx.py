@@ -75,7 +75,9 @@ def test_a_body_has_the_servers_limit(production: Production, http: httpx.Client
 def test_browsers_are_told_to_stay_with_https(http: httpx.Client, nginx: Proxy, production: Production) -> None:
     age = re.search(r"max-age=(\d+)", http.get("/api/v1/chats").headers["strict-transport-security"])
     assert age and int(age[1]) >= 31_536_000
-    plain = httpx.get(f"http://127.0.0.1:{nginx.plain}/admin/?a=b", headers={"Host": NAME}, trust_env=False)
+    plain = httpx.get(
+        f"http://127.0.0.1:{nginx.plain}/admin/?a=b", headers={"Host": NAME}, trust_env=False, timeout=120
+    )
     assert (plain.status_code, plain.headers["location"]) == (301, f"https://{NAME}/admin/?a=b")
     with production.direct as direct:
         plain = direct.get("/admin/", headers={"X-Forwarded-Proto": "http"})

@@ -39,7 +39,7 @@ def folder(live: Live, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_operation_has_its_module(folder: Path, live: Live) -> None:
-    schema = yaml.safe_load(httpx.get(f"{live.url}/api/v1/schema", trust_env=False).text)
+    schema = yaml.safe_load(httpx.get(f"{live.url}/api/v1/schema", trust_env=False, timeout=120).text)
     described = {
         operation["operationId"]
         for path in schema["paths"].values()

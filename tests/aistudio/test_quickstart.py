@@ -43,7 +43,7 @@ class Welcome:
 
     def get(self, path: str, token: str) -> httpx.Response:
         headers = {"Authorization": f"Bearer {token}"}
-        return httpx.get(f"{self.url}/api/v1{path}", headers=headers, trust_env=False)
+        return httpx.get(f"{self.url}/api/v1{path}", headers=headers, trust_env=False, timeout=120)
 
 
 @contextmanager
@@ -79,7 +79,7 @@ def test_the_administrator_can_sign_in_as_it_says(first: Welcome) -> None:
     password = first.find(r"^Admin .* password: (.+)$")
     assert page == f"{first.url}/admin/"
 
-    with httpx.Client(follow_redirects=True, trust_env=False) as browser:
+    with httpx.Client(follow_redirects=True, trust_env=False, timeout=120) as browser:
         form = browser.get(page)
         assert form.url.path == "/admin/login/"
         fields = {

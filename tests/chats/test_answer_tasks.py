@@ -59,7 +59,7 @@ FOLLOWED = {
         [
             b"event: alive\ndata: {}\n\n",
             b"id: 20000003\nevent: blocks\n"
-            b'data: {"first":0,"blocks":["<div class=\\"block\\"><p>Hi</p>\\n</div>"]}\n\n',
+            b'data: {"first":0,"blocks":["<div class=\\"block\\" dir=\\"auto\\"><p>Hi</p>\\n</div>"]}\n\n',
         ],
     ),
 }
