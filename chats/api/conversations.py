@@ -1,5 +1,6 @@
 """Sessions and messages: what people and programs talk with."""
 
+import hashlib
 from collections.abc import AsyncGenerator
 from functools import cached_property
 from http import HTTPStatus
@@ -234,13 +235,15 @@ class MessageViewSet(StreamingView):
         return self.answer(conversation.edit(**self.ask_arguments(), message=pk, text=self.read_text()))
 
     def ask_arguments(self) -> AskArguments:
-        user = self.request.user
+        user, key = self.request.user, attempts.key_of(self.request)
         assert isinstance(user, User)  # as permissions have checked
+        if key and "pk" in self.kwargs:  # a key holds for a path, and messages keep those of their session
+            key = hashlib.sha256(f"{self.request.path}\0{key}".encode()).hexdigest()
         return {
             "user": user,
             "session": self.kwargs["session"],
             "runner_id": runner.current_runner_id(),
-            "idempotency_key": attempts.key_of(self.request),
+            "idempotency_key": key,
         }
 
     def read_text(self) -> str:
@@ -251,14 +254,17 @@ class MessageViewSet(StreamingView):
     def answer(self, exchange: Exchange) -> HttpResponseBase:
         """Produce the answer in this process. The response streams it, or has it when it is complete."""
         runner.submit(exchange)
-        media_type = self.request.accepted_renderer.media_type
+        answer, media_type = exchange.answer, self.request.accepted_renderer.media_type
+        response: StreamedResponse
         if media_type == MEDIA_TYPE:
-            return EventStream(follow(lambda: runner.current_runner().live_answer(exchange.answer), exchange.question))
-        response = StreamedResponse(
-            self.whole_answer(exchange.answer), status=HTTPStatus.CREATED, content_type=media_type
-        )
-        path = f"sessions/{self.kwargs['session']}/messages/{exchange.answer.pk}"
-        response["Location"] = self.request.build_absolute_uri(f"{API_ROOT}{path}")
+            response = EventStream(follow(lambda: runner.current_runner().live_answer(answer), exchange.question))
+        else:
+            whole = self.whole_answer(answer)
+            response = StreamedResponse(whole, status=HTTPStatus.CREATED, content_type=media_type)
+            path = f"sessions/{self.kwargs['session']}/messages/{answer.pk}"
+            response["Location"] = self.request.build_absolute_uri(f"{API_ROOT}{path}")
+        if exchange.call is None:
+            response[attempts.REPLAYED] = "true"
         return response
 
     async def whole_answer(self, answer: Message) -> AsyncGenerator[bytes]:

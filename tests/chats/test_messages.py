@@ -756,14 +756,29 @@ def test_the_same_key_regenerates_and_edits_once(talk: Talk) -> None:
     answer = talk.ask("/echo one")
     key = {"Idempotency-Key": "again"}
     path = f"{talk.path}/messages/{answer['id']}/regenerate"
-    first, second = (talk.api.post(path, headers=key).json()["id"] for _ in range(2))
-    assert first == second != answer["id"]
+    first, second = (talk.api.post(path, headers=key) for _ in range(2))
+    assert first.json()["id"] == second.json()["id"] != answer["id"]
+    assert [response.headers.get("Idempotency-Replayed") for response in (first, second)] == [None, "true"]
     path = f"{talk.path}/messages/{answer['attributes']['parent_id']}/edit"
-    assert talk.api.post(path, headers=key, json=question("/echo two")).status_code == 422
-    key = {"Idempotency-Key": "edit"}
     edits = [talk.api.post(path, headers=key, json=question("/echo two")).json()["id"] for _ in range(2)]
     assert edits[0] == edits[1]
+    assert talk.api.post(path, headers=key, json=question("/echo three")).status_code == 422
     assert len(talk.messages("?branch=all")) == 5
+
+
+def test_a_key_is_of_one_path(talk: Talk) -> None:
+    """The same text with the same key is another thing to be done where it goes elsewhere."""
+    key = {"Idempotency-Key": "same"}
+    asked = talk.ask("/echo same", Idempotency_Key="same")
+    paths = [f"{talk.path}/messages/{asked['attributes']['parent_id']}/edit", f"{talk.path}/messages"]
+    edited = talk.api.post(paths[0], headers=key, json=question("/echo same")).json()
+    other = f"{talk.path}/messages/{edited['attributes']['parent_id']}/edit"
+    again = talk.api.post(other, headers=key, json=question("/echo same")).json()
+    made = [
+        talk.api.post(f"{talk.path}/messages/{item['id']}/regenerate", headers=key).json() for item in (asked, again)
+    ]
+    assert len({item["id"] for item in (asked, edited, again, *made)}) == 5
+    assert talk.api.post(paths[1], headers=key, json=question("/echo same")).json()["id"] == asked["id"]
 
 
 def test_a_name_that_is_cleared_is_made_of_the_first_question_again(talk: Talk) -> None:
