@@ -15,9 +15,9 @@ def main() -> None:
     except (OperationalError, ProgrammingError) as error:  # it is not there, or has not the tables
         if "--traceback" in sys.argv:
             raise
-        said = " ".join(str(error).split())
-        hint = " Run manage.py migrate." if "no such" in said or "does not exist" in said else ""
-        sys.exit(f"The database cannot be used: {said}.{hint}")
+        from core.database.connections import describe_failure
+
+        sys.exit(f"The database cannot be used: {describe_failure(error)}")
 
 
 if __name__ == "__main__":

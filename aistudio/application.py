@@ -7,7 +7,6 @@ import asyncio
 import gc
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from http import HTTPStatus
 from importlib import import_module
 from importlib.util import find_spec
@@ -19,6 +18,7 @@ from django.conf import settings
 from django.db import DatabaseError, connections
 
 from chats.answering import runner
+from core.database.connections import describe_failure
 from core.idempotency import attempts
 from core.server.asgi_handler import ThreadPoolASGIHandler
 from core.server.health import Probes
@@ -179,11 +179,13 @@ async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
 
 def log_first_run_code() -> None:
     """Tell the operator of a server without users how to create the administrator."""
-    with suppress(DatabaseError):  # there may be no tables yet
-        if not User.objects.exists():
-            log.warning(
-                "There is no user yet. The page /first-run makes the administrator; its code: %s", first_run_code()
-            )
+    try:
+        has_users = User.objects.exists()
+    except DatabaseError as error:
+        log.error("The database cannot be used: %s", describe_failure(error))
+        return
+    if not has_users:
+        log.warning("There is no user yet. The page /first-run makes the administrator; its code: %s", first_run_code())
 
 
 async def do_upkeep() -> None:

@@ -1,6 +1,7 @@
 from typing import ClassVar
 from uuid import UUID
 
+from django.core.validators import RegexValidator
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
@@ -148,7 +149,13 @@ class RecordSerializer(PlainSerializer):
 class QuestionSerializer(PlainSerializer):
     """The body of a question."""
 
-    text = CharField(trim_whitespace=False, min_length=1, max_length=LONGEST_QUESTION, help_text=UTF_8)
+    text = CharField(
+        trim_whitespace=False,
+        min_length=1,
+        max_length=LONGEST_QUESTION,
+        help_text=UTF_8,
+        validators=[RegexValidator(r"\S", "A question needs more than spaces.", code="blank")],
+    )
 
     class Meta:
         resource_name = "messages"

@@ -16,6 +16,7 @@ from chats.terminal.markdown import clean
 from chats.terminal.process import interruptible
 from chats.terminal.screen import AnswerView, LiveMarkdown, PlainOutput
 from chats.terminal.session import TerminalSession, chats_of, command_error, find_chat, list_chats, outcome_text
+from core.database.connections import describe_failure
 from groups.models import User
 
 try:
@@ -31,11 +32,14 @@ COMMANDS = {
     "/help": "show this help",
     "/quit": "leave, like Ctrl-D",
 }
-MORE_HELP = "Everything else is a question. A line that ends with \\ continues on the next line."
+MORE_HELP = (
+    "Everything else is a question, and so is a command after a space. A line that ends with \\ continues on the next"
+    " line."
+)
 
 
 def database_problem(error: DatabaseError) -> str:
-    return f"The database cannot be used now: {' '.join(str(error).split())}"
+    return f"The database cannot be used now: {describe_failure(error)}"
 
 
 class Repl:
@@ -133,6 +137,9 @@ class Repl:
 
     def obey(self, line: str) -> None:
         """Run a command, or ask a question; raises CommandError."""
+        if line.startswith(" /"):
+            self.follow(lambda: self.session.ask(line[1:]))
+            return
         command, _, argument = line.strip().partition(" ")
         argument = argument.strip()
         if argument and command in COMMANDS and command != "/chats":

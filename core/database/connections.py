@@ -1,4 +1,4 @@
-"""Connections to databases other than the served one, their migration state, and their tables."""
+"""Connections to databases other than the served one, their migration state and tables, and what failures mean."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -19,6 +19,13 @@ Migrations = set[tuple[str, str]]  # app label and name
 SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 MOVE_UNDER_WAY = "aistudio_move"  # the table that a database has until a move to it is complete
 HALF_MOVED = "A move to {database} is under way. Go on with manage.py move_database."
+
+
+def describe_failure(error: DatabaseError) -> str:
+    """What the database says, in one sentence, and what helps if it lacks tables or columns."""
+    said = " ".join(str(error).split()).rstrip(".")
+    hint = " Run manage.py migrate." if "no such" in said or "does not exist" in said else ""
+    return f"{said}.{hint}"
 
 
 class Unsuitable(Exception):

@@ -21,7 +21,7 @@ def database(url: str) -> Config:
         config = dj_database_url.parse(url)
     except ValueError:
         raise ValidationError("It cannot be read; characters such as # and / in a password are %-encoded.") from None
-    if not config["NAME"] or url in ("sqlite:", "sqlite://"):
+    if not config["NAME"] or (config["NAME"] == ":memory:" and not url.endswith(":memory:")):
         raise ValidationError("It names no database: sqlite:///path or postgres://user:password@host/name.")
     if "sqlite3" not in config["ENGINE"]:
         options = config.setdefault("OPTIONS", {})

@@ -61,6 +61,7 @@ def manage(home: Path, *arguments: str, **settings: str | None) -> subprocess.Co
         ("DEBUG", "perhaps"),
         ("AUDIT_LOG", "file"),
         ("DATABASE_URL", "nonsense"),
+        ("DATABASE_URL", "sqlite:///"),
         ("TRUSTED_PROXIES", "abc"),
         ("PRIVATE_NETWORKS", "10.0.0.0/8,perhaps"),
         ("CSRF_TRUSTED_ORIGINS", "example.com"),

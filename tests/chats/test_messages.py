@@ -265,6 +265,7 @@ def test_what_the_vendor_does_not_know_is_said_and_stored(api: httpx.Client) -> 
         ({}, "required", "text"),
         ({"text": None}, "null", "text"),
         ({"text": ""}, "blank", "text"),
+        ({"text": " \n\t"}, "blank", "text"),
         ({"text": 5}, "invalid", "text"),
         ({"text": ["a"]}, "invalid", "text"),
         ({"text": "x" * 200_001}, "max_length", "text"),

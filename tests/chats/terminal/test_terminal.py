@@ -239,6 +239,7 @@ def test_a_dialogue(studio: Studio) -> None:
         terminal.type("typed ahead\nin two lines\n")
         terminal.wait(r"> typed ahead\nin two lines\n\nYou said: typed ahead\s+in two lines[\s\S]*\n> \Z")
         assert "There is no command /retri" in terminal.say("/retri")
+        assert "answers with this list" in terminal.say(" /help").replace("\n", " ")  # the demo's, not the terminal's
         os.write(terminal.side, b"/chats \xff\n")
         terminal.wait(r"The name of the chat is not UTF-8\.\n+> \Z")  # the line's end may be shown twice
         terminal.say("/new")
