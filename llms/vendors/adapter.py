@@ -3,7 +3,7 @@
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import ClassVar, NamedTuple
 from urllib.parse import quote
 
@@ -12,7 +12,7 @@ import orjson
 from llms.vendors.errors import OWN_WORDS, VendorError, redact
 from llms.vendors.http import Client
 from llms.vendors.json_access import JSONObject
-from llms.vendors.messages import write_file
+from llms.vendors.messages import arrange_roles, write_file
 from llms.vendors.parser import MALFORMED, WEB_PAGE_ERROR, AnswerParser
 from llms.vendors.types import (
     Call,
@@ -157,12 +157,16 @@ class Adapter(Vendor, ABC):
         except MALFORMED:
             raise VendorError("invalid_response", "The vendor sent something that is no list of models.") from None
 
-    def prepare(self, messages: Iterable[ChatMessage]) -> list[ChatMessage]:
-        """The messages, with their files as text; raises VendorError for a part that the format cannot express."""
-        return [
+    def prepare(self, call: Call) -> tuple[str, list[ChatMessage]]:
+        """The system prompt and the other messages, as `arrange_roles` has them, with their files as text.
+
+        Raises VendorError for a part that the format cannot express.
+        """
+        written = [
             ChatMessage(message.role, tuple(self._prepare(part, message.role) for part in message.parts))
-            for message in messages
+            for message in call.turns
         ]
+        return arrange_roles(written, call.model)
 
     def _prepare(self, part: Part, role: Role) -> Part:
         refused = ""

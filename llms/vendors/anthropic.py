@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from llms.vendors.adapter import Adapter, ModelPage, WireRequest, map_options
 from llms.vendors.json_access import JSONObject, as_index, as_list, as_object, as_text, token_count
-from llms.vendors.messages import encode_image, merge_roles
+from llms.vendors.messages import encode_image
 from llms.vendors.parser import AnswerParser
 from llms.vendors.types import (
     Call,
@@ -112,7 +112,7 @@ class Anthropic(Adapter):
     page_parameter = "after_id"
 
     def request(self, call: Call) -> WireRequest:
-        system, messages = merge_roles(self.prepare(call.turns))
+        system, messages = self.prepare(call)
         later = "claude-" in call.model and not SAMPLED.search(call.model)
         known, ignored = map_options(call.options, LIMITS if later else {**LIMITS, **SAMPLING})
         if system:

@@ -8,7 +8,6 @@ from urllib.parse import quote
 
 from llms.vendors.adapter import PARTS_WITH_PICTURES, Adapter, ModelPage, WireRequest, map_options
 from llms.vendors.json_access import JSONObject, as_list, as_object, as_text, token_count
-from llms.vendors.messages import merge_roles
 from llms.vendors.parser import AnswerParser
 from llms.vendors.types import (
     Call,
@@ -96,7 +95,7 @@ class GoogleAI(Adapter):
     page_parameter = "pageToken"
 
     def request(self, call: Call) -> WireRequest:
-        system, messages = merge_roles(self.prepare(call.turns))
+        system, messages = self.prepare(call)
         known, ignored = map_options(call.options, NAMES)
         body: JSONObject = {
             "contents": [

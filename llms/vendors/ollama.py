@@ -90,9 +90,11 @@ class Ollama(Adapter):
         body: JSONObject = {"model": call.model, "stream": True}
         if known:
             body["options"] = known
-        body["messages"] = [
-            written for message in self.prepare(call.turns) for written in write_ollama_messages(message)
-        ]
+        system, messages = self.prepare(call)
+        written: list[JSONObject] = [{"role": "system", "content": system}] if system else []
+        for message in messages:
+            written += write_ollama_messages(message)
+        body["messages"] = written
         if call.tools:
             body["tools"] = write_tools(call.tools)
         base, headers = self.resolve_endpoint(call.endpoint, call.api_key)

@@ -201,8 +201,11 @@ class OpenAI(Adapter):
             known["stream_options"] = {"include_usage": True}
         if call.tools:
             known["tools"] = write_tools(call.tools)
-        messages = [written for message in self.prepare(call.turns) for written in write_completion_messages(message)]
-        body = {"model": call.model, "stream": True, "messages": messages, **dict(sorted(known.items()))}
+        system, messages = self.prepare(call)
+        written: list[JSONObject] = [{"role": "system", "content": system}] if system else []
+        for message in messages:
+            written += write_completion_messages(message)
+        body = {"model": call.model, "stream": True, "messages": written, **dict(sorted(known.items()))}
         url = f"{base}/chat/completions"
         if dialect is AZURE:
             url, headers = azure_url(base), {"api-key": call.api_key} if call.api_key else {}

@@ -112,11 +112,6 @@ def test_the_roles_take_turns_at_google_ai() -> None:
     assert [content["role"] for content in body["contents"]] == ["user", "model", "user"]
 
 
-def test_ollama_takes_the_conversation_as_it_is() -> None:
-    messages = request("ollama", turns=TALK).body["messages"]
-    assert messages == [{"role": turn.role, "content": turn.text} for turn in TALK]
-
-
 def test_several_system_prompts_are_one() -> None:
     turns = (text_message("system", "Be brief."), text_message("user", "Hi"), text_message("system", "Be kind."))
     assert request("anthropic", turns=turns).body["system"] == "Be brief.\n\nBe kind."

@@ -103,8 +103,8 @@ def test_a_file_cannot_pretend_to_end() -> None:
 
 
 def test_text_alone_is_a_string_and_text_with_an_image_a_list() -> None:
-    turns = (ChatMessage("user", (TextPart("a"), TextPart("b"))), ChatMessage("user", (TextPart("c"), IMAGE)))
-    alone, mixed = messages("openai", *turns)
+    [alone] = messages("openai", ChatMessage("user", (TextPart("a"), TextPart("b"))))
+    [mixed] = messages("openai", ChatMessage("user", (TextPart("c"), IMAGE)))
     assert alone["content"] == "ab"
     assert [part["type"] for part in mixed["content"]] == ["text", "image_url"]
 
