@@ -204,7 +204,7 @@ async def list_models(
     begin_record(record)
     try:
         async with asyncio.timeout(seconds_until(deadline, "models")):
-            return await adapter(vendor).models(endpoint, api_key, http)
+            return await adapter(vendor).models(endpoint, api_key, record.headers, http)
     except TimeoutError:
         result.error = VendorError("timeout", f"The vendor sent no list of models within {TIMEOUTS['models']} s.")
     except VendorError as error:

@@ -128,10 +128,10 @@ class Adapter(Vendor, ABC):
         except VendorError as error:
             raise self.translate_error(error) from None
 
-    async def models(self, endpoint: str, api_key: str, http: Client) -> tuple[str, ...]:
+    async def models(self, endpoint: str, api_key: str, headers: Mapping[str, str], http: Client) -> tuple[str, ...]:
         names: set[str] = set()
-        base, headers = self.resolve_endpoint(endpoint, api_key)
-        headers = {"Accept": "application/json", **headers}
+        base, own = self.resolve_endpoint(endpoint, api_key)
+        headers = {"Accept": "application/json", **headers, **own}
         page_query = ""
         try:
             for _ in range(MOST_PAGES):

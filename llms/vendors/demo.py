@@ -24,7 +24,7 @@ If it is given results of tools, it answers from them.
 import asyncio
 import json
 import re
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from llms.vendors.errors import CODES, VendorError
@@ -124,7 +124,7 @@ class Demo(Vendor):
         yield Usage(sum(len(turn.text.split()) for turn in call.turns), len(said), None)
         yield Finish("length" if len(said) < len(words) else "tool_calls" if script.tools else "stop")
 
-    async def models(self, endpoint: str, api_key: str, http: Client) -> tuple[str, ...]:
+    async def models(self, endpoint: str, api_key: str, headers: Mapping[str, str], http: Client) -> tuple[str, ...]:
         return ("demo",)
 
 

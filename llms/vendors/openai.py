@@ -211,10 +211,10 @@ class OpenAI(Adapter):
             url, headers = azure_url(base), {"api-key": call.api_key} if call.api_key else {}
         return WireRequest(url, headers, body, ignored)
 
-    async def models(self, endpoint: str, api_key: str, http: Client) -> tuple[str, ...]:
+    async def models(self, endpoint: str, api_key: str, headers: Mapping[str, str], http: Client) -> tuple[str, ...]:
         if dialect_of(endpoint) is AZURE:
             return ()  # Azure calls models by the names of deployments, and its list has only the names of models
-        return await super().models(endpoint, api_key, http)
+        return await super().models(endpoint, api_key, headers, http)
 
     def resolve_endpoint(self, endpoint: str, api_key: str) -> tuple[str, dict[str, str]]:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}

@@ -242,6 +242,6 @@ class Vendor(Protocol):
         """The name by which the vendor lists this model."""
         return model
 
-    async def models(self, endpoint: str, api_key: str, http: "Client") -> tuple[str, ...]:
-        """Names of the vendor's chat models; empty if it has no list. Raises VendorError."""
+    async def models(self, endpoint: str, api_key: str, headers: Mapping[str, str], http: "Client") -> tuple[str, ...]:
+        """Names of the vendor's chat models; empty if it has no list. For `headers` see Call. Raises VendorError."""
         ...

@@ -19,7 +19,7 @@ from core.telemetry.hooks import (
 from llms.vendors.errors import VendorError
 from llms.vendors.registry import client
 from llms.vendors.types import Call, Finish, StreamEvent, Text, Thinking, Usage, text_message
-from tests.llms.vendors.asking import call
+from tests.llms.vendors.asking import KEY, call
 from tests.test_imports import modules, tree_of
 from tests.vendor_server import ANSWER, HALF, VendorServer
 from usage import metering
@@ -73,7 +73,7 @@ class Script:
         finally:
             self.is_closed = True
 
-    async def models(self, endpoint: str, api_key: str, http: Any) -> tuple[str, ...]:
+    async def models(self, endpoint: str, api_key: str, headers: Any, http: Any) -> tuple[str, ...]:
         async with aclosing(self.stream(CALL, http)) as events:
             return tuple([event.text async for event in events if isinstance(event, Text)])
 
@@ -233,11 +233,17 @@ def make(vendor: VendorServer, work: Callable[[Any], Any]) -> Any:
     return asyncio.run(run())
 
 
-@pytest.mark.parametrize("kind", ["answer", "title", "check"])
+@pytest.mark.parametrize("kind", ["answer", "title", "check", "models"])
 def test_the_vendor_is_told_request_and_trace(vendor: VendorServer, observer: Observer, kind: Any) -> None:
+    async def work(http: Any) -> None:
+        if kind == "models":
+            await list_models("openai", vendor.url, KEY, http)
+        else:
+            await MeteredCall(kind, "openai", call(vendor.url, "ok")).run(http, ignore)
+
     token = current_request.set(REQUEST)
     try:
-        make(vendor, lambda http: MeteredCall(kind, "openai", call(vendor.url, "ok")).run(http, ignore))
+        make(vendor, work)
     finally:
         current_request.reset(token)
     [received] = vendor.requests
