@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from llms.vendors.api_base import api_base
 from llms.vendors.errors import VendorError
 from llms.vendors.registry import adapter
 from llms.vendors.types import Call
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from llms.vendors.http import Client
 
 MOST_NAMED = 20  # models in a text or a list
-REQUEST_PATH = re.compile(r"/(chat/completions|completions|messages|responses|models|api/chat|api/tags)/*$")
 UNKNOWN_MODEL = re.compile(  # some vendors answer 400, not 404, for an unknown model
     r"\bmodels?\b\W+(\S+\s+)?((is|was|does|do|could|can)\s+)?(not\s+(be\s+)?(found|exist)|unknown|invalid)\b"
     r"|\b(unknown|invalid|no such|not a valid|unrecogni[sz]ed) model\b(?! (param|option|setting))",
@@ -78,14 +78,12 @@ async def find_endpoint(check: Check, call: Call, http: "Client", error: VendorE
 
 
 def similar_endpoints(endpoint: str) -> list[str]:
-    """Other endpoints at the same host: without the path of a request, and with /v1 once, added or removed."""
+    """Other endpoints at the same host: with /v1 once, added or removed."""
     if not endpoint:
         return []
-    start = REQUEST_PATH.sub("", endpoint.rstrip("/"))
-    once = re.sub(r"(/v1)+$", "/v1", start)
-    bare = once.removesuffix("/v1")
-    candidates = dict.fromkeys((once, f"{bare}/v1", bare))
-    return [candidate for candidate in candidates if candidate != endpoint.rstrip("/") and urlsplit(candidate).hostname]
+    base = api_base(endpoint)
+    bare = re.sub(r"(/v1)+$", "", base)
+    return [other for other in (f"{bare}/v1", bare) if other != base and urlsplit(other).hostname]
 
 
 async def suggest_model(check: Check, call: Call, http: "Client", deadline: float) -> Check:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 
 from llms.vendors.adapter import Adapter, ModelPage, WireRequest, map_options
+from llms.vendors.api_base import api_base
 from llms.vendors.json_access import JSONObject, as_index, as_list, as_object, as_text, token_count
 from llms.vendors.messages import encode_image
 from llms.vendors.parser import AnswerParser
@@ -141,7 +142,7 @@ class Anthropic(Adapter):
 
     def resolve_endpoint(self, endpoint: str, api_key: str) -> tuple[str, dict[str, str]]:
         headers = {"anthropic-version": VERSION, **({"x-api-key": api_key} if api_key else {})}
-        return f"{(endpoint or ENDPOINT).rstrip('/').removesuffix('/v1')}/v1", headers
+        return f"{api_base(endpoint or ENDPOINT).removesuffix('/v1')}/v1", headers
 
     def read_page(self, document: object) -> ModelPage:
         page = as_object(document)

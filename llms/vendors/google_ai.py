@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from urllib.parse import quote
 
 from llms.vendors.adapter import PARTS_WITH_PICTURES, Adapter, ModelPage, WireRequest, map_options
+from llms.vendors.api_base import api_base
 from llms.vendors.json_access import JSONObject, as_list, as_object, as_text, token_count
 from llms.vendors.parser import AnswerParser
 from llms.vendors.types import (
@@ -120,7 +121,7 @@ class GoogleAI(Adapter):
         return json.dumps(body).encode()  # as Google's own client writes JSON: only ASCII
 
     def resolve_endpoint(self, endpoint: str, api_key: str) -> tuple[str, dict[str, str]]:
-        base = (endpoint or ENDPOINT).rstrip("/")
+        base = api_base(endpoint or ENDPOINT)
         if not re.search(r"/v\d\w*$", base):
             base = f"{base}/{VERSION}"
         return base, {"x-goog-api-key": api_key} if api_key else {}

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from llms.vendors.adapter import PARTS_WITH_PICTURES, Adapter, ModelPage, WireRequest, map_options
+from llms.vendors.api_base import api_base
 from llms.vendors.json_access import JSONObject, as_list, as_object, token_count
 from llms.vendors.messages import encode_image
 from llms.vendors.openai import write_tools
@@ -104,7 +105,7 @@ class Ollama(Adapter):
         return model if ":" in model else f"{model}:latest"
 
     def resolve_endpoint(self, endpoint: str, api_key: str) -> tuple[str, dict[str, str]]:
-        base = re.sub(r"/(api|v1)$", "", (endpoint or ENDPOINT).rstrip("/")) + "/api"
+        base = re.sub(r"/(api|v1)$", "", api_base(endpoint or ENDPOINT)) + "/api"
         return base, {"Authorization": f"Bearer {api_key}"} if api_key else {}
 
     def read_page(self, document: object) -> ModelPage:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from llms.vendors.adapter import Adapter, ModelPage, WireRequest, map_options
+from llms.vendors.api_base import api_base
 from llms.vendors.http import Client
 from llms.vendors.json_access import JSONObject, as_index, as_list, as_object, token_count
 from llms.vendors.messages import encode_image
@@ -218,7 +219,7 @@ class OpenAI(Adapter):
 
     def resolve_endpoint(self, endpoint: str, api_key: str) -> tuple[str, dict[str, str]]:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        return (endpoint or ENDPOINT).rstrip("/"), headers
+        return api_base(endpoint or ENDPOINT), headers
 
     def read_page(self, document: object) -> ModelPage:
         models = document if isinstance(document, list) else as_object(document)["data"]  # Together sends a bare list

@@ -102,7 +102,7 @@ def test_a_key_that_is_refused(alice: Person, make: Make, kind: str) -> None:
     assert "Enter the key anew" in found["advice"]
 
 
-@pytest.mark.parametrize("pasted", ["", "/v1/v1", "/v1/chat/completions", "/api"])
+@pytest.mark.parametrize("pasted", ["", "/v1/v1", "/chat/completions", "/api"])
 def test_a_wrong_path_is_put_right(alice: Person, make: Make, vendor: VendorServer, pasted: str) -> None:
     vendor.paths = {"/nowhere"} if pasted == "/api" else {"/v1/chat/completions", "/v1/models"}
     found = checked(alice, make(api_endpoint=vendor.root + pasted))
@@ -111,6 +111,24 @@ def test_a_wrong_path_is_put_right(alice: Person, make: Make, vendor: VendorServ
         assert f"answers at {vendor.url}:" in found["advice"]
     else:  # there is nowhere that it answers
         assert "https://host/v1" in found["advice"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "pasted"),
+    [
+        ("openai", "/v1/chat/completions"),
+        ("openai", "/v1/models/"),
+        ("anthropic", "/v1/messages"),
+        ("google_ai", "/v1beta/models/ok:generateContent"),
+        ("ollama", "/api/chat"),
+    ],
+)
+def test_an_endpoint_with_the_path_of_a_request_is_understood(
+    alice: Person, make: Make, vendor: VendorServer, kind: str, pasted: str
+) -> None:
+    llm = make(kind=kind, api_endpoint=vendor.root + pasted)
+    assert checked(alice, llm)["ok"]
+    assert alice.get(f"/llms/{llm.pk}/models").status_code == 200
 
 
 @pytest.mark.parametrize(

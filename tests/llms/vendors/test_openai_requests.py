@@ -137,6 +137,12 @@ AZURES = ("house.openai.azure.com", "house.cognitiveservices.azure.com", "house.
         ("/openai/v1/", "/openai/v1/chat/completions"),
         ("/openai/deployments/ours", "/openai/deployments/ours/chat/completions?api-version=2024-10-21"),
         ("/openai/deployments/ours/", "/openai/deployments/ours/chat/completions?api-version=2024-10-21"),
+        (
+            "/openai/deployments/ours/chat/completions",
+            "/openai/deployments/ours/chat/completions?api-version=2024-10-21",
+        ),
+        ("/openai/v1/chat/completions", "/openai/v1/chat/completions"),
+        ("/models", "/models/chat/completions"),
     ],
 )
 def test_azure(host: str, path: str, asked: str) -> None:
@@ -145,6 +151,23 @@ def test_azure(host: str, path: str, asked: str) -> None:
     assert request.headers == {"api-key": KEY}
     assert set(sent(request.body)) == {"temperature", "max_completion_tokens", "top_p", "seed", "stop"}
     assert request.ignored == ("top_k", "min_length", "repetition_penalty")
+
+
+@pytest.mark.parametrize(
+    ("pasted", "asked"),
+    [
+        ("/v1/chat/completions", "/v1/chat/completions"),
+        ("/v1/chat/completions//", "/v1/chat/completions"),
+        ("/api/v3/chat/completions", "/api/v3/chat/completions"),
+        ("/v1/completions", "/v1/chat/completions"),
+        ("/v1/responses", "/v1/chat/completions"),
+        ("/v1/models", "/v1/chat/completions"),
+        ("/completions", "/completions/chat/completions"),  # it can be the name of a gateway's route
+        ("/chat/completions/v1", "/chat/completions/v1/chat/completions"),
+    ],
+)
+def test_an_endpoint_that_is_pasted_with_the_path_of_a_request(pasted: str, asked: str) -> None:
+    assert OpenAI().request(call(f"https://llm.example.com{pasted}", "m")).url == f"https://llm.example.com{asked}"
 
 
 def test_no_key_is_no_header_at_azure_either() -> None:
