@@ -562,6 +562,12 @@ async def busy(connection: Connection, argument: str, asked: dict[str, Any]) -> 
     connection.answer_whole(429, body.encode(), *filter(None, [header]))
 
 
+async def reply(connection: Connection, argument: str, asked: dict[str, Any]) -> None:
+    """As `reply:400|Content-Encoding: br|0b0a80` says: the status, a header for each line, and the body in hex."""
+    status, headers, body = argument.split("|")
+    connection.answer_whole(int(status), bytes.fromhex(body), *headers.splitlines())
+
+
 async def event_error(connection: Connection, body: str, asked: dict[str, Any]) -> None:
     """Refuses with 400 and this body, as an event stream."""
     connection.answer_whole(400, body.encode(), "Content-Type: text/event-stream")
@@ -674,6 +680,7 @@ BEHAVIOURS: dict[str, Callable[[Connection, str, dict[str, Any]], Awaitable[None
     "end-early": end_early,
     "answers": answers,
     "busy": busy,
+    "reply": reply,
     "event": event_error,
     "typed": typed,
     "filtered": filtered,

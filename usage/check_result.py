@@ -104,7 +104,7 @@ class Check:
         advice = advice or ADVICE.get(code, TRY_AGAIN)
         if code == "refused_address" and "PRIVATE_NETWORKS" in detail:
             advice = f"{PRIVATE} Else correct the endpoint."
-        elif code == "bad_request" and (WEB_PAGE in detail or WORDLESS.search(detail)):
+        elif code in ("bad_request", "unauthorized") and (WEB_PAGE in detail or WORDLESS.search(detail)):
             advice = WITHOUT_WORDS
         return replace(self, code=code, detail=detail, advice=advice, models=tuple(models))
 

@@ -42,6 +42,7 @@ OWN_WORDS = {  # shown instead of the vendor's words, which may contain a part o
     403: "The vendor does not allow this API key to do that.",
 }
 WEB_PAGE = "a web page, as a web server has it and no API"  # shown instead of the vendor's words
+PAGE = re.compile(r"\s*<(!doctype\s+html|html|head|body)\b", re.IGNORECASE)  # how a web page begins
 LONGEST_DETAIL = 300  # characters of a vendor's words
 MASK = re.compile(r"[*…•]|\.{3}")  # what vendors put for the middle of a key that they quote
 
@@ -80,7 +81,9 @@ def status_error(status: int, words: str, *, secret: str, retry_after: float | N
         return VendorError("redirected", "The vendor has moved; the endpoint must name where to.", status=status)
     code = CODES_OF_STATUS.get(status) or ("vendor_error" if status >= 500 else "bad_request")
     said = redact(words, secret)
-    detail = OWN_WORDS.get(status) or (f"The vendor answered {status}" + (f": {said}" if said else "."))
+    detail = f"The vendor answered {status}" + (f": {said}" if said else ".")
+    if words != WEB_PAGE:  # that comes from a proxy or another server, which knows nothing of the key
+        detail = OWN_WORDS.get(status, detail)
     return VendorError(code, detail, retry_after=retry_after, status=status)
 
 
@@ -96,10 +99,10 @@ def redact(words: str, secret: str) -> str:
 
 
 def error_message(document: object) -> str:
-    """The message in an error document, in any of the usual forms; empty if there is none."""
+    """The message in an error document, in any of the usual forms; empty if there is none, WEB_PAGE if it is one."""
     for _ in range(6):  # as deep as they go
         if isinstance(document, str):
-            return document
+            return WEB_PAGE if PAGE.match(document) else document
         if isinstance(document, list):
             document = document[0] if document else None
         elif isinstance(document, dict):

@@ -6,7 +6,7 @@ import os
 import random
 import re
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -18,6 +18,7 @@ import orjson
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL  # aiohttp's own class, so that we check the same host that it connects to
 
+from llms.vendors.content_encoding import INFLATED, UNREADABLE, Inflater, content_coding, describe_unreadable
 from llms.vendors.errors import WEB_PAGE, VendorError, error_message, status_error
 from llms.vendors.sse import BYTE_ORDER_MARK, END_OF_STREAM, SSEDecoder
 
@@ -88,7 +89,7 @@ class Client:
             pause = pauses.pop(0) * random.uniform(0.75, 1.25)  # noqa: S311 it spreads load and guards nothing
             await asyncio.sleep(pause if error.retry_after is None else error.retry_after)
         try:
-            answer = Answer(response, self._pause)
+            answer = open_answer(response, self._pause)
             try:
                 yield answer
                 await answer.end()
@@ -103,6 +104,7 @@ class Client:
         """The 2xx answer, or why there is none. The error is returned: what aiohttp raises contains the headers."""
         if not (secret.isascii() and secret.isprintable()):
             return VendorError("unauthorized", "The API key has characters that no header can carry.")
+        proxy = None
         try:
             target = URL(url)
             host = target.host or ""
@@ -123,10 +125,12 @@ class Client:
         except VendorError as error:
             return error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return connection_failure(error)
+            return connection_failure(error, "proxy" if proxy else "vendor")
         if 200 <= response.status < 300:
             return response
         try:
+            if is_from_proxy(response):
+                return proxy_failure(response.status)
             return await read_failure(response, secret)
         finally:
             response.close()
@@ -184,6 +188,31 @@ class Answer:
                 await self.read()
 
 
+class InflatedAnswer(Answer):
+    """The body of an answer that came compressed."""
+
+    def __init__(self, response: aiohttp.ClientResponse, pause: Callable[[], float], coding: str) -> None:
+        super().__init__(response, pause)
+        self._inflater = Inflater(coding)
+        self._pieces: Iterator[bytes] = iter(())
+
+    async def read(self, *, can_wait: bool = False) -> bytes:
+        while not (piece := next(self._pieces, b"")):
+            chunk = await super().read(can_wait=can_wait)
+            if not chunk:
+                return b""
+            self._pieces = self._inflater.feed(chunk)
+        return piece
+
+
+def open_answer(response: aiohttp.ClientResponse, pause: Callable[[], float]) -> Answer:
+    """The body of a 2xx answer; raises VendorError if it is compressed so that we cannot read it."""
+    coding = content_coding(response.headers.get("Content-Encoding", ""))
+    if coding in UNREADABLE:
+        raise VendorError("invalid_response", f"The vendor sent {describe_unreadable(coding)}.", retryable=False)
+    return InflatedAnswer(response, pause, coding) if coding else Answer(response, pause)
+
+
 class Resolver(aiohttp.ThreadedResolver):
     """Drops the addresses that must not be connected to."""
 
@@ -210,6 +239,7 @@ def open_session(connect_timeout: float, resolver: AbstractResolver) -> aiohttp.
     Not `trust_env`, which would also send the passwords of a `.netrc`.
     """
     return aiohttp.ClientSession(
+        auto_decompress=False,  # which would raise, and hide the status, where it cannot decompress
         connector=aiohttp.TCPConnector(limit=0, resolver=resolver),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(connect=connect_timeout),
@@ -229,27 +259,44 @@ def parse_address(host: str) -> Address | None:
         return None
 
 
-def connection_failure(error: Exception) -> VendorError:
-    """Why there was no answer at all. Does not name the endpoint, which not every reader may know."""
+def connection_failure(error: Exception, peer: str) -> VendorError:
+    """Why there was no answer at all. `peer` is what we connect to, "vendor" or "proxy".
+
+    Does not name the endpoint, which not every reader may know.
+    """
     match error:
         case aiohttp.ConnectionTimeoutError():
-            return VendorError("timeout", "The vendor did not take the connection in time.")
+            return VendorError("timeout", f"The {peer} did not take the connection in time.")
         case aiohttp.ClientConnectorDNSError():
-            return VendorError("unreachable", "The name of the vendor's host has no address.")
+            return VendorError("unreachable", f"The name of the {peer}'s host has no address.")
         case aiohttp.ClientConnectorCertificateError():
             return VendorError("untrusted", "The vendor has no certificate that is valid for it.")
         case aiohttp.ClientSSLError():
             return VendorError("unreachable", "The vendor does not speak TLS as it should.", retryable=False)
         case aiohttp.ClientHttpProxyError():
-            return VendorError("unreachable", f"The proxy answered {error.status}.")
+            return proxy_failure(error.status)
         case aiohttp.ClientResponseError():
             return VendorError("invalid_response", "What is at the endpoint does not speak HTTP.")
         case aiohttp.ClientConnectorError():
             reason = os.strerror(error.errno) if error.errno else "no connection"
-            return VendorError("unreachable", f"The vendor cannot be reached: {reason}.")
+            return VendorError("unreachable", f"The {peer} cannot be reached: {reason}.")
         case ValueError():  # aiohttp's InvalidURL too
             return VendorError("unreachable", "The endpoint is no URL that can be asked.", retryable=False)
-    return VendorError("unreachable", "The vendor closed the connection before it answered.")
+    return VendorError("unreachable", f"The {peer} closed the connection before it answered.")
+
+
+def is_from_proxy(response: aiohttp.ClientResponse) -> bool:
+    """Whether a proxy says that it gave this answer itself: by the status, Squid's header, or that of RFC 9209."""
+    is_named = "X-Squid-Error" in response.headers or "error=" in response.headers.get("Proxy-Status", "")
+    return response.status == 407 or (is_named and response.status >= 400)
+
+
+def proxy_failure(status: int) -> VendorError:
+    """The error for an answer of the proxy, which may refuse the host or want a password, or not reach the vendor."""
+    detail = f"The proxy refused the request with {status}, so it did not reach the vendor."
+    if status == 407:
+        detail += " The proxy wants a user name and a password."
+    return VendorError("unreachable", detail, retryable=status >= 500)
 
 
 async def read_failure(response: aiohttp.ClientResponse, secret: str) -> VendorError:
@@ -259,11 +306,19 @@ async def read_failure(response: aiohttp.ClientResponse, secret: str) -> VendorE
         async with asyncio.timeout(EXPLANATION_TIMEOUT):
             while len(arrived) < LONGEST_EXPLANATION and (chunk := await response.content.readany()):
                 arrived += chunk
-    body = bytes(arrived[:LONGEST_EXPLANATION]).removeprefix(BYTE_ORDER_MARK)
-    is_html = response.content_type == "text/html"
-    decoder = SSEDecoder()
-    events = [] if is_html else [*decoder.feed(body), *decoder.feed(END_OF_STREAM)]
-    words = WEB_PAGE if is_html else (events or [body])[0].decode(errors="replace")
+    body, coding, events = bytes(arrived), content_coding(response.headers.get("Content-Encoding", "")), list[bytes]()
+    if coding in INFLATED:
+        with suppress(VendorError):
+            body = next(Inflater(coding).feed(body), b"")
+    body = body[:LONGEST_EXPLANATION].removeprefix(BYTE_ORDER_MARK)
+    if coding in UNREADABLE:
+        words, body = describe_unreadable(coding), b""
+    elif response.content_type in ("text/html", "application/xhtml+xml"):
+        words = WEB_PAGE
+    else:
+        decoder = SSEDecoder()
+        events = [*decoder.feed(body), *decoder.feed(END_OF_STREAM)]
+        words = error_message((events or [body])[0].decode(errors="replace"))
     for document in (body, *events):  # the words can be in JSON, alone or in an event
         with suppress(orjson.JSONDecodeError):
             words = error_message(orjson.loads(document))

@@ -145,6 +145,7 @@ def test_an_endpoint_with_the_path_of_a_request_is_understood(
         ("close", "incomplete", "answer", "Try again"),
         ("filtered", "incomplete", "answer", "filter of the vendor"),
         ("answers:400", "bad_request", "answer", "needs https"),
+        ("answers:403", "unauthorized", "key", "another server may have answered"),
         ("answers:400:Unsupported parameter: 'temperature' with this model", "bad_request", "answer", "own words"),
         ("answers:400:Invalid model: it", "model_not_found", "model", "large, ok, small"),
         ("answers:400:The model `it` does not exist", "model_not_found", "model", "large, ok, small"),
