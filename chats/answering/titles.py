@@ -1,6 +1,7 @@
 """Gives a session a title by its LLM, if the chat wants that: once, in the background, after its first whole answer."""
 
 import asyncio
+import json
 import logging
 import re
 import unicodedata
@@ -36,6 +37,9 @@ A title of two to six words for this conversation, in its language, and nothing 
 
 QUOTES = re.compile('["“”„‟«»「」『』`]')
 LABEL = re.compile(r"^title\s*:", re.IGNORECASE)
+FENCE = re.compile(r"(`{3,}|~{3,})[\w-]*\s(.*?)\1", re.DOTALL)  # a block of code
+ALMOST_JSON = re.compile(r"""[{\[]\s*(["']?\w+["']?\s*:)?\s*["'](.*?)["']\s*[,}\]]""")  # with other quotes or commas
+TITLE_KEYS = ("title", "name")
 WRAPPING = " '\u2018\u2019*_"
 BLANK = "\u115f\u1160\u2800\u3164\uffa0"  # letters and a symbol that are invisible
 JOINERS = "\u200c\u200d"  # not printable, but part of words and emoji
@@ -122,11 +126,30 @@ def reply_in(text: str) -> str:
     return after.strip() if thought or not text.lstrip().startswith("<think>") else ""
 
 
+def unpack_title(reply: str) -> str:
+    """The reply without the block of code and the JSON that some models put it into."""
+    fenced = FENCE.search(reply)
+    text = fenced[2].strip() if fenced else reply
+    if not text.startswith(("{", "[")):
+        return text
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        found = ALMOST_JSON.match(text)
+        return found[2] if found else text
+    if isinstance(document, list):
+        document = document[0] if document else ""
+    if isinstance(document, dict):
+        texts = {key.lower(): value for key, value in document.items() if isinstance(value, str)}
+        document = next((texts[key] for key in (*TITLE_KEYS, *texts) if key in texts), "")
+    return document if isinstance(document, str) else ""
+
+
 def clean_title(reply: str) -> str:
     """The title in a reply: its first line, without marks and label. Empty if the line is too long or invisible."""
-    if not reply or len(reply) > LONGEST_REPLY:
+    if len(reply) > LONGEST_REPLY or not (text := unpack_title(reply).strip()):
         return ""
-    first, *_ = reply.splitlines()
+    first, *_ = text.splitlines()
     line = "".join(character if character.isprintable() or character in JOINERS else " " for character in first)
     unmarked = QUOTES.sub("", line).lstrip(" #").strip(WRAPPING)
     title = title_of(LABEL.sub("", unmarked, count=1).strip(WRAPPING))

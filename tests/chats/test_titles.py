@@ -33,13 +33,32 @@ REPLIES = {  # of an LLM that was asked for a title, and what becomes of them
     "<think>Dogs?\nOr foxes?</think>\n\nFoxes": "Foxes",
     "Dogs?\nOr foxes?</think>Foxes": "Foxes",
     "<think>Dogs? Or foxes?": "",
+    "```\nFoxes\n```": "Foxes",
+    '```json\n{"title": "Foxes: \\u201cwild\\u201d"}\n```': "Foxes: wild",
+    "Here it is:\n\n~~~text\n**Foxes**\n~~~\nGood?": "Foxes",
+    '{"emoji": "🦊", "Title": "Foxes"}': "Foxes",
+    '{"titel": "Füchse", "n": 1}': "Füchse",
+    '[{"title": "Foxes\\nand dogs"}]': "Foxes",
+    '["Foxes", "Dogs"]': "Foxes",
+    "{'title': 'Foxes',}": "Foxes",
+    '{title: "Foxes"}': "Foxes",
+    "[Foxes] and dogs": "[Foxes] and dogs",
+    "{Foxes}": "{Foxes}",
+    '{"n": 1}': "",
+    "[]": "",
+    "[1]": "",
+    "```\n```": "",
     "**": "",
     "\u200d\u200d": "",
     "\u3164 \u200d": "",
     " \n": "",
     "Foxes are small. " * 20: "",
 }
-TITLES = {'ok:## **Title: "Foxes and dogs"**': "Foxes and dogs", "think:Foxes": "Foxes"}  # by the vendor's behaviour
+TITLES = {
+    'ok:## **Title: "Foxes and dogs"**': "Foxes and dogs",
+    "think:Foxes": "Foxes",
+    'ok:{"title": "Dogs"}': "Dogs",
+}  # by the vendor's behaviour
 NO_TITLES = ("count:200", "401", "error-in-stream")  # the first is too much for a title, and cut off
 LATE = "patient:3"  # a title that comes when the model is asked once more
 on_sqlite = pytest.mark.parametrize("studio", ["sqlite"], indirect=True)
