@@ -4,7 +4,6 @@ Each change is one transaction, which locks a session that the user may see. The
 building the prompt, comes before that transaction.
 """
 
-import re
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice, starmap
@@ -27,6 +26,7 @@ from chats.errors import (
     RunnerUnavailable,
     SessionNotFound,
 )
+from chats.graphemes import cut_graphemes
 from chats.models import ActiveAnswer, Message, Session
 from core.database.compiled import CompiledQuery, Row, column_names, python_values, to_instance, write_transaction
 from core.database.encryption import UnreadableSecret
@@ -313,9 +313,9 @@ def store_exchange(
 
 
 def title_of(question: str) -> str:
-    """A name for a session: the beginning of its first question, cut between words."""
+    """A name for a session: the beginning of its first question, cut between words, or within a very long one."""
     words = question.split(maxsplit=LONGEST_TITLE)  # a bound, because a question can have any length
     text = " ".join(words[:LONGEST_TITLE])
     if len(text) <= LONGEST_TITLE:
         return text
-    return re.sub(r"\s\S*$", "", text[:LONGEST_TITLE]) + "…"
+    return (text[:LONGEST_TITLE].rpartition(" ")[0] or cut_graphemes(text, LONGEST_TITLE)) + "…"

@@ -9,6 +9,7 @@ from django.views.decorators.http import require_GET
 
 from chats.answering.journal import partial_entries
 from chats.api.serializers import MessageSerializer, SessionSerializer
+from chats.graphemes import cut_graphemes
 from chats.models import Message, Session
 from chats.parts import joined_text
 from chats.web.pages import get_session
@@ -49,7 +50,8 @@ def export_json(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 
 def download(session: Session, content: str | bytes, extension: str, media_type: str) -> HttpResponse:
     """A response that browsers save as a file, named after the session."""
-    name = " ".join(session.name.replace("/", "-").replace("\\", "-").split())[:LONGEST_NAME].strip(" .…")
+    words = " ".join(session.name.replace("/", "-").replace("\\", "-").split())
+    name = cut_graphemes(words, LONGEST_NAME).strip(" .…")
     response = HttpResponse(content, content_type=media_type)
     response["Content-Disposition"] = str(content_disposition_header(True, f"{name or session.uuid}.{extension}"))
     response["Cache-Control"] = "private, no-store"

@@ -564,6 +564,8 @@ def test_the_same_key_while_it_is_being_answered(talk: Talk) -> None:
         ("/echo " + "word " * 30, "/echo" + " word" * 10 + "…"),
         ("/echo " + "x" * 100, "/echo…"),
         ("😀" * 100, "😀" * 60 + "…"),
+        ("x" * 59 + "🇵🇹" * 20, "x" * 59 + "…"),
+        ("x" * 58 + "🇵🇹" * 20, "x" * 58 + "🇵🇹…"),
         (" \n ", ""),
     ],
 )

@@ -154,6 +154,8 @@ def test_exports(bob: Person, session: Session) -> None:
     assert whole["session"]["attributes"]["name"] == session.name
     assert [message["attributes"]["text"] for message in whole["messages"]] == ["Who?", "I, *the* demo.", "Y"]
     assert whole["messages"] == bob.get(f"/sessions/{session.uuid}/messages?branch=all").json()
+    Session.objects.update(name="x" * 79 + "🇵🇹")  # two characters that are one
+    assert f'filename="{"x" * 79}.md"' in client.get(f"{path}/export.md")["Content-Disposition"]
     Session.objects.update(name="")
     assert f'filename="{session.uuid}.md"' in client.get(f"{path}/export.md")["Content-Disposition"]
     assert client.get(f"{path}/export.md").content.startswith(b"# New conversation\n")
