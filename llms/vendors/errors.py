@@ -42,8 +42,12 @@ OWN_WORDS = {  # shown instead of the vendor's words, which may contain a part o
     403: "The vendor does not allow this API key to do that.",
 }
 WEB_PAGE = "a web page, as a web server has it and no API"  # shown instead of the vendor's words
-PAGE = re.compile(r"\s*<(!doctype\s+html|html|head|body)\b", re.IGNORECASE)  # how a web page begins
+PAGE = re.compile(  # a web page, alone or behind the words of a gateway
+    r"(\A\s*<(html|head|body)\b|<!doctype\s{1,9}html\b|<html[^>]{0,99}>\s{0,9}<(head|body|title)\b).*",
+    re.IGNORECASE | re.DOTALL,
+)
 LONGEST_DETAIL = 300  # characters of a vendor's words
+LONGEST_MESSAGE = 10_000  # characters of a message in which a web page is looked for
 MASK = re.compile(r"[*…•]|\.{3}")  # what vendors put for the middle of a key that they quote
 
 
@@ -99,10 +103,10 @@ def redact(words: str, secret: str) -> str:
 
 
 def error_message(document: object) -> str:
-    """The message in an error document, in any of the usual forms; empty if there is none, WEB_PAGE if it is one."""
+    """The message in an error document, in any of the usual forms, with WEB_PAGE for a page; empty if there is none."""
     for _ in range(6):  # as deep as they go
         if isinstance(document, str):
-            return WEB_PAGE if PAGE.match(document) else document
+            return PAGE.sub(WEB_PAGE, document[:LONGEST_MESSAGE]).strip()
         if isinstance(document, list):
             document = document[0] if document else None
         elif isinstance(document, dict):

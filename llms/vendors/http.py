@@ -38,6 +38,7 @@ LONGEST_EXPLANATION = 64 * 1024  # bytes that are read of an error's body
 EXPLANATION_TIMEOUT = 5  # seconds
 SECONDS = re.compile(r"([0-9]+(\.[0-9]+)?)")
 RETRY_DELAY = re.compile(rb'"retryDelay"\s*:\s*"([0-9]{1,9}(?:\.[0-9]{1,9})?)s"')  # Google's, in an error's details
+PROXIES = re.compile(r"squid|tinyproxy|privoxy|zscaler|blue ?coat|web ?gateway", re.IGNORECASE)  # servers by name
 END_TIMEOUT = 0.05  # seconds from a complete answer to the end of its body
 LOSS_CHECK_INTERVAL = 1.0  # seconds
 
@@ -286,9 +287,10 @@ def connection_failure(error: Exception, peer: str) -> VendorError:
 
 
 def is_from_proxy(response: aiohttp.ClientResponse) -> bool:
-    """Whether a proxy says that it gave this answer itself: by the status, Squid's header, or that of RFC 9209."""
-    is_named = "X-Squid-Error" in response.headers or "error=" in response.headers.get("Proxy-Status", "")
-    return response.status == 407 or (is_named and response.status >= 400)
+    """Whether a proxy gave this answer itself: it says so by the status, as the server, or in a header of RFC 9209."""
+    headers = response.headers
+    is_named = PROXIES.search(headers.get("Server", "")) or "error=" in headers.get("Proxy-Status", "")
+    return response.status == 407 or (response.status >= 400 and bool(is_named or "X-Squid-Error" in headers))
 
 
 def proxy_failure(status: int) -> VendorError:

@@ -107,6 +107,7 @@ def test_a_small_body_does_not_fill_the_memory() -> None:
     [
         (407, "Proxy-Authenticate: Basic", "wants a user name and a password"),
         (403, "X-Squid-Error: ERR_ACCESS_DENIED 0", "refused the request with 403"),
+        (403, "Server: tinyproxy/1.11.1", "refused the request with 403"),
         (502, "Proxy-Status: ours; error=dns_error", "refused the request with 502"),
     ],
 )
@@ -165,6 +166,7 @@ def test_a_proxy_that_is_not_there_is_named(proxy: Any, scheme: str) -> None:
         (PAGE, "text/html; charset=utf-8"),
         (PAGE, "application/xhtml+xml"),
         (PAGE, "text/plain"),
+        (b"\n\n" + PAGE, "text/plain"),
         (b"\xef\xbb\xbf \r\n<HTML lang=en><p>Attention required</p>", "application/json"),
         (json.dumps({"error": {"message": PAGE.decode()}}).encode(), "application/json"),
         (json.dumps({"detail": "<html>\n<head>"}).encode(), "application/json"),
@@ -182,6 +184,14 @@ def test_a_web_page_in_a_stream_is_called_one(vendor: VendorServer) -> None:
     event = b"data: " + json.dumps({"error": {"message": PAGE.decode(), "code": 502}}).encode() + b"\n\n"
     asked = asked_for(vendor, 200, event, "Content-Type: text/event-stream")
     assert (asked.code, detail_of(asked)) == ("vendor_error", f"The vendor answered 502: {WEB_PAGE}")
+
+
+def test_a_web_page_behind_the_words_of_a_gateway(vendor: VendorServer) -> None:
+    words = "Upstream failed:\n<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n</html>"
+    assert error_message({"error": {"message": words}}) == f"Upstream failed:\n{WEB_PAGE}"
+    body = json.dumps({"error": {"message": words}}).encode()
+    asked = asked_for(vendor, 400, body, "Content-Type: application/json")
+    assert detail_of(asked) == f"The vendor answered 400: Upstream failed: {WEB_PAGE}"
 
 
 @pytest.mark.parametrize("words", ["<think> is no tag", "Use <html> elsewhere", "<Error><Code>Denied</Code></Error>"])
