@@ -195,7 +195,7 @@ def untrusted(tmp_path: Path) -> Iterator[int]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        thread = threading.Thread(target=shake_hands, args=(listening, context))
+        thread = threading.Thread(target=shake_hands, args=(listening, context), daemon=True)
         thread.start()
         yield listening.getsockname()[1]
         thread.join(5)
