@@ -566,7 +566,6 @@ def test_the_same_key_while_it_is_being_answered(talk: Talk) -> None:
         ("😀" * 100, "😀" * 60 + "…"),
         ("x" * 59 + "🇵🇹" * 20, "x" * 59 + "…"),
         ("x" * 58 + "🇵🇹" * 20, "x" * 58 + "🇵🇹…"),
-        (" \n ", ""),
     ],
 )
 def test_a_title_is_made_of_the_first_question(talk: Talk, text: str, title: str) -> None:
