@@ -8,10 +8,13 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet
 from dotenv import load_dotenv
 from environs import EnvError, EnvValidationError, ValidationError
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 RENAMED = {"LLM_PRIVATE_NETWORKS": "PRIVATE_NETWORKS"}  # the old name stays accepted
 
@@ -50,10 +53,37 @@ def network(value: str) -> str:
 
 
 def private_networks(value: str) -> bool | tuple[str, ...]:
-    """`1` for all, `0` for none, else a list of addresses and networks."""
+    """`1` for all, `0` for none, else a list of `host[:port]` and networks; raises ValidationError."""
     if value.strip().lower() in TRUE | FALSE:
         return value.strip().lower() in TRUE
-    return tuple(network(each) for each in value.split(","))
+    places = tuple(each.strip() for each in value.split(","))
+    for place in places:
+        private_place(place)
+    return places
+
+
+def private_place(value: str) -> tuple[Network | str, int | None]:
+    """The network, or the name of a host as URLs have it, and the port that an entry of PRIVATE_NETWORKS admits.
+
+    Without a port it admits all of them. Raises ValidationError if it is no such entry.
+    """
+    try:
+        return ipaddress.ip_network(value), None
+    except ValueError:
+        pass
+    try:
+        parts = urlsplit(f"//{value}")
+        host, port = parts.hostname or "", parts.port
+        if parts.netloc != value or "@" in value or value.endswith(":") or port == 0:
+            raise ValueError
+        if value.startswith("[") or host.rpartition(".")[2].isdigit():
+            return ipaddress.ip_network(host), port
+        name = host.removesuffix(".").encode("idna").decode().lower()
+    except ValueError:
+        name = ""
+    if not re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", name):
+        raise ValidationError(f"{value!r} is no host, host:port or network; ollama.internal:11434 would be.")
+    return name, port
 
 
 def secret(value: str) -> str:

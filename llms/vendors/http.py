@@ -23,7 +23,7 @@ from llms.vendors.errors import WEB_PAGE, VendorError, error_message, status_err
 from llms.vendors.sse import BYTE_ORDER_MARK, END_OF_STREAM, SSEDecoder
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Refusal = Callable[[Address], str | None]
+Refusal = Callable[[Address, str, int], str | None]  # of an address, and the host and port of the URL
 
 HEADERS = {
     "Accept": "text/event-stream, application/json",
@@ -47,9 +47,9 @@ class Client:
     """Sends requests to vendors and keeps connections open for the next ones. Belongs to one event loop.
 
     `refusal` says why an address must not be connected to, or None. It is asked about every address that a host name
-    has and about an address in the URL itself. It is not asked about proxies (HTTPS_PROXY, HTTP_PROXY, NO_PROXY), which
-    are the operator's choice and resolve names themselves. Without `retries` each request is sent once. `pause` gives
-    the seconds for which `Answer.read(can_wait=True)` lets bytes gather.
+    has and about an address in the URL itself, and gets the URL's host and port too. It is not asked about proxies
+    (HTTPS_PROXY, HTTP_PROXY, NO_PROXY), which are the operator's choice and resolve names themselves. Without `retries`
+    each request is sent once. `pause` gives the seconds for which `Answer.read(can_wait=True)` lets bytes gather.
     """
 
     def __init__(
@@ -110,7 +110,9 @@ class Client:
             target = URL(url)
             host = target.host or ""
             address = parse_address(host)
-            if address and (reason := self._refusal(address)):  # for an address aiohttp asks no resolver
+            if address and (
+                reason := self._refusal(address, host, target.port or 0)
+            ):  # for an address aiohttp asks no resolver
                 return VendorError("refused_address", reason)
             proxy = None if proxy_bypass(host) else self._proxies.get(target.scheme)
             if proxy and "://" not in proxy:
@@ -225,7 +227,7 @@ class Resolver(aiohttp.ThreadedResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         addresses = await super().resolve(host, port, family)
-        reasons = [self._refusal(ipaddress.ip_address(each["host"])) for each in addresses]
+        reasons = [self._refusal(ipaddress.ip_address(each["host"]), host, port) for each in addresses]
         allowed = [each for each, reason in zip(addresses, reasons, strict=True) if not reason]
         if addresses and not allowed:
             raise VendorError("refused_address", str(reasons[0]))

@@ -87,7 +87,7 @@ def test_only_text_is_waited_for(vendor: VendorServer, name: str) -> None:
     """The first token is not: the pause would be longer than the patience. With a pause, the rest comes too."""
 
     async def read(pause: float, wanted: type) -> list[object]:
-        http = client(refusal=lambda address: None, pause=lambda: pause)
+        http = client(refusal=lambda *target: None, pause=lambda: pause)
         values: list[object] = []
         asked = call(vendor.url + VENDORS[name], "slow:3")
         with suppress(TimeoutError):
@@ -111,7 +111,7 @@ def test_what_a_full_buffer_held_back_comes_too(vendor: VendorServer) -> None:
     said = " ".join(map(str, range(6_000)))
 
     async def read() -> str:
-        http = client(refusal=lambda address: None, pause=lambda: 0.2)
+        http = client(refusal=lambda *target: None, pause=lambda: 0.2)
         asked = call(f"{vendor.url}/v1", "echo", said)
         text = ""
         async with asyncio.timeout(120), aclosing(adapter("openai").stream(asked, http)) as stream:

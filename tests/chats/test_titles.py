@@ -198,7 +198,7 @@ def test_a_title_that_fails_costs_what_the_vendor_took(
     monkeypatch.setitem(TIMEOUTS, "title", 0.5)
 
     async def asked() -> str:
-        http = client(refusal=lambda address: None, connect_timeout=5)
+        http = client(refusal=lambda *target: None, connect_timeout=5)
         try:
             metered = MeteredCall("title", "openai", call(vendor.url, model))
             return await titles.ask_for_title(metered, title, http)

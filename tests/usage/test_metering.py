@@ -224,7 +224,7 @@ def test_short_calls_have_a_limit_for_all_of_it(monkeypatch: pytest.MonkeyPatch,
 
 def make(vendor: VendorServer, work: Callable[[Any], Any]) -> Any:
     async def run() -> Any:
-        http = client(refusal=lambda address: None, connect_timeout=5)
+        http = client(refusal=lambda *target: None, connect_timeout=5)
         try:
             return await work(http)
         finally:

@@ -40,7 +40,7 @@ def ask(
     asked: Call,
     *,
     vendor: str = "openai",
-    refusal: Callable[[Any], str | None] = lambda address: None,
+    refusal: Callable[[Any, str, int], str | None] = lambda *target: None,
     connect_timeout: float = 5,
     patience: float = 5,
     loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop,

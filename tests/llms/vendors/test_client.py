@@ -15,7 +15,7 @@ from tests.vendor_server import ANSWER, VendorServer, unused_port
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
 
-def private(address: Any) -> str | None:
+def private(address: Any, host: str, port: int) -> str | None:
     return None if address.is_global else f"{address} is private."
 
 
@@ -32,15 +32,21 @@ def test_an_address_that_is_refused_is_not_connected_to(vendor: VendorServer, ho
 def test_of_several_addresses_those_that_are_allowed_are_used(vendor: VendorServer) -> None:
     only = {ipaddress.ip_address("127.0.0.1")}
     asked = ask(
-        call(f"http://localhost:{vendor.port}/v1", "ok"), refusal=lambda address: None if address in only else "no"
+        call(f"http://localhost:{vendor.port}/v1", "ok"),
+        refusal=lambda address, host, port: None if address in only else "no",
     )
     assert asked.text == ANSWER
 
 
 def test_a_name_is_checked_again_when_it_is_resolved_again(vendor: VendorServer) -> None:
-    asked: list[str] = []
-    ask(call(f"http://localhost:{vendor.port}/v1", "ok"), refusal=lambda address: asked.append(str(address)))
-    assert "127.0.0.1" in asked
+    asked: list[tuple[str, str, int]] = []
+    for host in ("localhost", "LocalHost", "127.0.0.1"):
+        ask(
+            call(f"http://{host}:{vendor.port}/v1", "ok"),
+            refusal=lambda address, host, port: asked.append((str(address), host, port)),
+        )
+    assert asked.count(("127.0.0.1", "localhost", vendor.port)) == 2
+    assert ("127.0.0.1", "127.0.0.1", vendor.port) in asked
 
 
 @pytest.fixture
@@ -95,7 +101,7 @@ def test_a_netrc_has_no_say(vendor: VendorServer, monkeypatch: pytest.MonkeyPatc
 
 def test_a_connection_serves_again(vendor: VendorServer) -> None:
     async def work() -> None:
-        http = client(refusal=lambda address: None)
+        http = client(refusal=lambda *target: None)
         for _ in range(3):
             assert await text_of(adapter("openai"), vendor.url, "ok", http) == ANSWER
         await asyncio.gather(*(text_of(adapter("openai"), vendor.url, "slow:5", http) for _ in range(20)))
@@ -108,7 +114,7 @@ def test_a_connection_serves_again(vendor: VendorServer) -> None:
 
 def test_a_connection_that_the_vendor_closed_meanwhile_costs_nothing(vendor: VendorServer) -> None:
     async def work() -> None:
-        http = client(refusal=lambda address: None)
+        http = client(refusal=lambda *target: None)
         assert await text_of(adapter("openai"), vendor.url, "ok", http) == ANSWER
         for transport in tuple(vendor._transports):
             vendor._loop.call_soon_threadsafe(transport.abort)

@@ -219,7 +219,7 @@ def reading(
     """Read as the function does; then the connection is no longer open, though the client is. When that was asked."""
 
     async def work() -> float:
-        http = client(refusal=lambda address: None)
+        http = client(refusal=lambda *target: None)
         async with aclosing(adapter("openai").stream(call(vendor.url, model), http)) as stream:
             await asyncio.wait_for(read(stream), 5)
         closed = time.monotonic()
