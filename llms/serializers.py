@@ -1,20 +1,45 @@
-from django.core.validators import RegexValidator
+import re
+
+from django.core.exceptions import ValidationError
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from core.rest.fields import CharField
+from core.rest.fields import CharField, ObjectField
 from core.rest.serializers import PlainSerializer, ResourceSerializer
-from llms.models import LLM, LLMSettings
+from llms.models import LLM, LONGEST_STRING, MOST_STRINGS, LLMSettings, json_object, string_list
 
 KEY_PLACEHOLDER = "********"
+STRING_LIST = {
+    "type": "array",
+    "items": {"type": "string", "minLength": 1, "maxLength": LONGEST_STRING},
+    "maxItems": MOST_STRINGS,
+}
+
+
+def key_characters(value: str) -> None:
+    """Raise ValidationError if this has characters that no key has.
+
+    This is no RegexValidator: its pattern would make the description of a field that may be empty a choice of two
+    schemas, which generators of clients do not know how to name.
+    """
+    if not re.fullmatch("[!-~]*", value):
+        raise ValidationError("A key has no spaces, line ends or letters beyond ASCII.")
 
 
 class KeyField(CharField):
     """A key that can be written but not read: a stored key is shown as a placeholder."""
 
-    default_validators = [RegexValidator(r"^[!-~]+$", "A key has no spaces, line ends or letters beyond ASCII.")]
+    default_validators = [key_characters]
 
     def get_attribute(self, instance: LLM) -> str:
         return KEY_PLACEHOLDER if instance.has_api_key else ""
+
+
+@extend_schema_field(STRING_LIST)
+class StringListField(serializers.JSONField):
+    """A list of strings that are not empty."""
+
+    default_validators = [string_list]
 
 
 class LLMSerializer(ResourceSerializer):
@@ -22,6 +47,9 @@ class LLMSerializer(ResourceSerializer):
 
     api_key = KeyField(required=False, allow_null=True, allow_blank=True, max_length=1_000)
     has_api_key = serializers.BooleanField(read_only=True)
+    allowed_models = StringListField(
+        required=False, allow_null=True, help_text=str(LLM._meta.get_field("allowed_models").help_text)
+    )
 
     class Meta:
         model = LLM
@@ -59,6 +87,9 @@ class LLMSerializer(ResourceSerializer):
 
 
 class LLMSettingsSerializer(ResourceSerializer):
+    stop_words = StringListField(required=False, allow_null=True)
+    metadata = ObjectField(required=False, allow_null=True, validators=[json_object])
+
     class Meta:
         model = LLMSettings
         resource_name = "llm-settings"

@@ -5,6 +5,7 @@ from typing import ClassVar
 from django_filters import rest_framework as filters
 
 from core.audit.models import AuditEvent
+from core.rest.fields import ObjectField
 from core.rest.filters import FilterBackend, IdFilter
 from core.rest.operations import Operation
 from core.rest.pagination import CursorPagination
@@ -23,6 +24,8 @@ class AuditEventFilters(filters.FilterSet):
 
 
 class AuditEventSerializer(ResourceSerializer):
+    changes = ObjectField(read_only=True, help_text=str(AuditEvent._meta.get_field("changes").help_text))
+
     class Meta:
         model = AuditEvent
         resource_name = "audit-events"

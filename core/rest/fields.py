@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import Model
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers as drf
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.relations import MANY_RELATION_KWARGS, ManyRelatedField
@@ -54,6 +55,11 @@ class BooleanField(ExactField, drf.BooleanField):
 class DateTimeField(ExactField, drf.DateTimeField):
     json_types = (str,)
     default_error_messages = {"invalid": "This must be a time such as 2030-01-31T12:00:00Z."}
+
+
+@extend_schema_field({"type": "object"})
+class ObjectField(drf.JSONField):
+    """A JSON object. The validators check that it is one."""
 
 
 class ChoiceField(drf.ChoiceField):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from drf_spectacular.plumbing import ComponentRegistry, ResolvedComponent
 
 from core.rest.fields import MAX_RELATED
-from core.rest.json_schema import ID, INTEGER, STRING, Schema, array, identifier, object_schema, types_only
+from core.rest.json_schema import ID, INTEGER, OBJECT, STRING, Schema, array, identifier, object_schema, types_only
 from core.rest.resource import ResourceSchema
 from core.rest.serializers import PlainSerializer, resource_schema
 
@@ -118,12 +118,13 @@ class ResourceSchemas:
 
     def jsonapi_document(self, *, is_many: bool = False) -> Schema:
         data, link = self.jsonapi_resource(), {"type": ["string", "null"]}
+        any_resource = {"type": STRING, "id": STRING, "attributes": OBJECT, "relationships": OBJECT, "links": OBJECT}
         links = dict.fromkeys(("first", "last", "prev", "next"), link) if is_many else {"self": STRING}
         members = {
             "jsonapi": object_schema({"version": STRING}, ["version"]),
             "data": array(data) if is_many else data,
             "links": object_schema(links),
-            "included": array(object_schema({"type": STRING, "id": STRING}, ["type", "id"])),
+            "included": array(object_schema(any_resource, ["type", "id"])),
         }
         if is_many:
             counts = dict.fromkeys(("page", "pages", "count"), INTEGER)

@@ -89,7 +89,7 @@ class AutoSchema(SpectacularAutoSchema):
             **({"parameters": parameters} if (parameters := self.parameters()) else {}),
             "tags": steps[:1],
             **({"requestBody": body} if body else {}),
-            **({"security": [{"BearerAuth": []}]} if self.view.permission_classes != [AllowAny] else {}),
+            "security": [] if self.view.permission_classes == [AllowAny] else [{"BearerAuth": []}],
             "responses": self.responses(),
         }
 
@@ -211,13 +211,15 @@ class AutoSchema(SpectacularAutoSchema):
             return {JSON: {"schema": items}, JSON_API: {"schema": object_schema({"data": items}, ["data"])}}
         answer = operation.answers
         schemas = self.schemas_of(answer(context={"view": self.view})) if answer else self.schemas
-        flat, document = schemas.flat_resource(), schemas.jsonapi_document()
-        if operation.returns == "all":
+        if operation.returns == "all":  # only ids in the flat form
             flat = object_schema({"data": array(STRING)})
             document = object_schema({"data": array(schemas.jsonapi_resource())}, ["data"])
-        if operation.returns == "many":
-            flat = object_schema({"data": array(flat)}) if getattr(schemas.meta, "wrapped", False) else array(flat)
+        elif operation.returns == "many":
+            one, is_wrapped = schemas.flat_resource(), getattr(schemas.meta, "wrapped", False)
+            flat = object_schema({"data": array(one)}) if is_wrapped else array(one)
             document = schemas.jsonapi_document(is_many=True)
+        else:
+            flat, document = schemas.flat_resource(), schemas.jsonapi_document()
         return {JSON: {"schema": flat}, JSON_API: {"schema": document}}
 
     def error_content(self) -> Schema:
