@@ -7,10 +7,12 @@ from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from chats.answering.journal import partial_entries
+from chats.api.part_schema import PART
 from chats.conversation import ensure_idle
 from chats.models import USAGE, Chat, Message, Session
-from chats.parts import PART_TYPES, joined_text, public_parts, stored_parts
+from chats.parts import joined_text, public_parts, stored_parts
 from core.rest.fields import CharField, IntegerField
+from core.rest.json_schema import array
 from core.rest.serializers import PlainSerializer, ResourceSerializer
 from groups.models import User
 from groups.serializers import GroupSummarySerializer
@@ -183,16 +185,7 @@ class UsageField(serializers.DictField):
     """Tokens and times of an answer."""
 
 
-@extend_schema_field(
-    {
-        "type": "array",
-        "items": {
-            "type": "object",
-            "properties": {"type": {"type": "string", "enum": list(PART_TYPES)}},
-            "required": ["type"],
-        },
-    }
-)
+@extend_schema_field(array(PART))
 class PartsField(serializers.ListField):
     """The parts of a message."""
 

@@ -10,6 +10,7 @@ from core.rest.resource import ResourceSchema
 from core.rest.serializers import PlainSerializer, resource_schema
 
 LIMITS = ("minLength", "maxLength")
+ENUM_ID = "x-spec-enum-id"  # drf-spectacular's, for a hook that we do not use
 Properties = Callable[[PlainSerializer, str], Schema]  # of a serializer, for a "request" or a "response"
 
 
@@ -42,9 +43,9 @@ class ResourceSchemas:
         for name in resource_schema(type(serializer)).attributes:
             hidden = "readOnly" if direction == "request" else "writeOnly"
             if name in properties and not properties[name].get(hidden):
-                result[name] = properties[name]
-                if direction == "response":  # an answer may be longer than what is taken
-                    result[name] = {key: value for key, value in properties[name].items() if key not in LIMITS}
+                # an answer may be longer than what is taken
+                dropped = (ENUM_ID, *(LIMITS if direction == "response" else ()))
+                result[name] = {key: value for key, value in properties[name].items() if key not in dropped}
         return result
 
     def or_null(self, name: str, schema: Schema) -> Schema:
