@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 from http import HTTPStatus
 from pathlib import Path
@@ -15,11 +14,11 @@ from requests import PreparedRequest
 from requests.auth import AuthBase
 
 from tests.live import Live
+from tests.npm import install
 
 pytestmark = pytest.mark.slow
 
 CLIENTS = Path(__file__).parent / "clients"
-UNREACHABLE = ("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "ENETUNREACH", "EHOSTUNREACH")
 
 
 # from PyPI: jsonapi-requests
@@ -119,16 +118,8 @@ def test_pypi_sends_a_whole_chat_back(chats: Any) -> None:
 @pytest.fixture(scope="module")
 def kitsu(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the script and what it needs."""
-    if missing := [name for name in ("node", "npm") if shutil.which(name) is None]:
-        pytest.skip(f"{' and '.join(missing)} cannot be found")
     folder = tmp_path_factory.mktemp("npm")
-    shutil.copytree(CLIENTS, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("node_modules", "*.py*"))
-    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1"]
-    command += ["--fetch-retry-mintimeout=1000", "--fetch-timeout=20000"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
-    if done.returncode != 0 and any(code in done.stderr for code in UNREACHABLE):
-        pytest.skip("npm's registry cannot be reached")
-    assert done.returncode == 0, done.stderr
+    install(CLIENTS, folder)
     return folder
 
 

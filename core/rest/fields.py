@@ -11,6 +11,7 @@ from rest_framework.relations import MANY_RELATION_KWARGS, ManyRelatedField
 from rest_framework_json_api.relations import ResourceRelatedField
 
 from core.rest.errors import Conflict
+from core.rest.json_schema import OBJECT
 from core.rest.resource import LARGEST_INTEGER, Identifier
 from core.rest.visible import visible_by_pk
 
@@ -57,7 +58,7 @@ class DateTimeField(ExactField, drf.DateTimeField):
     default_error_messages = {"invalid": "This must be a time such as 2030-01-31T12:00:00Z."}
 
 
-@extend_schema_field({"type": "object"})
+@extend_schema_field(OBJECT)
 class ObjectField(drf.JSONField):
     """A JSON object. The validators check that it is one."""
 

@@ -5,7 +5,7 @@ from typing import Any
 
 Schema = dict[str, Any]
 STRING: Schema = {"type": "string"}
-OBJECT: Schema = {"type": "object"}
+OBJECT: Schema = {"type": "object", "additionalProperties": True}  # with any members
 INTEGER: Schema = {"type": "integer"}
 ID: Schema = {"type": "integer", "minimum": 1}
 UUID_SCHEMA: Schema = {"type": "string", "format": "uuid"}

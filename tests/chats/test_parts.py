@@ -1,5 +1,6 @@
 """Messages of parts, and the events of all kinds that lead to them: stored, listed, and read on from any of them."""
 
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -8,8 +9,10 @@ from uuid import uuid4
 import pytest
 
 from chats.answering import journal
+from chats.api.part_schema import PART
 from chats.models import ActiveAnswer, JournalEntry, Message, Session
 from chats.parts import Entry, entries_between, make_entry, public_parts, read_entries, stored_parts, total_size
+from tests.live import ROOT
 from tests.people import Person
 from tests.talking import Event, Studio, ask, events
 
@@ -78,6 +81,17 @@ def test_a_message_lists_its_parts(studio: Studio, session: str) -> None:
     assert (result["type"], result["tool_call_id"], result["text"]) == ("tool_result", call["id"], "Sunny, 21 °C.")
     assert text == {"type": "text", "text": answer["text"]}
     assert (citation["type"], citation["number"], citation["file"]) == ("citation", 1, "forecast.txt")
+
+
+def test_the_description_names_every_member_of_a_part(studio: Studio, session: str) -> None:
+    """Typed clients drop what it does not name."""
+    list(ask(studio.urls[0], studio.key, session, "/events"))
+    page = (ROOT / "docs" / "streaming.md").read_text().split("## Parts")[1]
+    rows = [line.split("|") for line in page.splitlines() if line.startswith("| `")]
+    documented = {name for row in rows for name in re.findall(r"`(\w+)`", row[2])}
+    answer = studio.call("GET", f"/sessions/{session}/messages?page_size=100")[-1]["attributes"]
+    shown = {name for part in answer["parts"] for name in part}
+    assert shown - {"type"} <= documented <= PART["properties"].keys()
 
 
 def test_text_alone_is_one_part(studio: Studio, session: str) -> None:

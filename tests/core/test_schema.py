@@ -1,5 +1,6 @@
 """The description is true to the contract it started from, and complete."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,19 @@ def resolved(node: Any, document: dict[str, Any]) -> Any:
     return {key: resolved(value, document) for key, value in node.items()}
 
 
+def nodes(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """Each object in a document, with the way to it."""
+    if isinstance(node, dict):
+        yield path, node
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
+        yield from nodes(value, (*path, str(key)))
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, methods in document["paths"].items():
+        yield from ((path, operation) for method, operation in methods.items() if method != "parameters")
+
+
 def test_create_chat_is_described_as_the_contract_has_it(schema: dict[str, Any]) -> None:
     expected = resolved(CONTRACT["paths"]["/chats"]["post"], CONTRACT)
     ours = resolved(schema["paths"]["/chats"]["post"], schema)
@@ -62,6 +76,45 @@ def test_every_operation_describes_both_media_types(schema: dict[str, Any]) -> N
                     path,
                     method,
                 )
+
+
+def test_every_schema_has_a_type(schema: dict[str, Any]) -> None:
+    """Generators have no name for a choice of schemas, and no type for an empty one."""
+    for path, node in nodes(schema):
+        assert not node.keys() & {"oneOf", "anyOf", "allOf"}, path
+        if path[-2:-1] == ("properties",) or path[-1:] in (("schema",), ("items",)):
+            assert "$ref" in node or "type" in node, path
+        if node.get("type") in ("object", ["object", "null"]):
+            assert "properties" in node or "additionalProperties" in node, path
+
+
+def test_every_component_is_used(schema: dict[str, Any]) -> None:
+    used = {node["$ref"].rpartition("/")[2] for _, node in nodes(schema) if "$ref" in node}
+    assert used == set(schema["components"]["schemas"])
+
+
+def test_every_tag_is_declared_and_used(schema: dict[str, Any]) -> None:
+    declared = {tag["name"]: tag["description"] for tag in schema["tags"]}
+    assert declared.keys() == {tag for _, operation in operations(schema) for tag in operation["tags"]}
+    assert all(declared.values())
+
+
+def test_every_operation_says_whether_it_needs_a_token(schema: dict[str, Any], db: Any) -> None:
+    without = {path for path, operation in operations(schema) if operation["security"] == []}
+    assert without == {"/auth/login", "/auth/logout"}
+    assert all(operation["security"] in ([], [{"BearerAuth": []}]) for _, operation in operations(schema))
+    assert Client().get("/api/v1/auth/login").status_code == 204
+
+
+def test_the_license_is_the_contracts(schema: dict[str, Any]) -> None:
+    assert schema["info"]["license"] == {"name": CONTRACT["info"]["license"]["name"], "identifier": "Apache-2.0"}
+
+
+def test_lists_and_objects_are_described_as_such(schema: dict[str, Any]) -> None:
+    settings = schema["components"]["schemas"]["LLMSettingsInput"]["properties"]["data"]["properties"]["attributes"]
+    words, metadata = (settings["properties"][name] for name in ("stop_words", "metadata"))
+    assert (words["type"], words["items"]["type"]) == (["array", "null"], "string")
+    assert (metadata["type"], metadata["additionalProperties"]) == (["object", "null"], True)
 
 
 def test_the_limits_and_the_error_codes_are_described(schema: dict[str, Any]) -> None:
