@@ -68,7 +68,7 @@ def test_the_server_is_as_it_is_described(role: str, server: tuple[str, dict[str
         env={"AISTUDIO_TOKEN": token, "NO_PROXY": "*", "NO_COLOR": "1"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=900,
     )
 
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr
