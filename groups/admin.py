@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from django import forms
@@ -89,7 +90,7 @@ class NewUserForm(UserCreationForm):
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, Admin):
+class UserAdmin(DjangoUserAdmin, Admin):  # type: ignore[misc]  # Django's get_form names fewer arguments
     form = forms.ModelForm
     add_form = NewUserForm
     change_password_form = AdminPasswordChangeForm
@@ -133,6 +134,10 @@ class UserAdmin(DjangoUserAdmin, Admin):
         except LastAdministrator as error:
             self.message_user(request, str(error), messages.ERROR)
             return redirect(request.path)
+
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
+        """It saves the whole row, which must be locked: hashing takes long enough for another change."""
+        return self.change(request, partial(super().user_change_password, request, id, form_url))
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return obj != request.user and super().has_delete_permission(request, obj)

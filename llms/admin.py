@@ -111,6 +111,7 @@ class LLMAdmin(Admin):
     search_fields = ("name_folded", "default_model")
     search_help_text = "Name or default model"
     readonly_fields = ("stored_key", "chat_count", "created_at", "updated_at")
+    hidden_columns = ("api_key",)
     when_empty = "An LLM is a language model at a vendor, with the key to it. A chat needs one."
 
     def get_fieldsets(self, request: HttpRequest, obj: LLM | None = None) -> Fieldsets:

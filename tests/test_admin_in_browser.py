@@ -76,3 +76,34 @@ def test_an_administrator_makes_a_chat_and_issues_a_token(watched: Watched, live
 def status_with(key: str, live: Live) -> int:
     headers = {"Authorization": f"Bearer {key}"}
     return httpx.get(f"{live.url}/api/v1/chats", headers=headers, trust_env=False, timeout=120).status_code
+
+
+def test_a_form_that_was_opened_before_a_change_shows_both_versions(watched: Watched, live: Live) -> None:
+    page, expect = watched.page, playwright.expect
+    headers = {"Authorization": f"Bearer {live.token}"}
+    chat = live.get("/chats")[0]["id"]
+
+    page.goto("/admin/")
+    page.get_by_label("E-mail").fill(EMAIL)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    page.goto(f"/admin/chats/chat/{chat}/change/")
+    body = {"data": {"attributes": {"group_ids": [], "description": "Their words"}}}
+    url = f"{live.url}/api/v1/chats/{chat}"
+    httpx.patch(url, json=body, headers=headers, trust_env=False, timeout=120).raise_for_status()
+    page.get_by_label("Description").fill("My words")
+    page.get_by_role("button", name="Save", exact=True).click()
+
+    conflict = page.locator("#conflict")
+    expect(conflict.get_by_role("row").filter(has_text="Description")).to_have_text("DescriptionTheir wordsMy words")
+    expect(conflict.get_by_role("row").filter(has_text="Groups")).to_have_text(f"Groups–{GROUP}")
+    assert not live.get(f"/chats/{chat}")["attributes"]["groups"]
+    assert not [barrier for barrier in watched.barriers() if "conflict" in barrier]
+
+    conflict.get_by_role("link", name="open what is stored").click()
+    expect(page.get_by_label("Description")).to_have_value("Their words")
+    choose(page, "groups", GROUP[:3].lower(), GROUP)
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_text("was changed successfully")).to_be_visible()
+    assert len(live.get(f"/chats/{chat}")["attributes"]["groups"]) == 1
+    assert not watched.complaints

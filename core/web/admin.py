@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import Count, ForeignObjectRel, Model, OuterRef, QuerySet, Subquery, TextField
+from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
@@ -14,6 +15,7 @@ from unfold.widgets import UnfoldAdminExpandableTextareaWidget
 
 from core.audit.recording import recording
 from core.database.casefold import fold
+from core.web.conflicts import Inline, guard_form
 
 LINK = "text-primary-600 dark:text-primary-500"
 
@@ -27,6 +29,8 @@ class Admin(ModelAdmin):
     warn_unsaved_form = True
     list_filter_submit = True
     formfield_overrides: Any = {TextField: {"widget": UnfoldAdminExpandableTextareaWidget}}
+    change_form_before_template = "admin/opened_as.html"
+    hidden_columns: tuple[str, ...] = ()  # that the form changes without showing them
     add_label = ""
     when_empty = ""
 
@@ -56,6 +60,27 @@ class Admin(ModelAdmin):
         except self.model.DoesNotExist:
             return None
         return row
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **options: Any) -> type[ModelForm]:
+        form_class: type[ModelForm] = super().get_form(request, obj, change, **options)
+        if obj is None or not change or not self.has_change_permission(request, obj):
+            return form_class
+        inlines = [
+            Inline(str(inline.verbose_name_plural), formset_class, inline.get_queryset(request).select_related())
+            for formset_class, inline in self.get_formsets_with_inlines(request, obj)
+            if inline.has_change_permission(request, obj)
+        ]
+        sent = request.POST if request.method == "POST" else None
+        guarded = guard_form(form_class, obj, inlines, sent, self.hidden_columns)
+        vars(request)["has_conflict"] = bool(guarded.differences)  # for get_formset_kwargs
+        return guarded
+
+    def get_formset_kwargs(self, request: HttpRequest, obj: Model, *args: Any) -> dict[str, Any]:
+        """After a conflict, inlines show the stored rows: rows that were sent may be gone, and could never be saved."""
+        arguments: dict[str, Any] = super().get_formset_kwargs(request, obj, *args)
+        if vars(request).get("has_conflict"):
+            return {name: value for name, value in arguments.items() if name not in ("data", "files")}
+        return arguments
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
         """Find names in any letter case: casefolded fields hold casefolded names, other fields what was typed."""
