@@ -208,6 +208,7 @@ LOGGING = {
     "filters": {
         "request_id": {"()": "core.server.middleware.RequestIdFilter"},
         "no_traceback": {"()": "core.telemetry.logs.WithoutTraceback"},
+        "no_traceback_of_503": {"()": "core.telemetry.logs.WithoutTracebackOf503"},
     },
     "formatters": {
         "text": {
@@ -222,7 +223,8 @@ LOGGING = {
     "loggers": {
         "django": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
         "django.security.DisallowedHost": {"filters": ["no_traceback"]},  # anyone can cause it
-        "django.request": {"level": "ERROR"},  # aistudio.access logs every request
+        # aistudio.access logs every request
+        "django.request": {"level": "ERROR", "filters": ["no_traceback_of_503"]},
         "django.db.backends": {"level": "INFO"},  # its DEBUG level logs stored data
     },
 }

@@ -1,6 +1,12 @@
-"""The forms of pages, filled in as a browser sends them."""
+"""The forms of pages, filled in as a browser sends them, and browsers that are signed in at live servers."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from html.parser import HTMLParser
+
+import httpx
+
+from tests.talking import NUMBER, TIMEOUT, Studio
 
 Sent = dict[str, list[str]]
 
@@ -45,3 +51,15 @@ def filled_form(page: str, **changes: str | list[str]) -> Sent:
     reader.feed(page[page.index('method="post" id=') :])
     changed = {name: [value] if isinstance(value, str) else value for name, value in changes.items()}
     return {name: values for name, values in {**reader.sent, **changed}.items() if values}
+
+
+@contextmanager
+def signed_in(studio: Studio, server: int = 0) -> Iterator[httpx.Client]:
+    """The browser of one more administrator."""
+    email, password = f"dora-{next(NUMBER)}@example.com", "a long canary phrase"
+    studio.make("users", email=email, password=password, is_admin=True)
+    with httpx.Client(base_url=studio.urls[server], trust_env=False, timeout=TIMEOUT) as browser:
+        browser.get("/admin/login/")
+        fields = {"username": email, "password": password, "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
+        assert browser.post("/admin/login/?next=/admin/", data=fields).status_code == 302
+        yield browser

@@ -80,8 +80,8 @@ def make(initdb: str, folder: Path, identity: dict[str, Any]) -> None:
 
 
 @contextmanager
-def running_cluster(server: str, folder: Path, identity: dict[str, Any]) -> Iterator[str]:
-    port, log = free_port(), folder / "server.log"
+def running_cluster(server: str, folder: Path, identity: dict[str, Any], port: int = 0) -> Iterator[str]:
+    port, log = port or free_port(), folder / "server.log"
     command = [server, "-D", str(folder / "data"), "-p", str(port)]
     command += [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
     url = f"postgres://tests@127.0.0.1:{port}/postgres"

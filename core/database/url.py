@@ -8,6 +8,14 @@ from environs import ValidationError
 Config = dj_database_url.DBConfig
 
 CONNECTIONS = 12  # for each process: 8 threads answer requests, 3 belong to its worker, and 1 is for housekeeping
+# how libpq notices that a host is gone without a word, as in a failover; DATABASE_URL may say otherwise
+DETECTION = {
+    "connect_timeout": 5,  # seconds
+    "keepalives_idle": 10,  # seconds
+    "keepalives_interval": 5,  # seconds
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,  # milliseconds
+}
 
 
 def database(url: str) -> Config:
@@ -25,7 +33,10 @@ def database(url: str) -> Config:
         raise ValidationError("It names no database: sqlite:///path or postgres://user:password@host/name.")
     if "sqlite3" not in config["ENGINE"]:
         options = config.setdefault("OPTIONS", {})
-        options["pool"] = {"min_size": 2, "max_size": CONNECTIONS, "timeout": 10}
+        for name, value in DETECTION.items():
+            options.setdefault(name, value)
+        config["ENGINE"] = "core.database.postgresql"  # whose base.py asks the pool again until its patience ends
+        options["pool"] = {"min_size": 2, "max_size": CONNECTIONS, "timeout": 1, "reconnect_timeout": 1}
         # how often a statement is run before PostgreSQL keeps its plan; the text `none` means never
         threshold = options.get("prepare_threshold", 5)
         if threshold != "none" and type(threshold) is not int:

@@ -5,13 +5,15 @@ for people) and `source` (`pointer` into the body or query `parameter`) where th
 """
 
 import logging
+import sys
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import DisallowedHost, PermissionDenied
-from django.db import DataError, OperationalError
-from django.http import Http404, HttpRequest, JsonResponse
+from django.db import DataError, InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.template.loader import render_to_string
 from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -156,7 +158,7 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
             exc = exceptions.PermissionDenied()
         case OverflowError() | DataError():
             exc = exceptions.ValidationError("A number or text is outside what can be stored.")
-        case OperationalError():
+        case OperationalError() | InterfaceError():
             log.warning("database: %s", exc)
             exc = Unavailable()
         case _:
@@ -216,6 +218,24 @@ def page_for(status: HTTPStatus, code: str, detail: str) -> Any:
 bad_request = page_for(HTTPStatus.BAD_REQUEST, "malformed", "The request cannot be understood.")
 permission_denied = page_for(HTTPStatus.FORBIDDEN, "permission_denied", "You may not do this.")
 not_found = page_for(HTTPStatus.NOT_FOUND, "not_found", "There is nothing at {path}. /api/v1/docs lists what there is.")
-server_error = page_for(
+internal_error = page_for(
     HTTPStatus.INTERNAL_SERVER_ERROR, "error", "Something failed on the server. Its log has more, under {request_id}."
 )
+
+
+def server_error(request: HttpRequest) -> Any:
+    """The view for an exception outside DRF, sorted as `exception_handler` does. Django calls it in its handler."""
+    match exc := sys.exc_info()[1]:
+        case OverflowError() | DataError():
+            return bad_request(request, exc)
+        case OperationalError() | InterfaceError():
+            log.warning("database: %s", exc)
+            response: HttpResponse
+            if request.path.startswith("/api/"):
+                error = error_object(Unavailable.status_code, Unavailable.default_code, Unavailable.default_detail)
+                response = JsonResponse({"errors": [error]}, status=Unavailable.status_code)
+            else:  # without the request, because context processors may need the database
+                response = HttpResponse(render_to_string("503.html"), status=Unavailable.status_code)
+            response["Retry-After"] = RETRY_AFTER
+            return response
+    return internal_error(request)

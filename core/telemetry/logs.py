@@ -4,6 +4,7 @@ import json
 import logging
 import time
 from datetime import UTC, datetime
+from http import HTTPStatus
 
 # neither format has these, which cost time: https://docs.python.org/3/howto/logging.html#optimization
 logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
@@ -50,3 +51,12 @@ class WithoutTraceback(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         record.exc_info = record.exc_text = None
         return True
+
+
+class WithoutTracebackOf503(WithoutTraceback):
+    """Drops that of a request for which the database was away, which is no fault of the code."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return (
+            super().filter(record) if getattr(record, "status_code", None) == HTTPStatus.SERVICE_UNAVAILABLE else True
+        )

@@ -1,11 +1,9 @@
 """An admin form that was opened before someone else changed the row does not undo that change."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
-import httpx
 import pytest
 from django.test import Client
 from django.urls import reverse
@@ -14,9 +12,9 @@ from chats.models import Chat
 from core.web.conflicts import CHANGED
 from groups.models import Group, User
 from llms.models import LLM, LLMSettings
-from tests.forms import filled_form
+from tests.forms import filled_form, signed_in
 from tests.people import Person, client_of
-from tests.talking import NUMBER, TIMEOUT, Studio
+from tests.talking import NUMBER, Studio
 
 KEY, OTHER_KEY = "sk-canary-mine-0000000000", "sk-canary-theirs-000000000"
 
@@ -166,18 +164,6 @@ def test_of_two_forms_sent_at_once_one_is_saved(studio: Studio) -> None:
         forms = [(browser, filled_form(browser.get(path).text, name=new_name())) for browser in (first, second)]
         sent = [threads.submit(browser.post, path, data=form) for browser, form in forms]
         assert sorted(answer.result().status_code for answer in sent) == [200, 302]
-
-
-@contextmanager
-def signed_in(studio: Studio, server: int) -> Iterator[httpx.Client]:
-    """The browser of one more administrator."""
-    email, password = f"dora-{next(NUMBER)}@example.com", "a long canary phrase"
-    studio.make("users", email=email, password=password, is_admin=True)
-    with httpx.Client(base_url=studio.urls[server], trust_env=False, timeout=TIMEOUT) as browser:
-        browser.get("/admin/login/")
-        fields = {"username": email, "password": password, "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
-        assert browser.post("/admin/login/?next=/admin/", data=fields).status_code == 302
-        yield browser
 
 
 def new_name() -> str:
