@@ -223,6 +223,8 @@ LOGGING = {
     "loggers": {
         "django": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
         "django.security.DisallowedHost": {"filters": ["no_traceback"]},  # anyone can cause it
+        "django.security.DisallowedModelAdminLookup": {"filters": ["no_traceback"]},
+        "django.security.DisallowedModelAdminToField": {"filters": ["no_traceback"]},
         # aistudio.access logs every request
         "django.request": {"level": "ERROR", "filters": ["no_traceback_of_503"]},
         "django.db.backends": {"level": "INFO"},  # its DEBUG level logs stored data

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import BadRequest, ValidationError
 from django.db import transaction
 from django.db.models import Count, ForeignObjectRel, Model, OuterRef, QuerySet, Subquery, TextField
 from django.forms import ModelForm
@@ -45,14 +47,38 @@ class Admin(ModelAdmin):
 
     def change(self, request: HttpRequest, page: Callable[[], HttpResponse]) -> HttpResponse:
         """Answer with a page; a POST makes one record of all that it changes of a row."""
+        self.refuse_other_than_keys(request)
         if request.method != "POST":
             return page()
         with transaction.atomic(), recording():
             return page()
 
+    def refuse_other_than_keys(self, request: HttpRequest) -> None:
+        """Raise BadRequest if an id that was sent is none: Django would look for it, and fail."""
+        models = (self.model, *(inline.model for inline in self.inlines))
+        relations = {item.name for model in models for item in model._meta.get_fields() if item.is_relation}
+        for name, values in (*request.GET.lists(), *request.POST.lists()):
+            if name == ACTION_CHECKBOX_NAME or name.rpartition("-")[2] in relations:
+                for key in (
+                    key for value in values for key in value.split(",") if value or name == ACTION_CHECKBOX_NAME
+                ):
+                    if not (key.isascii() and key.isdecimal() and len(key) < 20 and int(key) < 2**63):
+                        raise BadRequest(f"{name} has a value that is no id.")
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """The values that the query has for a new row. Raises BadRequest if one is of the wrong type."""
+        initial: dict[str, Any] = super().get_changeform_initial_data(request)
+        fields = {item.name: item for item in self.opts.concrete_fields}
+        for name, value in initial.items():
+            try:
+                _ = name in fields and fields[name].to_python(value)
+            except ValidationError:
+                raise BadRequest(f"{name} has a value of the wrong type.") from None
+        return initial
+
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         """The row that a page shows. It is locked while a POST changes it, so that its record has the values before."""
-        row: Model | None = super().get_object(request, object_id, from_field)
+        row: Model | None = super().get_object(request, object_id, from_field or None)
         if row is None or request.method != "POST" or not transaction.get_connection().in_atomic_block:
             return row
         try:
