@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 from django.apps import apps
 from django.conf import settings
@@ -14,7 +15,7 @@ from django.core.exceptions import ValidationError
 from django.core.management import call_command
 from django.db import connections, transaction
 
-from core.database.backup_file import BackupReader, Damaged, TableSummary, create_backup_file
+from core.database.backup_file import BackupReader, Damaged, TableSummary, create_backup_file, stream_backup
 from core.database.connections import (
     Migrations,
     connect,
@@ -36,16 +37,17 @@ FAST_AND_UNSAFE = "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;"
 LOCK_TIMEOUT = "SET LOCAL lock_timeout = '20s'"
 
 
-def backup(config: Config, path: Path, say: Say) -> int:
-    """Write all rows of a database, as they are at one moment, to a file; returns how many rows there are.
+def backup(config: Config, to: Path | IO[bytes], say: Say) -> int:
+    """Write all rows of a database, as they are at one moment, to a path or a pipe; returns how many rows there are.
 
-    Others go on writing to the database. Raises Unsuitable, Damaged (`path` is something other than a backup), OSError.
+    Others go on writing to the database. Raises Unsuitable, Damaged (at the path is something other than a backup),
+    OSError.
     """
     with snapshot(config) as using:
         migrations = current_migrations(using)
         summaries: dict[str, TableSummary] = {}
         unreadable = 0
-        with create_backup_file(path) as writer:
+        with create_backup_file(to) if isinstance(to, Path) else stream_backup(to) as writer:
             for table in tables(apps):
                 rows = batches(table.rows(using), say, table.label, table.count(using))
                 count = writer.add(table.label, (table.encode(row) for batch in rows for row in batch))

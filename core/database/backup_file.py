@@ -13,8 +13,9 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import IO, TypedDict
+from typing import IO, Any, TypedDict
 
 MARK = b"AI Studio backup, sha256 "
 FORMAT = 1
@@ -65,8 +66,30 @@ class BackupWriter:
 
     def close(self, manifest: Manifest) -> None:
         self.zip.writestr(MANIFEST, json.dumps({"format": FORMAT, **manifest}, indent=1))
-        self.zip.comment = MARK + b"0" * DIGEST_LENGTH  # create_backup_file() writes the digest over the zeros
+        self.zip.comment = MARK + b"0" * DIGEST_LENGTH  # DigestWriter replaces the zeros
         self.zip.close()
+
+
+class DigestWriter:
+    """Passes on what is written, but for the last DIGEST_LENGTH bytes, and computes the SHA-256 of what it passed on.
+
+    It has no `seek`, so that zipfile writes from the beginning to the end, as a pipe needs it.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.digest = hashlib.sha256()
+        self.held_back = b""
+
+    def write(self, data: bytes) -> int:
+        known = self.held_back + data
+        passed, self.held_back = known[:-DIGEST_LENGTH], known[-DIGEST_LENGTH:]
+        self.digest.update(passed)
+        self.file.write(passed)
+        return len(data)
+
+    def flush(self) -> None:
+        self.file.flush()
 
 
 @dataclass(frozen=True)
@@ -113,6 +136,21 @@ def open_backup(path: Path) -> Iterator[BackupReader]:
 
 
 @contextmanager
+def stream_backup(file: IO[bytes]) -> Iterator[BackupWriter]:
+    """Yield the writer of a backup to a file or pipe. What is written is no backup until the end."""
+    stream: Any = DigestWriter(file)
+    archive = zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=COMPRESSION)
+    try:
+        yield BackupWriter(archive)
+    except BaseException:
+        stream.file = BytesIO()  # zipfile wants to write its end
+        archive.close()
+        raise
+    file.write(stream.digest.hexdigest().encode())
+    file.flush()
+
+
+@contextmanager
 def create_backup_file(path: Path) -> Iterator[BackupWriter]:
     """Yield the writer of a backup. Its file appears at `path` when it is complete, readable by its owner alone.
 
@@ -127,12 +165,9 @@ def create_backup_file(path: Path) -> Iterator[BackupWriter]:
         raise Damaged(f"{path} exists and is no backup, so it is left alone.")
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
     try:
-        with open(descriptor, "w+b") as file:
-            yield BackupWriter(zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=COMPRESSION))
-            digest = compute_digest(file)
-            file.seek(-DIGEST_LENGTH, os.SEEK_END)
-            file.write(digest)
-            file.flush()
+        with open(descriptor, "wb") as file:
+            with stream_backup(file) as writer:
+                yield writer
             os.fsync(file.fileno())
         os.replace(name, path)
     except BaseException:

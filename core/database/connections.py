@@ -11,6 +11,7 @@ from django.db import DatabaseError, connections, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 
+from core.database.postgresql import OtherEncoding
 from core.database.table_dump import Table, first_line, tables
 from core.database.url import Config
 
@@ -32,12 +33,16 @@ class Unsuitable(Exception):
     """A database or a backup that cannot be used for the purpose. The message says why."""
 
 
+class Unreachable(Unsuitable):
+    """A database that cannot be reached, perhaps only now."""
+
+
 @contextmanager
 def connect(alias: str, config: Config, **options: object) -> Iterator[str]:
     """Add a database to Django's connections under an alias and yield the alias; remove it at the end.
 
-    The connection is not pooled. `options` replace entries of the database's OPTIONS. Raises Unsuitable if the database
-    cannot be reached.
+    The connection is not pooled. `options` replace entries of the database's OPTIONS. Raises Unreachable, or Unsuitable
+    if a PostgreSQL database is not in UTF-8.
     """
     config = deepcopy(config)
     config["OPTIONS"] = {**config.get("OPTIONS", {}), **options}
@@ -48,7 +53,8 @@ def connect(alias: str, config: Config, **options: object) -> Iterator[str]:
         try:
             connections[alias].ensure_connection()
         except (DatabaseError, ImproperlyConfigured) as error:
-            raise Unsuitable(f"{describe_database(config)}: {first_line(error)}.") from None
+            kind = Unsuitable if isinstance(error, OtherEncoding) else Unreachable
+            raise kind(f"{describe_database(config)}: {first_line(error)}.") from None
         yield alias
     finally:
         connections[alias].close()
@@ -94,18 +100,23 @@ def current_migrations(using: str) -> Migrations:
     return known
 
 
-def refuse_half_moved(config: Config) -> None:
+def refuse_unusable(config: Config) -> None:
     """Raise Unsuitable if a move to the database is not complete, so that nobody takes its rows for all rows.
 
-    A database that cannot be reached is not refused, because a server may start before its database.
+    So is a database whose encoding is not UTF-8. One that cannot be reached is not refused, because a server may start
+    before its database.
     """
-    if is_sqlite(config):  # never the target of a move
-        return
-    half_moved = False
-    with suppress(Unsuitable), connect("half_moved", config) as using:
-        half_moved = MOVE_UNDER_WAY in connections[using].introspection.table_names()
-    if half_moved:
-        raise Unsuitable(HALF_MOVED.format(database=describe_database(config)))
+    with suppress(Unreachable), connect("at_start", config) as using, connections[using].cursor() as cursor:
+        if not is_sqlite(config):
+            half_moved = MOVE_UNDER_WAY in connections[using].introspection.table_names(cursor)
+            obstacle = HALF_MOVED.format(database=describe_database(config)) if half_moved else ""
+        else:  # never the target of a move
+            cursor.execute("PRAGMA encoding")
+            (encoding,) = cursor.fetchone()
+            problem = f"{describe_database(config)}: its encoding is {encoding}, and AI Studio needs UTF-8."
+            obstacle = "" if encoding == "UTF-8" else problem
+        if obstacle:
+            raise Unsuitable(obstacle)
 
 
 def tables_after(migrations: Migrations) -> list[Table]:

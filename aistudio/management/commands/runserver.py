@@ -12,7 +12,7 @@ import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from core.database.connections import Unsuitable, refuse_half_moved
+from core.database.connections import Unsuitable, refuse_unusable
 from core.server.http_protocol import GracefulProtocol
 from core.server.supervisor import Supervisor
 
@@ -54,9 +54,9 @@ class Command(BaseCommand):
 
 
 def check_database() -> None:
-    """Raise CommandError if a move to this database is not finished."""
+    """Raise CommandError if a move to this database is not finished, or its encoding is not UTF-8."""
     try:
-        refuse_half_moved(settings.DATABASES["default"])
+        refuse_unusable(settings.DATABASES["default"])
     except Unsuitable as error:
         raise CommandError(str(error)) from None
 

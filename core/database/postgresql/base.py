@@ -1,4 +1,4 @@
-"""Django's backend of PostgreSQL, which hands out no connection that died in the pool."""
+"""Django's backend of PostgreSQL, with a pool that hands out no dead connection, for databases in UTF-8 alone."""
 
 import select
 from time import monotonic
@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 import psycopg
 from django.db.backends.postgresql import base
 from psycopg_pool import ConnectionPool, PoolTimeout
+
+from core.database.postgresql import OtherEncoding
 
 PATIENCE = 10  # seconds that work waits for a connection: PostgreSQL may be restarting
 PATIENCE_WHEN_AWAY = 2  # once the database was away for longer, so that threads are free for other requests
@@ -28,10 +30,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
                     raise
                 continue
             if not self.pool or is_alive(connection):
-                DatabaseWrapper.is_away = False
-                return connection
+                break
             connection.close()
             self.pool.putconn(connection)  # which connects anew
+        DatabaseWrapper.is_away = False
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding != "UTF8":
+            _ = self.pool.putconn(connection) if self.pool else connection.close()
+            raise OtherEncoding(f"its encoding is {encoding}, and AI Studio needs UTF8")
+        return connection
 
 
 def is_alive(connection: Any) -> bool:
