@@ -13,6 +13,8 @@ from urllib.parse import SplitResult, urlsplit
 from django.conf import settings
 from django.core.exceptions import ValidationError
 
+from llms.vendors.registry import own_endpoint
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 # Cloud metadata services outside the link-local range: Alibaba's, and AWS's over IPv6.
@@ -73,6 +75,12 @@ def split_http_url(url: str) -> SplitResult:
     if parts.username is not None or parts.password is not None:
         raise ValidationError("A URL with a user name or password is refused: put the key into api_key.")
     return parts
+
+
+def server_of(vendor: str, url: str) -> tuple[str, str, str, int | None]:
+    """Vendor, scheme, host and port of a base URL, which may be empty: what a key is given for. Raises ValueError."""
+    parts = urlsplit(url or own_endpoint(vendor))
+    return vendor, parts.scheme, parts.hostname or "", parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def validate_http_url(url: str) -> None:

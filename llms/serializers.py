@@ -1,9 +1,12 @@
+from typing import Any
+
 from django.core.validators import RegexValidator
 from rest_framework import serializers
+from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from core.rest.fields import CharField
 from core.rest.serializers import PlainSerializer, ResourceSerializer
-from llms.models import LLM, LLMSettings
+from llms.models import KEY_NEEDED, LLM, LLMSettings
 
 KEY_PLACEHOLDER = "********"
 
@@ -18,7 +21,10 @@ class KeyField(CharField):
 
 
 class LLMSerializer(ResourceSerializer):
-    """An LLM. Its key is kept if you send the placeholder back, and removed by "" or null."""
+    """An LLM. Its key is kept if you send the placeholder back, and removed by "" or null.
+
+    A new vendor, or another scheme, host or port of the endpoint, needs the key anew in the same request.
+    """
 
     api_key = KeyField(required=False, allow_null=True, allow_blank=True, max_length=1_000)
     has_api_key = serializers.BooleanField(read_only=True)
@@ -44,6 +50,14 @@ class LLMSerializer(ResourceSerializer):
             "updated_at",
         )
         read_only_fields = ("created_at", "updated_at")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        llm = self.instance
+        if isinstance(llm, LLM) and attrs.get("api_key", KEY_PLACEHOLDER) == KEY_PLACEHOLDER:
+            new = {name: attrs.get(name, getattr(llm, name)) for name in ("vendor", "api_endpoint")}
+            if not llm.keeps_key_at(**new):
+                raise ValidationError({"api_key": ErrorDetail(KEY_NEEDED, "required")})
+        return attrs
 
     def create(self, validated_data: dict[str, object]) -> LLM:
         return self.update(LLM(), validated_data)
