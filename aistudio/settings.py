@@ -36,6 +36,7 @@ try:
     LLM_CONNECT_TIMEOUT = env.float("LLM_CONNECT_TIMEOUT", 10, validate=check.Range(0.1, 600))
     LLM_FIRST_TOKEN_TIMEOUT = env.float("LLM_FIRST_TOKEN_TIMEOUT", 60, validate=check.Range(0.1, 3600))
     LLM_TOKEN_TIMEOUT = env.float("LLM_TOKEN_TIMEOUT", 60, validate=check.Range(0.1, 3600))
+    TOKEN_MAX_DAYS = env.int("TOKEN_MAX_DAYS", 0, validate=check.Range(0, 36_500))
     WORKERS = env.int("WORKERS", 0, validate=check.Range(0, 256))
     SHUTDOWN_TIMEOUT = env.int("SHUTDOWN_TIMEOUT", 10, validate=check.Range(0, 3600))
     DRAIN_TIME = env.float("DRAIN_TIME", 0, validate=check.Range(0, 600))

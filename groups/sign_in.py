@@ -35,6 +35,10 @@ class NotTheFirst(Exception):
     """There is a user already, so that nobody can become the first administrator."""
 
 
+class TokenEnded(Exception):
+    """The token of the request was revoked while the request was answered."""
+
+
 class TooManyAttempts(Exception):
     """There were too many attempts to sign in to this account from this address."""
 
@@ -81,13 +85,32 @@ def make_first_administrator(*, user: User) -> None:
 
 
 @recording.recording()
-def roll_api_key(*, user: User) -> str:
-    """Issue a token named "api-key" and revoke the one before; other tokens stay. Returns its key."""
+def roll_api_key(*, user: User, token_id: int | None = None) -> str:
+    """Issue a token named "api-key" and revoke the one before; other tokens stay. Returns its key.
+
+    `token_id` is that of the token with which it is done. Raises TokenEnded.
+    """
     User.objects.select_for_update(no_key=True).get(pk=user.pk)
+    made_by = lock_token(token_id)
     for token in user.tokens.filter(name=API_KEY_NAME, revoked_at=None):
         token.revoke()
-    _, key = ApiToken.issue(user, name=API_KEY_NAME)
+    if made_by:
+        made_by.refresh_from_db()  # it may be the one before, or have been made with that one
+    _, key = ApiToken.issue(user, name=API_KEY_NAME, made_by=made_by)
     return key
+
+
+def lock_token(pk: int | None) -> ApiToken | None:
+    """The token of this id, locked until the transaction ends, so that what is made with it can end with it.
+
+    Raises TokenEnded if it was revoked meanwhile.
+    """
+    if pk is None:
+        return None
+    token = ApiToken.objects.select_for_update(no_key=True).filter(pk=pk, revoked_at=None).first()
+    if token is None:
+        raise TokenEnded("The token was revoked at this moment.")
+    return token
 
 
 def sign_in(*, request: HttpRequest, email: str, password: str) -> User | None:

@@ -162,7 +162,7 @@ class UserViewSet(ResourceViewSet):
     def roll_api_key(self, request: Request, pk: int) -> Response:
         with transaction.atomic():
             user = super().locked_object()
-            user.api_key = sign_in.roll_api_key(user=user)
+            user.api_key = sign_in.roll_api_key(user=user, token_id=request.auth)
             return self.answer_one(user)
 
 

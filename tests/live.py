@@ -68,6 +68,7 @@ def environment(folder: Path, **changes: str) -> Variables:
         "LLM_CONNECT_TIMEOUT": "10",
         "LLM_FIRST_TOKEN_TIMEOUT": "60",
         "LLM_TOKEN_TIMEOUT": "60",
+        "TOKEN_MAX_DAYS": "0",
         "WORKERS": "0",
         "LOCAL_ENV": "0",
         "SHUTDOWN_TIMEOUT": "10",
