@@ -54,6 +54,7 @@ class Exchange:
     vendor: str = ""
     call: Call | None = None
     wants_title: bool = False  # whether the LLM is to be asked for the session's title
+    llm_id: int | None = None
 
 
 @dataclass(frozen=True)
@@ -233,7 +234,7 @@ def begin_answer(
             answer = store_exchange(session, question, call.model, input_tokens, runner_id, key)
     except IntegrityError:  # the key of ActiveAnswer is the session
         raise AnswerInProgress(UNDER_WAY) from None
-    return Exchange(question, answer, context.llm.vendor, call, context.wants_title)
+    return Exchange(question, answer, context.llm.vendor, call, context.wants_title, context.llm.pk)
 
 
 def find_exchange(session: Session, question: Message, key: str | None) -> Exchange | None:

@@ -1,6 +1,7 @@
 """The forms for signing in, and for one's own password and tokens."""
 
 from datetime import timedelta
+from math import ceil
 
 from django import forms
 from django.conf import settings
@@ -21,10 +22,11 @@ LIFETIMES = [("30", _("30 days")), ("90", _("90 days")), ("365", _("a year")), (
 def lifetimes() -> list[tuple[str, str]]:
     """The choices for a new token that TOKEN_MAX_DAYS admits, its own among them."""
     days = settings.TOKEN_MAX_DAYS
+    known = [(value, str(label)) for value, label in LIFETIMES]
     if not days:
-        return LIFETIMES
+        return known
     own = ngettext("%(days)s day", "%(days)s days", days) % {"days": days}
-    return [*((value, label) for value, label in LIFETIMES if value and int(value) < days), (str(days), own)]
+    return [*((value, label) for value, label in known if value and int(value) < days), (str(days), own)]
 
 
 def authenticate_user(request: HttpRequest | None, email: str, password: str) -> User | None:
@@ -33,7 +35,7 @@ def authenticate_user(request: HttpRequest | None, email: str, password: str) ->
     try:
         return sign_in(request=request, email=email, password=password)
     except TooManyAttempts as error:
-        raise ValidationError(str(error)) from None
+        raise ValidationError(str(error), code="throttled", params={"wait": ceil(error.wait)}) from None
 
 
 class ThrottledSignInForm(AuthenticationForm):
