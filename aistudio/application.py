@@ -6,6 +6,7 @@ Django must be set up before this module is imported: see asgi.py.
 import asyncio
 import gc
 import logging
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
@@ -22,11 +23,12 @@ from django.db import DatabaseError, connections
 from chats.answering import runner
 from core.database.connections import describe_failure
 from core.idempotency import attempts
+from core.rest.permissions import AT_ONCE, RETRY_AFTER, TOO_MUCH
 from core.server.asgi_handler import ThreadPoolASGIHandler
 from core.server.health import Probes
 from core.server.middleware import current_request_id
 from core.server.proxy_headers import TrustedProxyMiddleware
-from core.server.responses import Receive, Scope, Send, address_of, send_error
+from core.server.responses import Receive, Scope, Send, address_of, error_document, send_error, send_response
 from core.server.supervisor import stop_with_master
 from core.telemetry.hooks import RequestRecord, current_request, instrumentations, request_id_from
 from core.workers.extractors import extractors
@@ -54,21 +56,26 @@ OPENTELEMETRY = ("opentelemetry", "opentelemetry.sdk", "opentelemetry.exporter.o
 
 # Threads for what takes long: hashing of passwords, and work on many messages. Each has a database connection:
 # CONNECTIONS of core/database/url.py counts them.
-POOLS = {"sign-in": 2, "search": 5}
+POOLS = {"sign-in": 2, "searches": 2, "exports": 2}
 SIGN_INS = {"/sign-in", "/first-run", "/admin/login/", "/profile/password", "/api/v1/auth/login"}
-SEARCHES = {"/api/v1/sessions", "/", "/conversations"}
+SEARCHES = {"/api/v1/sessions", "/conversations"}
 
 
-def pool_of(scope: Scope) -> str | None:
-    """Which of POOLS answers this request; None for the threads of all others."""
-    path, query = scope["path"], {name for name, _ in parse_qsl(scope["query_string"])}
+waiting: Counter[tuple[str, bytes]] = Counter()  # searches and exports, by credentials, that run or wait for a thread
+
+
+def pool_of(scope: Scope) -> str:
+    """Which of POOLS answers this request; empty for the threads of all others."""
+    path = scope["path"]
     if scope["method"] == "POST":
-        return "sign-in" if path in SIGN_INS else None
-    is_search = path in SEARCHES and query & {b"search", b"q"}
-    return "search" if is_search or path.endswith(("/export.md", "/export.json")) else None
+        return "sign-in" if path in SIGN_INS else ""
+    if path.endswith(("/export.md", "/export.json")):
+        return "exports"
+    names = {name for name, _ in parse_qsl(scope["query_string"].decode("latin1"))} if path in SEARCHES else set()
+    return "searches" if names & {"search", "q"} else ""
 
 
-django_application = ThreadPoolASGIHandler(on_stop=runner.release_readers, pools=POOLS, pool_of=pool_of)
+django_application = ThreadPoolASGIHandler(on_stop=runner.release_readers, pools=POOLS)
 probes = Probes(
     open_streams=lambda: len(django_application.streams), work_obstacle=runner.obstacle, work_state=runner.state
 )
@@ -122,6 +129,8 @@ async def record_request(scope: Scope, receive: Receive, send: Send) -> None:
         record.status = HTTPStatus.INTERNAL_SERVER_ERROR
         raise
     finally:
+        for end in record.at_end:
+            end()
         record.status = record.status or CLIENT_CLOSED_REQUEST
         seconds = perf_counter() - record.begun
         fields = {
@@ -159,7 +168,23 @@ async def answer_request(scope: Scope, receive: Receive, send: Send) -> None:
     if length != (actual := b"%d" % len(body)):
         headers = [(name, value) for name, value in scope["headers"] if name != CONTENT_LENGTH]
         scope = {**scope, "headers": [*headers, (CONTENT_LENGTH, actual)]}
-    await django_application(scope, body, receive, send)
+    pool = pool_of(scope)
+    if pool not in AT_ONCE:
+        await django_application(scope, body, receive, send, pool)
+        return
+    # Whoever sends more than one person may is refused here: to refuse many in Django would delay others.
+    key = (pool, dict(scope["headers"]).get(b"authorization") or dict(scope["headers"]).get(b"cookie", b""))
+    if waiting[key] >= (most := getattr(settings, AT_ONCE[pool])):
+        document = error_document(HTTPStatus.TOO_MANY_REQUESTS, "throttled", TOO_MUCH.format(most, pool))
+        await send_response(send, HTTPStatus.TOO_MANY_REQUESTS, document, retry_after=RETRY_AFTER)
+        return
+    waiting[key] += 1
+    try:
+        await django_application(scope, body, receive, send, pool)
+    finally:
+        waiting[key] -= 1
+        if not waiting[key]:
+            del waiting[key]
 
 
 async def read_body(receive: Receive) -> bytes | None:

@@ -36,6 +36,7 @@ KNOWN = {
     "core.rest.errors": {"_http_errors.update": A_DICT},
     "core.database.backup": {"cursor.execute": OF_ALL},
     "core.database.compiled": {"cursor.execute": READS},
+    "core.database.time_limit": {"cursor.execute": "sets a limit"},
     "core.database.table_dump": {"cursor.executemany": OF_ALL},
     "groups.models": {
         "type(self)._base_manager.filter(pk=self.pk).update": "a better hash of the same password is no change of it",

@@ -7,7 +7,7 @@ from environs import ValidationError
 
 Config = dj_database_url.DBConfig
 
-CONNECTIONS = 19  # for each process: 8 + 2 + 5 threads answer requests, 3 belong to its worker, 1 is for housekeeping
+CONNECTIONS = 18  # for each process: 8 + 6 threads answer requests, 3 belong to its worker, 1 is for housekeeping
 
 
 def database(url: str) -> Config:

@@ -32,8 +32,7 @@ THREADS = 8  # for most requests
 class ThreadPoolASGIHandler:
     """Answers requests whose body was read. `on_stop` is called when the server cancels a stream to stop.
 
-    `pools` are threads for requests that take long, by name; `pool_of` says which of them a request needs, if any. So
-    they never make others wait, however many they are.
+    `pools` are threads, by name, for requests that take long, so that these never make others wait.
     """
 
     def __init__(
@@ -41,9 +40,8 @@ class ThreadPoolASGIHandler:
         *,
         on_stop: Callable[[], None],
         pools: Mapping[str, int],
-        pool_of: Callable[[Scope], str | None],
     ) -> None:
-        self.on_stop, self.pool_of = on_stop, pool_of
+        self.on_stop = on_stop
         self.django = WSGIHandler()  # the handler with synchronous middleware
         sizes = {"request": THREADS, **pools}
         self.idle = {
@@ -52,8 +50,8 @@ class ThreadPoolASGIHandler:
         self.free = {name: asyncio.Semaphore(size) for name, size in sizes.items()}
         self.streams: dict[asyncio.Future[None], Reader] = {}  # those that are open; a result ends one
 
-    async def __call__(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
-        start, pool = perf_counter(), self.pool_of(scope) or "request"
+    async def __call__(self, scope: Scope, body: bytes, receive: Receive, send: Send, pool: str) -> None:
+        start, pool = perf_counter(), pool or "request"
         async with self.free[pool]:
             if record := current_request.get():
                 record.waited = perf_counter() - start

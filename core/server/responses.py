@@ -58,11 +58,19 @@ class EventStream(StreamedResponse):
 
 
 async def send_response(
-    send: Send, status: HTTPStatus, body: bytes, media_type: str = "application/json", *, close: bool = False
+    send: Send,
+    status: HTTPStatus,
+    body: bytes,
+    media_type: str = "application/json",
+    *,
+    close: bool = False,
+    retry_after: int | None = None,
 ) -> None:
     """Send a whole response; `close` ends the connection, for a request whose body was not read to its end."""
     headers = [(b"content-type", media_type.encode()), (b"content-length", str(len(body)).encode())]
     headers += [(b"cache-control", b"no-store")]
+    if retry_after is not None:
+        headers += [(b"retry-after", b"%d" % retry_after)]
     if close:
         headers += [(b"connection", b"close")]
     if request := current_request.get():
