@@ -6,12 +6,15 @@ Django must be set up before this module is imported: see asgi.py.
 import asyncio
 import gc
 import logging
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from importlib import import_module
 from importlib.util import find_spec
 from time import perf_counter
-from urllib.parse import quote
+from typing import TypeVar
+from urllib.parse import parse_qsl, quote
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -20,17 +23,20 @@ from django.db import DatabaseError, connections
 from chats.answering import runner
 from core.database.connections import describe_failure
 from core.idempotency import attempts
+from core.rest.permissions import AT_ONCE, RETRY_AFTER, TOO_MUCH
 from core.server.asgi_handler import ThreadPoolASGIHandler
 from core.server.health import Probes
 from core.server.middleware import current_request_id
 from core.server.proxy_headers import TrustedProxyMiddleware
-from core.server.responses import Receive, Scope, Send, address_of, send_error
+from core.server.responses import Receive, Scope, Send, address_of, error_document, send_error, send_response
 from core.server.supervisor import stop_with_master
 from core.telemetry.hooks import RequestRecord, current_request, instrumentations, request_id_from
 from core.workers.extractors import extractors
-from groups.authentication import store_last_uses
+from groups.authentication import find_signed_out, store_last_uses
 from groups.models import User
 from groups.sign_in import first_run_code, forget_attempts
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 access_log = logging.getLogger("aistudio.access")
@@ -41,15 +47,37 @@ GC_THRESHOLDS = (
     50,
 )  # Python's defaults collect 14 times as often, and all streams wait during a collection
 UPKEEP_INTERVAL = 60  # seconds
+SIGN_IN_CHECK = 2  # seconds between two checks that the readers of streams are still signed in
 MAX_LOGGED_PATH = 500  # characters
 CLIENT_CLOSED_REQUEST = 499  # nginx's status in the log for a client that left before there was a response
 CONTENT_LENGTH = b"content-length"
 PRINTABLE = "/:@!$&'()*+,;=~"  # in a path, beside letters and digits
 OPENTELEMETRY = ("opentelemetry", "opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 
-django_application = ThreadPoolASGIHandler(on_stop=runner.release_readers)
+# Threads for what takes long: hashing of passwords, and work on many messages. Each has a database connection:
+# CONNECTIONS of core/database/url.py counts them.
+POOLS = {"sign-in": 2, "searches": 2, "exports": 2}
+SIGN_INS = {"/sign-in", "/first-run", "/admin/login/", "/profile/password", "/api/v1/auth/login"}
+SEARCHES = {"/api/v1/sessions", "/conversations"}
+
+
+waiting: Counter[tuple[str, bytes]] = Counter()  # searches and exports, by credentials, that run or wait for a thread
+
+
+def pool_of(scope: Scope) -> str:
+    """Which of POOLS answers this request; empty for the threads of all others."""
+    path = scope["path"]
+    if scope["method"] == "POST":
+        return "sign-in" if path in SIGN_INS else ""
+    if path.endswith(("/export.md", "/export.json")):
+        return "exports"
+    names = {name for name, _ in parse_qsl(scope["query_string"].decode("latin1"))} if path in SEARCHES else set()
+    return "searches" if names & {"search", "q"} else ""
+
+
+django_application = ThreadPoolASGIHandler(on_stop=runner.release_readers, pools=POOLS)
 probes = Probes(
-    open_streams=lambda: django_application.open_streams, work_obstacle=runner.obstacle, work_state=runner.state
+    open_streams=lambda: len(django_application.streams), work_obstacle=runner.obstacle, work_state=runner.state
 )
 
 
@@ -101,6 +129,8 @@ async def record_request(scope: Scope, receive: Receive, send: Send) -> None:
         record.status = HTTPStatus.INTERNAL_SERVER_ERROR
         raise
     finally:
+        for end in record.at_end:
+            end()
         record.status = record.status or CLIENT_CLOSED_REQUEST
         seconds = perf_counter() - record.begun
         fields = {
@@ -138,7 +168,23 @@ async def answer_request(scope: Scope, receive: Receive, send: Send) -> None:
     if length != (actual := b"%d" % len(body)):
         headers = [(name, value) for name, value in scope["headers"] if name != CONTENT_LENGTH]
         scope = {**scope, "headers": [*headers, (CONTENT_LENGTH, actual)]}
-    await django_application(scope, body, receive, send)
+    pool = pool_of(scope)
+    if pool not in AT_ONCE:
+        await django_application(scope, body, receive, send, pool)
+        return
+    # Whoever sends more than one person may is refused here: to refuse many in Django would delay others.
+    key = (pool, dict(scope["headers"]).get(b"authorization") or dict(scope["headers"]).get(b"cookie", b""))
+    if waiting[key] >= (most := getattr(settings, AT_ONCE[pool])):
+        document = error_document(HTTPStatus.TOO_MANY_REQUESTS, "throttled", TOO_MUCH.format(most, pool))
+        await send_response(send, HTTPStatus.TOO_MANY_REQUESTS, document, retry_after=RETRY_AFTER)
+        return
+    waiting[key] += 1
+    try:
+        await django_application(scope, body, receive, send, pool)
+    finally:
+        waiting[key] -= 1
+        if not waiting[key]:
+            del waiting[key]
 
 
 async def read_body(receive: Receive) -> bytes | None:
@@ -163,7 +209,7 @@ async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
     gc.freeze()  # modules stay in memory: scanning them in each collection would make every request wait
     gc.set_threshold(*GC_THRESHOLDS)
     async with runner.AnswerRunner():
-        tasks = [asyncio.create_task(work()) for work in (do_upkeep, probes.keep_gauges_current)]
+        tasks = [asyncio.create_task(work()) for work in (do_upkeep, watch_sign_ins, probes.keep_gauges_current)]
         await run_in_database_thread(log_first_run_code)
         await send({"type": "lifespan.startup.complete"})
         await receive()
@@ -202,6 +248,19 @@ async def do_upkeep() -> None:
             )
 
 
+async def watch_sign_ins() -> None:
+    """End the streams whose readers signed out, or whose tokens ended. The answers go on."""
+    while True:
+        await asyncio.sleep(SIGN_IN_CHECK)
+        try:
+            if readers := set(django_application.streams.values()):
+                django_application.end_streams(await run_in_database_thread(partial(find_signed_out, readers)))
+        except DatabaseError as error:
+            log.warning("Whether the readers of streams are signed in is not known now: %s", error)
+        except Exception:  # the next check may succeed
+            log.exception("Whether the readers of streams are signed in cannot be seen")
+
+
 async def store_token_use() -> None:
     """Store when tokens were last used. A failure is logged; the next call tries again."""
     try:
@@ -210,16 +269,16 @@ async def store_token_use() -> None:
         log.warning("The times of the tokens' last use could not be stored; the next try is in a minute: %s", error)
 
 
-async def run_in_database_thread(work: Callable[[], None]) -> None:
-    """Run synchronous work that uses the database in a thread, and close the thread's connection afterwards."""
+async def run_in_database_thread(work: Callable[[], T]) -> T:
+    """The result of synchronous work that uses the database, in a thread whose connection is closed afterwards."""
 
-    def run() -> None:
+    def run() -> T:
         try:
-            work()
+            return work()
         finally:
             connections.close_all()
 
-    await sync_to_async(run)()
+    return await sync_to_async(run)()
 
 
 proxied = TrustedProxyMiddleware(application, settings.TRUSTED_PROXIES)  # the application that is served

@@ -36,6 +36,11 @@ try:
     LLM_CONNECT_TIMEOUT = env.float("LLM_CONNECT_TIMEOUT", 10, validate=check.Range(0.1, 600))
     LLM_FIRST_TOKEN_TIMEOUT = env.float("LLM_FIRST_TOKEN_TIMEOUT", 60, validate=check.Range(0.1, 3600))
     LLM_TOKEN_TIMEOUT = env.float("LLM_TOKEN_TIMEOUT", 60, validate=check.Range(0.1, 3600))
+    TOKEN_MAX_DAYS = env.int("TOKEN_MAX_DAYS", 0, validate=check.Range(0, 36_500))
+    MAX_ANSWERS_PER_PERSON = env.int("MAX_ANSWERS_PER_PERSON", 20, validate=check.Range(1, 10_000))
+    MAX_STREAMS_PER_PERSON = env.int("MAX_STREAMS_PER_PERSON", 50, validate=check.Range(1, 10_000))
+    MAX_SEARCHES_PER_PERSON = env.int("MAX_SEARCHES_PER_PERSON", 4, validate=check.Range(1, 10_000))
+    MAX_EXPORTS_PER_PERSON = env.int("MAX_EXPORTS_PER_PERSON", 2, validate=check.Range(1, 10_000))
     WORKERS = env.int("WORKERS", 0, validate=check.Range(0, 256))
     SHUTDOWN_TIMEOUT = env.int("SHUTDOWN_TIMEOUT", 10, validate=check.Range(0, 3600))
     DRAIN_TIME = env.float("DRAIN_TIME", 0, validate=check.Range(0, 600))
@@ -113,14 +118,14 @@ TEMPLATES = [
 AUTH_USER_MODEL = "groups.User"
 LOGIN_URL = LOGOUT_REDIRECT_URL = "sign-in"
 LOGIN_REDIRECT_URL = "home"
+PASSWORD_HASHERS = ["groups.passwords.Argon2", "django.contrib.auth.hashers.PBKDF2PasswordHasher"]  # the first hashes
+VALIDATION = "django.contrib.auth.password_validation"
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in (
-        "UserAttributeSimilarityValidator",
-        "MinimumLengthValidator",
-        "CommonPasswordValidator",
-        "NumericPasswordValidator",
-    )
+    {"NAME": f"{VALIDATION}.UserAttributeSimilarityValidator"},
+    {"NAME": f"{VALIDATION}.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": f"{VALIDATION}.CommonPasswordValidator"},
+    {"NAME": f"{VALIDATION}.NumericPasswordValidator"},
+    {"NAME": "groups.passwords.StrengthValidator"},
 ]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 TIME_ZONE = "UTC"

@@ -9,8 +9,9 @@ from functools import partial
 from itertools import islice, starmap
 from uuid import UUID
 
+from django.conf import settings
 from django.db import IntegrityError
-from django.db.models import QuerySet
+from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
 from chats.answering import prompts
@@ -25,6 +26,7 @@ from chats.errors import (
     QuestionKeyReused,
     RunnerUnavailable,
     SessionNotFound,
+    TooManyAnswers,
 )
 from chats.graphemes import cut_graphemes
 from chats.models import ActiveAnswer, Message, Session
@@ -42,6 +44,8 @@ from usage.tokens import prompt_tokens
 LONGEST_TITLE = 60  # characters
 NO_RUNNER = "This server is about to stop, or was not started by manage.py runserver. Nothing was stored."
 UNDER_WAY = "The last question is still being answered. Wait for its end, or stop it."
+TOO_MANY_ANSWERS = "{} of your questions are being answered, which is the most at once. Wait for an end, or stop one."
+ANSWER_WAIT = 5  # seconds
 SWITCH_UNDER_WAY = "The last question is still being answered. Wait for its end, or stop it, to change the branch."
 
 
@@ -54,6 +58,7 @@ class Exchange:
     vendor: str = ""
     call: Call | None = None
     wants_title: bool = False  # whether the LLM is to be asked for the session's title
+    llm_id: int | None = None
 
 
 @dataclass(frozen=True)
@@ -161,14 +166,25 @@ def select_session(owner: int, uuid: UUID, role: str) -> QuerySet[Session]:
 
 
 def select_locked(owner: int, uuid: UUID, role: str) -> QuerySet[Session, Row]:
-    """What of the session may have changed since it was read, locked until the transaction ends."""
-    locked = select_session(owner, uuid, role).select_for_update(of=("self",))
-    return locked.values_list("leaf_id", "last_sequence", "name")
+    """What of the session may have changed since it was read, locked until the transaction ends.
+
+    With the number of answers to its owner that are in production.
+    """
+    running = ActiveAnswer.objects.filter(session__user=OuterRef("user")).values("session__user")
+    number = Subquery(running.annotate(number=Count("*")).values("number"))
+    locked = select_session(owner, uuid, role).select_for_update(of=("self",)).annotate(number=number)
+    return locked.values_list("leaf_id", "last_sequence", "name", "number")
+
+
+def select_locked_user(pk: int) -> QuerySet[User, Row]:
+    """The user, locked so that of several questions at once each sees the answers of those before."""
+    return User.objects.filter(pk=pk).order_by().select_for_update(no_key=True).values_list("pk")
 
 
 # one query for each role, because their statements differ
 CONVERSATIONS = {role: CompiledQuery(int, UUID, compose=partial(select_conversation, role=role)) for role in ROLES}
 LOCKED_SESSIONS = {role: CompiledQuery(int, UUID, compose=partial(select_locked, role=role)) for role in ROLES}
+LOCKED_USER = CompiledQuery(int, compose=select_locked_user)
 HISTORY = CompiledQuery(
     int,
     compose=lambda leaf: Message.objects.branch(leaf).exclude(text="").order_by("sequence").values_list("role", "text"),
@@ -221,19 +237,22 @@ def begin_answer(
         raise RunnerUnavailable(NO_RUNNER)
     try:
         with write_transaction():
+            LOCKED_USER.get(context.user.pk)
             row = LOCKED_SESSIONS[context.user.role].get(context.user.pk, session.uuid)
             if row is None:
                 raise SessionNotFound
-            session.leaf_id, session.last_sequence, session.name = row
+            session.leaf_id, session.last_sequence, session.name, running = row
             if key and (exchange := find_exchange(session, question, key)):
                 return exchange
+            if (running or 0) >= settings.MAX_ANSWERS_PER_PERSON:
+                raise TooManyAnswers(ANSWER_WAIT, TOO_MANY_ANSWERS.format(running))
             if follows_leaf and question.parent_id != session.leaf_id:
                 question.parent_id = session.leaf_id
                 call, input_tokens = prepare_call(context, question)
             answer = store_exchange(session, question, call.model, input_tokens, runner_id, key)
     except IntegrityError:  # the key of ActiveAnswer is the session
         raise AnswerInProgress(UNDER_WAY) from None
-    return Exchange(question, answer, context.llm.vendor, call, context.wants_title)
+    return Exchange(question, answer, context.llm.vendor, call, context.wants_title, context.llm.pk)
 
 
 def find_exchange(session: Session, question: Message, key: str | None) -> Exchange | None:

@@ -17,6 +17,13 @@ class AnswerInProgress(ChatError):
     """The last question of the session is still being answered."""
 
 
+class TooManyAnswers(ChatError):
+    """The person has as many answers in production as one may have. Arguments: seconds to wait, and the reason."""
+
+    def __str__(self) -> str:
+        return str(self.args[1])
+
+
 class ChatClosed(ChatError):
     """The chat of the session was deleted."""
 

@@ -3,6 +3,7 @@ from functools import partial
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group as UnusedGroup
@@ -208,6 +209,9 @@ class IssueTokenForm(forms.ModelForm):
             self.add_error("user", "This user is not active, so the token would be refused.")
         if expires_at and expires_at <= timezone.now():
             self.add_error("expires_at", "This is in the past, so the token would be refused.")
+        latest = ApiToken.latest_end(None)
+        if expires_at and latest and expires_at > latest:
+            self.add_error("expires_at", f"TOKEN_MAX_DAYS lets a token be valid for {settings.TOKEN_MAX_DAYS} days.")
 
 
 class UsableFilter(RadioFilter):
@@ -248,7 +252,17 @@ class ApiTokenAdmin(TokenState, Admin):
     def get_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> tuple[str, ...]:
         if not obj:
             return ("user", "name", "expires_at")
-        return ("name", "user_link", "prefix", "state", "created_at", "expires_at", "last_used_at", "revoked_at")
+        return (
+            "name",
+            "user_link",
+            "prefix",
+            "state",
+            "made_by",
+            "created_at",
+            "expires_at",
+            "last_used_at",
+            "revoked_at",
+        )
 
     def get_form(
         self, request: HttpRequest, obj: ApiToken | None = None, change: bool = False, **options: Any

@@ -1,19 +1,27 @@
 """The one place that turns headers into a user."""
 
-from datetime import datetime
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from math import ceil
+from time import monotonic
 from typing import Any
 
+from django.contrib.auth import HASH_SESSION_KEY
 from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.utils import timezone
+from django.utils.crypto import constant_time_compare
 from rest_framework import authentication
 from rest_framework.exceptions import AuthenticationFailed, Throttled
 from rest_framework.request import Request
 
+from core.server.responses import Reader
+from groups.attempts import count_attempt, network_of
 from groups.models import ApiToken, User
 
 WRONG_TOKENS = 300  # of one address, in a minute
-MINUTE = 60  # seconds
+MINUTE = timedelta(minutes=1)
 
 _last_uses: dict[int, datetime] = {}  # of tokens, by key: not stored yet
 
@@ -29,16 +37,16 @@ class TokenAuthentication(authentication.BaseAuthentication):
         user = ApiToken.user_of(key) if key else None
         if user is None:
             # slow down guessing; a valid token is never refused because of wrong ones from the same address
-            counter = f"wrong-tokens:{request.META.get('REMOTE_ADDR')}"
-            cache.add(counter, 0, MINUTE)
-            try:
-                count = cache.incr(counter)
-            except ValueError:  # it expired in between
-                count = 1
-            if count > WRONG_TOKENS:
-                raise Throttled(
-                    MINUTE, f"More than {WRONG_TOKENS} wrong tokens came from this address within a minute."
-                )
+            counter = f"tokens:{network_of(request._request)}"
+            refused_until = cache.get(counter, 0.0)  # beyond the limit, the database is not asked any more
+            if monotonic() >= refused_until:
+                count, wait = count_attempt(counter, MINUTE)
+                if count > WRONG_TOKENS:
+                    refused_until = monotonic() + wait
+                    cache.set(counter, refused_until, wait)
+            if (left := refused_until - monotonic()) > 0:
+                text = f"More than {WRONG_TOKENS} wrong tokens came from this address within a minute."
+                raise Throttled(ceil(left), text)
             raise AuthenticationFailed("The token is unknown, expired or revoked, or its user is not active.")
         _last_uses[user.token_id] = timezone.now()
         return user, user.token_id
@@ -55,6 +63,27 @@ class SessionAuthentication(authentication.SessionAuthentication):
 
     def enforce_csrf(self, request: Any) -> None:
         super().enforce_csrf(request._request)  # DRF's own request would parse the body to look for a form's token
+
+
+def find_signed_out(readers: Collection[Reader]) -> set[Reader]:
+    """The readers whose token was revoked or is over, whose browser was signed out, or whose password was changed.
+
+    Those whose user was deactivated or deleted are not among them: what they read ends with a reason.
+    """
+    users = User.objects.filter(
+        is_active=True, pk__in={reader.user_id for reader in readers if reader.user_id}
+    ).in_bulk()
+    tokens = ApiToken.objects.usable().filter(pk__in={reader.token_id for reader in readers if reader.token_id})
+    usable = set(tokens.values_list("pk", flat=True))
+    keys = {reader.session_key for reader in readers} - {None}
+    sessions = Session.objects.filter(pk__in=keys, expire_date__gt=timezone.now()).in_bulk() if keys else {}
+    ended = set()
+    for reader in readers:
+        user, session = users.get(reader.user_id or 0), sessions.get(reader.session_key or "")
+        known = str(session.get_decoded().get(HASH_SESSION_KEY, "")) if session else ""
+        if user and reader.token_id not in usable and not constant_time_compare(known, user.get_session_auth_hash()):
+            ended.add(reader)
+    return ended
 
 
 def store_last_uses() -> None:

@@ -1,19 +1,32 @@
 """The forms for signing in, and for one's own password and tokens."""
 
 from datetime import timedelta
+from math import ceil
 
 from django import forms
+from django.conf import settings
 from django.contrib.auth.forms import AuthenticationForm, BaseUserCreationForm, PasswordChangeForm
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
 from groups.models import ApiToken, User
 from groups.sign_in import TooManyAttempts, first_run_code, record_refusal, sign_in
 
 LIFETIMES = [("30", _("30 days")), ("90", _("90 days")), ("365", _("a year")), ("", _("no end"))]
+
+
+def lifetimes() -> list[tuple[str, str]]:
+    """The choices for a new token that TOKEN_MAX_DAYS admits, its own among them."""
+    days = settings.TOKEN_MAX_DAYS
+    known = [(value, str(label)) for value, label in LIFETIMES]
+    if not days:
+        return known
+    own = ngettext("%(days)s day", "%(days)s days", days) % {"days": days}
+    return [*((value, label) for value, label in known if value and int(value) < days), (str(days), own)]
 
 
 def authenticate_user(request: HttpRequest | None, email: str, password: str) -> User | None:
@@ -22,7 +35,7 @@ def authenticate_user(request: HttpRequest | None, email: str, password: str) ->
     try:
         return sign_in(request=request, email=email, password=password)
     except TooManyAttempts as error:
-        raise ValidationError(str(error)) from None
+        raise ValidationError(str(error), code="throttled", params={"wait": ceil(error.wait)}) from None
 
 
 class ThrottledSignInForm(AuthenticationForm):
@@ -87,7 +100,7 @@ class TokenForm(forms.Form):
         help_text=_("What will use it, so that you can tell what stops when you revoke it."),
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
-    lifetime = forms.ChoiceField(label=_("Valid for"), choices=LIFETIMES, initial="90", required=False)
+    lifetime = forms.ChoiceField(label=_("Valid for"), choices=lifetimes, initial="90", required=False)
 
     def issue(self, user: User) -> tuple[ApiToken, str]:
         """Issue the token; returns it and its key."""

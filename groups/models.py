@@ -2,9 +2,10 @@
 
 import hashlib
 import secrets
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self
 
+from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.hashers import check_password
 from django.db import models
@@ -13,7 +14,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.functional import cached_property
 
-from core.audit.recording import Audited
+from core.audit.recording import Audited, recording
 from core.audit.relations import AuditedManyToManyField
 from core.database.casefold import CasefoldedCharField, UniqueCasefolded, fold
 from core.database.compiled import CompiledQuery, column_names, to_instance
@@ -159,12 +160,17 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
     """Which tokens can be used."""
 
     def usable(self) -> Self:
-        """Tokens that are neither revoked nor expired, of active users."""
-        return self.filter(Q(expires_at=None) | Q(expires_at__gt=Now()), revoked_at=None, user__is_active=True)
+        """Tokens that are neither revoked nor expired nor older than TOKEN_MAX_DAYS, of active users."""
+        days = settings.TOKEN_MAX_DAYS
+        young = self.filter(created_at__gt=Now() - timedelta(days=days)) if days else self
+        return young.filter(Q(expires_at=None) | Q(expires_at__gt=Now()), revoked_at=None, user__is_active=True)
 
 
 class ApiToken(Audited):
-    """A token with which a program acts as a user. Only a digest of its key is stored; `issue` returns the key once."""
+    """A token with which a program acts as a user. Only a digest of its key is stored; `issue` returns the key once.
+
+    A token that was made with another token ends with that one, and no later.
+    """
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="tokens")
     name = models.CharField(
@@ -172,6 +178,10 @@ class ApiToken(Audited):
     )
     prefix = models.CharField(max_length=12, editable=False, help_text="How the key begins.")
     digest = models.CharField(max_length=64, unique=True, editable=False)
+    made_by = models.ForeignKey(
+        "self", on_delete=models.CASCADE, null=True, related_name="made", editable=False,
+        help_text="The token with which it was made, and with which it ends.",
+    )  # fmt: skip
     created_at = models.DateTimeField("created", auto_now_add=True)
     expires_at = models.DateTimeField("expires", null=True, blank=True, help_text="Never, when empty.")
     revoked_at = models.DateTimeField("revoked", null=True, blank=True, editable=False)
@@ -191,11 +201,27 @@ class ApiToken(Audited):
         return f"{self.name} ({self.prefix}…)"
 
     @classmethod
-    def issue(cls, user: User, *, name: str, expires_at: datetime | None = None) -> tuple["ApiToken", str]:
-        """Make a token; returns it and its key, which cannot be read again."""
+    def issue(
+        cls, user: User, *, name: str, expires_at: datetime | None = None, made_by: "ApiToken | None" = None
+    ) -> tuple["ApiToken", str]:
+        """Make a token; returns it and its key, which cannot be read again. It ends at `latest_end` if not earlier.
+
+        `made_by` must be locked. If it was just replaced by this token, the token that made it takes its part.
+        """
         key = "ais_" + secrets.token_urlsafe(32)
-        token = cls.objects.create(user=user, name=name, prefix=key[:10], digest=digest(key), expires_at=expires_at)
-        return token, key
+        ends = [moment for moment in (expires_at, cls.latest_end(made_by)) if moment]
+        while made_by and made_by.revoked_at:
+            made_by = made_by.made_by
+        values = {"user": user, "name": name, "prefix": key[:10], "digest": digest(key), "made_by": made_by}
+        return cls.objects.create(**values, expires_at=min(ends, default=None)), key
+
+    @staticmethod
+    def latest_end(made_by: "ApiToken | None") -> datetime | None:
+        """When a token that is made now has to end; None if nothing bounds it."""
+        ends = [made_by.expires_at] if made_by and made_by.expires_at else []
+        if settings.TOKEN_MAX_DAYS:
+            ends.append(timezone.now() + timedelta(days=settings.TOKEN_MAX_DAYS))
+        return min(ends, default=None)
 
     @staticmethod
     def user_of(key: str) -> "User | None":
@@ -208,13 +234,25 @@ class ApiToken(Audited):
         return user
 
     def revoke(self) -> None:
-        self.revoked_at = timezone.now()
-        self.save(update_fields=["revoked_at"])
+        """Revoke the token, and with it those that were made with it."""
+        now, tokens = timezone.now(), [self]
+        with recording():
+            while tokens:  # not a recursion, because a chain of tokens can have any length
+                for token in tokens:
+                    token.revoked_at = now
+                    token.save(update_fields=["revoked_at"])
+                tokens = list(ApiToken.objects.filter(made_by__in=tokens, revoked_at=None))
 
     @property
     def is_usable(self) -> bool:
-        expired = self.expires_at is not None and self.expires_at <= timezone.now()
-        return self.revoked_at is None and not expired and self.user.is_active
+        return self.revoked_at is None and not self.has_expired and self.user.is_active
+
+    @property
+    def has_expired(self) -> bool:
+        ends = [self.expires_at] if self.expires_at else []
+        if settings.TOKEN_MAX_DAYS:
+            ends.append(self.created_at + timedelta(days=settings.TOKEN_MAX_DAYS))
+        return any(end <= timezone.now() for end in ends)
 
 
 USER_COLUMNS = column_names(User)

@@ -1,8 +1,10 @@
 """The pages on which people sign in, and change their password and tokens."""
 
+from http import HTTPStatus
+
 from django.contrib import messages
 from django.contrib.auth import login
-from django.contrib.auth.forms import PasswordChangeForm
+from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
 from django.contrib.auth.views import LoginView, PasswordChangeView
 from django.contrib.messages.views import SuccessMessageMixin
 from django.http import HttpRequest, HttpResponse
@@ -39,6 +41,14 @@ class SignIn(LoginView):
         if not User.objects.exists():
             return redirect("first-run")
         return super().dispatch(request, *args, **kwargs)
+
+    def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
+        response = super().form_invalid(form)
+        for error in form.non_field_errors().as_data():
+            if error.code == "throttled" and error.params:
+                response.status_code = HTTPStatus.TOO_MANY_REQUESTS
+                response["Retry-After"] = str(error.params["wait"])
+        return response
 
 
 @never_cache

@@ -13,6 +13,7 @@ from rest_framework.exceptions import ValidationError
 from core.rest.fields import CharField, EmailField, RelationField
 from core.rest.serializers import PlainSerializer, ResourceSerializer
 from groups.models import ApiToken, Group, User
+from groups.sign_in import lock_token
 
 Values = dict[str, Any]  # what was validated, by field
 
@@ -100,7 +101,7 @@ class CredentialsSerializer(PlainSerializer):
 
 
 class TokenSerializer(ResourceSerializer):
-    """A token without its key."""
+    """A token without its key. One that a token makes ends with that one, and no later."""
 
     class Meta:
         model = ApiToken
@@ -112,10 +113,15 @@ class TokenSerializer(ResourceSerializer):
     def validate_expires_at(self, moment: datetime | None) -> datetime | None:
         if moment is not None and moment <= timezone.now():
             raise ValidationError("This must be a moment to come.")
+        made_by = ApiToken.objects.filter(pk=self.context["request"].auth).first()
+        latest = ApiToken.latest_end(made_by)
+        if moment and latest and moment > latest:
+            raise ValidationError(f"This must be {latest:%Y-%m-%dT%H:%M:%SZ} at the latest, or left out.")
         return moment
 
     def create(self, validated_data: Values) -> ApiToken:
-        token, key = ApiToken.issue(self.context["request"].user, **validated_data)
+        request = self.context["request"]
+        token, key = ApiToken.issue(request.user, **validated_data, made_by=lock_token(request.auth))
         token.token = key  # type: ignore[attr-defined]
         return token
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from math import ceil
 from textwrap import wrap
 
 from django.contrib.auth import authenticate
@@ -10,7 +11,7 @@ from django.contrib.auth.signals import user_logged_in, user_logged_out, user_lo
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import connection, transaction
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from django.dispatch import Signal, receiver
 from django.http import HttpRequest
 from django.utils import timezone
@@ -19,11 +20,14 @@ from django.utils.crypto import salted_hmac
 from core.audit import recording
 from core.audit.models import AuditEvent
 from core.database.casefold import fold
+from groups.attempts import count_attempt, known_browser, network_of, remember_browser
 from groups.models import ApiToken, SignInAttempt, User, digest, is_administrator
 
 API_KEY_NAME = "api-key"
-FAILED_SIGN_INS = 10  # of one account from one address
+FAILED_SIGN_INS = 10  # of one account from one address, or from a browser that has signed in before
+OF_ADDRESS = OF_ACCOUNT = 50  # failed sign-ins
 SIGN_IN_WINDOW = timedelta(minutes=15)
+MINUTE = timedelta(minutes=1)
 CODE_LENGTH = 20  # hexadecimal digits: 80 bits, which nobody guesses
 
 
@@ -35,8 +39,17 @@ class NotTheFirst(Exception):
     """There is a user already, so that nobody can become the first administrator."""
 
 
+class TokenEnded(Exception):
+    """The token of the request was revoked while the request was answered."""
+
+
 class TooManyAttempts(Exception):
-    """There were too many attempts to sign in to this account from this address."""
+    """There were too many attempts to sign in to this account, or from this address. `wait` is in seconds."""
+
+    def __init__(self, wait: float) -> None:
+        minutes = ceil(wait / 60)
+        super().__init__(f"Too many attempts to sign in. Try again in {minutes} minute{'s' * (minutes > 1)}.")
+        self.wait = wait
 
 
 @contextmanager
@@ -81,43 +94,61 @@ def make_first_administrator(*, user: User) -> None:
 
 
 @recording.recording()
-def roll_api_key(*, user: User) -> str:
-    """Issue a token named "api-key" and revoke the one before; other tokens stay. Returns its key."""
+def roll_api_key(*, user: User, token_id: int | None = None) -> str:
+    """Issue a token named "api-key" and revoke the one before; other tokens stay. Returns its key.
+
+    `token_id` is that of the token with which it is done. Raises TokenEnded.
+    """
     User.objects.select_for_update(no_key=True).get(pk=user.pk)
+    made_by = lock_token(token_id)
     for token in user.tokens.filter(name=API_KEY_NAME, revoked_at=None):
         token.revoke()
-    _, key = ApiToken.issue(user, name=API_KEY_NAME)
+    if made_by:
+        made_by.refresh_from_db()  # it may be the one before, or have been made with that one
+    _, key = ApiToken.issue(user, name=API_KEY_NAME, made_by=made_by)
     return key
 
 
+def lock_token(pk: int | None) -> ApiToken | None:
+    """The token of this id, locked until the transaction ends, so that what is made with it can end with it.
+
+    Raises TokenEnded if it was revoked meanwhile.
+    """
+    if pk is None:
+        return None
+    token = ApiToken.objects.select_for_update(no_key=True).filter(pk=pk, revoked_at=None).first()
+    if token is None:
+        raise TokenEnded("The token was revoked at this moment.")
+    return token
+
+
 def sign_in(*, request: HttpRequest, email: str, password: str) -> User | None:
-    """The user with this password, or None. Raises TooManyAttempts without checking the password."""
-    counter = f"{digest(fold(email))}:{request.META.get('REMOTE_ADDR')}"
-    # counted before the outcome is known: otherwise many attempts at once would all pass
-    now, adapt = timezone.now(), connection.ops.adapt_datetimefield_value
-    with connection.cursor() as cursor:
-        values = {"counter": counter, "now": adapt(now), "ends_at": adapt(now + SIGN_IN_WINDOW)}
-        cursor.execute(ONE_MORE, values)
-        (count,) = cursor.fetchone()
-    if count > FAILED_SIGN_INS:
-        record_refusal(email, "too many attempts")
-        raise TooManyAttempts("Too many attempts to sign in. Wait a quarter of an hour, then try again.")
+    """The user with this password, or None. Raises TooManyAttempts without checking the password.
+
+    Strangers cannot lock out a browser that has signed in before, because it has a counter of its own.
+    """
+    account, address = digest(fold(email)), network_of(request)
+    browser = known_browser(request, account)
+    own = (f"browser:{browser}:{account}" if browser else f"{account}:{address}", FAILED_SIGN_INS)
+    of_address, of_account = (f"address:{address}", OF_ADDRESS), (f"account:{account}", OF_ACCOUNT)
+    limits = [own] if browser else [of_address, own, of_account]
+    # Counted before the outcome is known: otherwise many attempts at once would all pass. The account comes last, so
+    # that an address that may not try any more locks nobody out.
+    for counter, most in limits:
+        count, wait = count_attempt(counter, SIGN_IN_WINDOW)
+        if count > most:
+            refusals, _ = count_attempt(f"refused:{address}", MINUTE)
+            if refusals == 1:  # its record stands for all of this minute
+                record_refusal(email, "too many attempts")
+            raise TooManyAttempts(wait)
     user = authenticate(request, username=email, password=password)
-    if isinstance(user, User):
-        SignInAttempt.objects.filter(counter=counter).delete()
-        return user
-    return None
-
-
-# Counts an attempt, for all workers. Returns how many are in the current window; the first attempt opens it.
-# One statement, so that simultaneous attempts get different numbers.
-ONE_MORE = """
-    INSERT INTO groups_signinattempt AS known (counter, count, ends_at) VALUES (%(counter)s, 1, %(ends_at)s)
-    ON CONFLICT (counter) DO UPDATE SET
-        count = CASE WHEN known.ends_at > %(now)s THEN known.count + 1 ELSE 1 END,
-        ends_at = CASE WHEN known.ends_at > %(now)s THEN known.ends_at ELSE excluded.ends_at END
-    RETURNING count
-"""
+    if not isinstance(user, User):
+        return None
+    SignInAttempt.objects.filter(counter=own[0]).delete()
+    shared = [counter for counter, _ in limits if counter != own[0]]
+    SignInAttempt.objects.filter(counter__in=shared, count__gt=0).update(count=F("count") - 1)
+    remember_browser(request, account)
+    return user
 
 
 def forget_attempts() -> None:

@@ -1,6 +1,7 @@
 """Users, groups and tokens, and signing in."""
 
 from http import HTTPStatus
+from math import ceil
 from typing import Any, ClassVar
 
 from django.contrib.auth import login, logout
@@ -162,7 +163,7 @@ class UserViewSet(ResourceViewSet):
     def roll_api_key(self, request: Request, pk: int) -> Response:
         with transaction.atomic():
             user = super().locked_object()
-            user.api_key = sign_in.roll_api_key(user=user)
+            user.api_key = sign_in.roll_api_key(user=user, token_id=request.auth)  # type: ignore[arg-type]
             return self.answer_one(user)
 
 
@@ -212,7 +213,7 @@ class AuthViewSet(ResourceView):
         try:
             user = sign_in.sign_in(request=request._request, **serializer.validated_data)
         except sign_in.TooManyAttempts as error:
-            raise Throttled(sign_in.SIGN_IN_WINDOW.total_seconds(), str(error)) from None
+            raise Throttled(ceil(error.wait), str(error)) from None
         if user is None:
             raise AuthenticationFailed("The e-mail or the password is wrong, or the user is not active.")
         login(request._request, user)

@@ -1,4 +1,5 @@
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from io import BytesIO
 from typing import Any
 
@@ -22,7 +23,7 @@ from unfold.widgets import (
 from core.database.encryption import UnreadableSecret
 from core.rest.parsers import strict_json
 from core.web.admin import Admin, count_link, count_of
-from llms.models import LLM, LLMSettings
+from llms.models import KEY_NEEDED, LLM, LLMSettings
 
 KEY_MAX_LENGTH = 1_000
 
@@ -95,6 +96,11 @@ class LLMForm(forms.ModelForm):
         cleaned = super().clean()
         if cleaned and cleaned.get("new_api_key") and cleaned.get("clear_api_key"):
             self.add_error("clear_api_key", "Enter a new key or forget the stored one, not both.")
+        elif cleaned and not cleaned.get("new_api_key") and not cleaned.get("clear_api_key"):
+            new = {name: cleaned.get(name, getattr(self.instance, name)) for name in ("vendor", "api_endpoint")}
+            with suppress(ValueError):  # no URL: its field gets an error of its own
+                if not self.instance.keeps_key_at(**new):
+                    self.add_error("new_api_key", KEY_NEEDED)
         return cleaned
 
     def save(self, commit: bool = True) -> LLM:

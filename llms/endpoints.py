@@ -15,6 +15,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 
 from core.env import Network, private_place
+from llms.vendors.registry import own_endpoint
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -99,6 +100,12 @@ def split_http_url(url: str) -> SplitResult:
     if parts.username is not None or parts.password is not None:
         raise ValidationError("A URL with a user name or password is refused: put the key into api_key.")
     return parts
+
+
+def server_of(vendor: str, url: str) -> tuple[str, str, str, int | None]:
+    """Vendor, scheme, host and port of a base URL, which may be empty: what a key is given for. Raises ValueError."""
+    parts = urlsplit(url or own_endpoint(vendor))
+    return vendor, parts.scheme, parts.hostname or "", parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def validate_http_url(url: str) -> None:

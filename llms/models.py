@@ -12,7 +12,7 @@ from core.audit.recording import Audited
 from core.database.casefold import CasefoldedCharField, UniqueCasefolded
 from core.database.encryption import EncryptedField, EncryptedStr, encrypt
 from groups.models import User
-from llms.endpoints import validate_endpoint, validate_http_url
+from llms.endpoints import server_of, validate_endpoint, validate_http_url
 from llms.vendors.registry import VENDORS
 
 MOST_STRINGS = 100
@@ -20,6 +20,10 @@ LONGEST_STRING = 200
 LONGEST_METADATA = 20_000
 LARGEST_COUNT = 2**31 - 1
 LAST_SHOWN = 4  # characters of a key that administrators may see
+KEY_NEEDED = (
+    "The stored key was given for another server. With a new vendor, or another scheme, host or port of the endpoint, "
+    "enter the key again or clear it."
+)
 SHORTEST_KEY_SHOWN = 16  # of a shorter key nothing is shown, because the rest could be guessed
 
 M = TypeVar("M", bound=models.Model)
@@ -119,6 +123,14 @@ class LLM(Audited):
     @property
     def has_api_key(self) -> bool:
         return bool(self.api_key)
+
+    def keeps_key_at(self, *, vendor: str, api_endpoint: str) -> bool:
+        """Whether its key may be used with these new values: a stored key is never sent to another server.
+
+        Otherwise whoever may change an LLM could read its key, at a server of their own. Raises ValueError for what
+        is no URL.
+        """
+        return not self.has_api_key or server_of(vendor, api_endpoint) == server_of(self.vendor, self.api_endpoint)
 
     def set_api_key(self, key: str) -> None:
         """Set the key, which is stored encrypted. "" removes it. The caller saves."""

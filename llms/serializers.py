@@ -1,12 +1,13 @@
 import re
+from typing import Any
 
-from django.core.exceptions import ValidationError
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
+from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from core.rest.fields import CharField, ObjectField
 from core.rest.serializers import PlainSerializer, ResourceSerializer
-from llms.models import LLM, LONGEST_STRING, MOST_STRINGS, LLMSettings, json_object, string_list
+from llms.models import KEY_NEEDED, LLM, LONGEST_STRING, MOST_STRINGS, LLMSettings, json_object, string_list
 
 KEY_PLACEHOLDER = "********"
 STRING_LIST = {
@@ -43,7 +44,10 @@ class StringListField(serializers.JSONField):
 
 
 class LLMSerializer(ResourceSerializer):
-    """An LLM. Its key is kept if you send the placeholder back, and removed by "" or null."""
+    """An LLM. Its key is kept if you send the placeholder back, and removed by "" or null.
+
+    A new vendor, or another scheme, host or port of the endpoint, needs the key anew in the same request.
+    """
 
     api_key = KeyField(required=False, allow_null=True, allow_blank=True, max_length=1_000)
     has_api_key = serializers.BooleanField(read_only=True)
@@ -72,6 +76,14 @@ class LLMSerializer(ResourceSerializer):
             "updated_at",
         )
         read_only_fields = ("created_at", "updated_at")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        llm = self.instance
+        if isinstance(llm, LLM) and attrs.get("api_key", KEY_PLACEHOLDER) == KEY_PLACEHOLDER:
+            new = {name: attrs.get(name, getattr(llm, name)) for name in ("vendor", "api_endpoint")}
+            if not llm.keeps_key_at(**new):
+                raise ValidationError({"api_key": ErrorDetail(KEY_NEEDED, "required")})
+        return attrs
 
     def create(self, validated_data: dict[str, object]) -> LLM:
         return self.update(LLM(), validated_data)

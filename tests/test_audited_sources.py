@@ -14,6 +14,7 @@ PAST_SAVE = {
 A_DICT = "a dict, no rows"
 READS = "only reads"
 NOT_AUDITED = "sessions, messages, runs and pieces are not audited: they are what people say, not what they may do"
+COUNTS = "counts attempts, whose refusals have records of their own"
 OF_ALL = "a whole database is copied, with its records"
 KNOWN = {
     "core.audit.recording": {
@@ -35,6 +36,7 @@ KNOWN = {
     "core.rest.errors": {"_http_errors.update": A_DICT},
     "core.database.backup": {"cursor.execute": OF_ALL},
     "core.database.compiled": {"cursor.execute": READS},
+    "core.database.time_limit": {"cursor.execute": "sets a limit"},
     "core.database.table_dump": {"cursor.executemany": OF_ALL},
     "groups.models": {
         "type(self)._base_manager.filter(pk=self.pk).update": "a better hash of the same password is no change of it",
@@ -52,7 +54,11 @@ KNOWN = {
         ),
         NOT_AUDITED,
     ),
-    "groups.sign_in": {"cursor.execute": "locks a table, or counts attempts to sign in, each of which has its record"},
+    "groups.attempts": {"cursor.execute": COUNTS},
+    "groups.sign_in": {
+        "cursor.execute": "locks a table",
+        "SignInAttempt.objects.filter(counter__in=shared, count__gt=0).update": COUNTS,
+    },
     "chats.models": dict.fromkeys(("Chat.groups.through", "Group.members.through"), READS),
     "llms.serializers": {"self.update": "the serializer's own, which saves"},
     "groups.admin": {"Group.members.through": "the form's rows are set as the user's groups instead"},

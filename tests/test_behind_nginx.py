@@ -101,6 +101,12 @@ def test_one_signs_in_with_cookies_that_are_for_https_alone(nginx: Proxy) -> Non
 def test_guessing_passwords_is_slowed_down_for_all_workers_together(nginx: Proxy) -> None:
     with nginx.client() as browser:
         assert 429 in [browser.get("/admin/login/").status_code for _ in range(25)]
+        for path in ("/sign-in", "/first-run", "/profile/password", "/api/v1/auth/login"):
+            refused = browser.get(path)
+            assert refused.status_code == 429, path
+            assert refused.json()["errors"][0]["code"] == "throttled"
+            assert refused.headers["Retry-After"] == "60"
+        assert browser.get("/api/v1/docs").status_code != 429
         assert browser.get("/health").status_code == 200
 
 

@@ -14,6 +14,7 @@ from tests.test_imports import LEVEL, modules, tree_of
 LINE = re.compile(r"(?P<name>[\w.-]+)(\[[\w,]+\])?(?P<range>[<>=\d.,]*) +# (?P<reason>\S.*)")
 OPTIONAL = {"opentelemetry"}  # traces are loaded only where it is installed; the developers' requirements have it
 NOT_IMPORTED = {  # what uses a package instead
+    "argon2-cffi": ("groups/passwords.py", "Argon2PasswordHasher"),
     "drf-spectacular-sidecar": ("aistudio/settings.py", '"drf_spectacular_sidecar"'),
     "linkify-it-py": ("chats/web", "linkify"),
     "psycopg": ("core/database/url.py", '"pool"'),

@@ -58,6 +58,11 @@ COMPLETE = Outcome(Message.Status.COMPLETE)
 STOPPED = Outcome(Message.Status.STOPPED)
 INTERRUPTED = Outcome(Message.Status.INTERRUPTED, "interrupted", SHUTDOWN, retryable=True)
 BROKEN = Outcome(Message.Status.FAILED, "error", "Something failed on the server. Its log has more.", retryable=True)
+LLM_INACTIVE = Outcome(
+    Message.Status.FAILED,
+    "llm_inactive",
+    "An administrator switched the LLM of this chat off, so the answer was ended.",
+)
 TOO_LONG = Outcome(
     Message.Status.FAILED,
     "too_long",

@@ -17,6 +17,7 @@ from django.utils import timezone
 from chats.models import USAGE, ActiveAnswer, JournalEntry, Message, Session
 from chats.parts import TEXTUAL, Entry, entries_between, joined_text, stored_parts, total_size
 from core.database.compiled import CompiledQuery, database_value, write_transaction
+from llms.models import LLM
 from usage.tokens import text_tokens
 
 LEASE = timedelta(seconds=10)  # a worker renews it long before
@@ -82,6 +83,12 @@ def without_access(*, answers: list[int]) -> set[int]:
     """The answers among these whose owner may no longer ask in their chat."""
     still_open = Session.objects.open_to_owner().filter(messages__in=answers)
     return set(answers) - set(still_open.values_list("messages", flat=True))
+
+
+def without_llm(*, llms: Mapping[int, int]) -> set[int]:
+    """The answers among these whose LLM may no longer be called. `llms` are the ids of the LLMs by those of answers."""
+    active = set(LLM.objects.filter(pk__in=set(llms.values()), active=True).values_list("pk", flat=True))
+    return {answer for answer, llm in llms.items() if llm not in active}
 
 
 def read_new(offsets: Mapping[int, int]) -> tuple[dict[int, list[Entry]], dict[int, Message | None]]:

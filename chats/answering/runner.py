@@ -19,7 +19,7 @@ from django.conf import settings
 from django.db import DatabaseError
 
 from chats.answering import journal
-from chats.answering.answer_task import BROKEN, INTERRUPTED, STOPPED, AnswerTask, Outcome
+from chats.answering.answer_task import BROKEN, INTERRUPTED, LLM_INACTIVE, STOPPED, AnswerTask, Outcome
 from chats.answering.backpressure import LONGEST, Backpressure
 from chats.answering.database_threads import DatabaseThreads
 from chats.answering.journal_writer import JournalWriter
@@ -205,7 +205,10 @@ class AnswerRunner:
     # background tasks
 
     async def watch_access(self) -> None:
-        """End the answers whose owners may no longer ask. Not part of the beat, which must not wait for locked rows."""
+        """End the answers whose owners may no longer ask, and those of LLMs that were switched off.
+
+        Not part of the beat, which must not wait for locked rows.
+        """
         while True:
             await asyncio.sleep(ACCESS_CHECK)
             try:
@@ -214,6 +217,10 @@ class AnswerRunner:
                 closed = await self.threads.run(partial(journal.without_access, answers=list(self.answers)))
                 for message_id in self.answers.keys() & closed:
                     self.answers[message_id].stop(Outcome(Message.Status.FAILED, "access_revoked", REVOKED))
+                llms = {key: llm for key, answer in self.answers.items() if (llm := answer.exchange.llm_id)}
+                inactive = await self.threads.run(partial(journal.without_llm, llms=llms))
+                for message_id in self.answers.keys() & inactive:
+                    self.answers[message_id].stop(LLM_INACTIVE)
             except DatabaseError as error:
                 log.warning("Whether answers are still allowed is not known now: %s", error)
             except Exception:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import AsyncGenerator
+from contextlib import nullcontext
 from functools import cached_property
 from http import HTTPStatus
 from types import SimpleNamespace
@@ -33,7 +34,7 @@ from chats.api.serializers import (
 from chats.api.streaming import EventStreamRenderer, StreamingView
 from chats.conversation import Exchange
 from chats.models import Message, MessageQuerySet, Session, Title
-from chats.search import text_contains
+from chats.search import bounded_search, text_contains
 from core.idempotency import attempts
 from core.rest.errors import InvalidParameter
 from core.rest.filters import BooleanFilter, IdFilter
@@ -90,6 +91,10 @@ class SessionViewSet(StreamingView, ResourceViewSet):
 
     def get_queryset(self) -> QuerySet[Session]:
         return super().get_queryset().select_related("chat")
+
+    def list(self, request: Request, *args: object, **kwargs: object) -> Response:
+        with bounded_search() if request.query_params.get("search") else nullcontext():
+            return super().list(request, *args, **kwargs)
 
     def search_elsewhere(self, word: str) -> Q:
         return text_contains(word)

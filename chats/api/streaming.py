@@ -5,6 +5,7 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.renderers import BaseRenderer
 
 from core.rest.parsers import Document
+from core.rest.permissions import AtOnce
 from core.rest.renderers import FlatRenderer
 from core.rest.sse import MEDIA_TYPE
 from core.rest.views import ResourceView
@@ -19,6 +20,8 @@ class EventStreamRenderer(BaseRenderer):
 
 class StreamingView(ResourceView):
     """A view with actions that can answer with server-sent events."""
+
+    throttle_classes = (AtOnce,)
 
     def get_renderers(self) -> list[BaseRenderer]:
         has_operation = hasattr(self, self.action or "")  # not for OPTIONS, nor for an unknown method

@@ -1,7 +1,11 @@
 """A conversation as a file to download."""
 
+from http import HTTPStatus
+from itertools import islice
 from uuid import UUID
 
+from django.db.models import QuerySet, Sum
+from django.db.models.functions import Length
 from django.http import HttpResponse
 from django.utils.http import content_disposition_header
 from django.utils.translation import gettext
@@ -14,19 +18,26 @@ from chats.models import Message, Session
 from chats.parts import joined_text
 from chats.web.pages import get_session
 from core.rest.renderers import FlatRenderer
-from core.web.decorators import page
+from core.web.decorators import at_once, page
 from groups.pages import SignedInRequest
 
 LONGEST_NAME = 80  # characters of a file's name
+MESSAGES_AT_ONCE = 20  # that are in memory with all that is made of them
+LONGEST_EXPORT = 50_000_000  # characters
+TOO_LONG = f"This conversation has more than {LONGEST_EXPORT:,} characters. Read it in parts, through the API."
 
 
 @require_GET
 @page
+@at_once("exports")
 def export_markdown(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """The current branch as markdown."""
     session = get_session(request, uuid)
+    messages = Message.objects.branch(session.leaf_id).order_by("sequence")
+    if is_too_long(messages):
+        return HttpResponse(TOO_LONG, status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE, content_type="text/plain")
     parts = [f"# {session.shown_name}\n\n{gettext('Chat')}: {session.name_of_chat}"]
-    for message in Message.objects.branch(session.leaf_id).order_by("sequence"):
+    for message in messages.iterator(MESSAGES_AT_ONCE):
         heading = gettext("Question") if message.role == Message.Role.USER else gettext("Answer")
         text = message.text if message.status != Message.Status.STREAMING else joined_text(partial_entries(message.pk))
         parts.append(f"## {heading}\n\n{text}")
@@ -37,15 +48,27 @@ def export_markdown(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 
 @require_GET
 @page
+@at_once("exports")
 def export_json(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """The session and the messages of all its branches, as the API renders them."""
     session = get_session(request, uuid)
     render_json = FlatRenderer().render
+    messages = session.messages.order_by("sequence")
+    if is_too_long(messages):
+        return HttpResponse(TOO_LONG, status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE, content_type="text/plain")
+    rendered = []
+    rows = messages.iterator(MESSAGES_AT_ONCE)
+    while some := list(islice(rows, MESSAGES_AT_ONCE)):
+        serializer = MessageSerializer(context={"session": uuid})
+        rendered.append(render_json(serializer.represent(some, is_many=True))[1:-1])
     head = render_json(SessionSerializer(session).data)
-    messages = list(session.messages.order_by("sequence"))
-    rendered = render_json(MessageSerializer(context={"session": uuid}).represent(messages, is_many=True))
-    content = b'{"session":%b,"messages":%b}\n' % (head, rendered)
+    content = b'{"session":%b,"messages":[%b]}\n' % (head, b",".join(rendered))
     return download(session, content, "json", "application/json")
+
+
+def is_too_long(messages: QuerySet[Message]) -> bool:
+    """Whether the messages have more characters than an export may, which is made in memory."""
+    return (messages.order_by().aggregate(total=Sum(Length("text")))["total"] or 0) > LONGEST_EXPORT
 
 
 def download(session: Session, content: str | bytes, extension: str, media_type: str) -> HttpResponse:

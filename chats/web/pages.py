@@ -20,7 +20,7 @@ from chats.models import ActiveAnswer, Chat, Message, Session
 from chats.web.rendering import MessagePage, message_page, stream_blocks
 from core.rest.errors import error_object, http_error
 from core.server.responses import EventStream
-from core.web.decorators import page
+from core.web.decorators import at_once, page
 from groups.models import Group
 from groups.pages import SignedInRequest
 
@@ -90,6 +90,7 @@ def session_messages(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 
 @require_GET
 @page_part
+@at_once("streams")
 def session_events(request: SignedInRequest, uuid: UUID) -> HttpResponseBase:
     """The newest answer as events with blocks of HTML. Clients resume as with the API's events."""
     try:

@@ -1,5 +1,6 @@
 """The sidebar of all pages: the chats that the user may use, and the user's conversations."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -16,10 +17,10 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext as _
 
 from chats.models import Chat, Session
-from chats.search import match_sessions
+from chats.search import bounded_search, match_sessions
 from core.rest.filters import LONGEST_SEARCH
 from core.rest.resource import LARGEST_INTEGER
-from core.web.decorators import page
+from core.web.decorators import at_once, page
 from groups.models import User
 from groups.pages import SignedInRequest
 
@@ -107,6 +108,7 @@ def sidebar(request: HttpRequest) -> dict[str, SimpleLazyObject]:
 
 
 @page
+@at_once("searches", "q")
 def conversations(request: SignedInRequest) -> HttpResponse:
     """A part of the list as HTML. `q` has words to search for, `after` the position of the last conversation before."""
     words, after = request.GET.get("q", ""), request.GET.get("after")
@@ -116,7 +118,8 @@ def conversations(request: SignedInRequest) -> HttpResponse:
         position = ListPosition.parse(after) if after else None
     except ValueError:
         raise BadRequest("after must be what the page before gave.") from None
-    part = list_conversations(request.user, words=words, archived="archived" in request.GET, after=position)
+    with bounded_search() if words.strip() else nullcontext():
+        part = list_conversations(request.user, words=words, archived="archived" in request.GET, after=position)
     return render(request, "chats/conversation_list.html", {"conversations": part})
 
 

@@ -7,7 +7,7 @@ from environs import ValidationError
 
 Config = dj_database_url.DBConfig
 
-CONNECTIONS = 12  # for each process: 8 threads answer requests, 3 belong to its worker, and 1 is for housekeeping
+CONNECTIONS = 18  # for each process: 8 + 6 threads answer requests, 3 belong to its worker, 1 is for housekeeping
 # how libpq notices that a host is gone without a word, as in a failover; DATABASE_URL may say otherwise
 DETECTION = {
     "connect_timeout": 5,  # seconds

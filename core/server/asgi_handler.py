@@ -6,7 +6,7 @@ connections stay open. A stream is sent by the event loop: it needs no thread an
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable, Container, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from contextvars import copy_context
@@ -20,54 +20,74 @@ from django.http import HttpResponseBadRequest
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
-from core.server.responses import Message, Receive, Scope, Send, StreamedResponse
+from core.server.responses import Message, Reader, Receive, Scope, Send, StreamedResponse
 from core.server.threads import run_in_pool
 from core.telemetry.hooks import current_request
 
 FINAL_EVENTS_TIMEOUT = 5  # seconds
-THREADS = 8  # each has a database connection: CONNECTIONS of core/database/url.py counts them
+LAST_WORDS_TIMEOUT = 1  # seconds
+THREADS = 8  # for most requests
 
 
 class ThreadPoolASGIHandler:
-    """Answers requests whose body was read. `on_stop` is called when the server cancels a stream to stop."""
+    """Answers requests whose body was read. `on_stop` is called when the server cancels a stream to stop.
 
-    def __init__(self, *, on_stop: Callable[[], None]) -> None:
+    `pools` are threads, by name, for requests that take long, so that these never make others wait.
+    """
+
+    def __init__(
+        self,
+        *,
+        on_stop: Callable[[], None],
+        pools: Mapping[str, int],
+    ) -> None:
         self.on_stop = on_stop
         self.django = WSGIHandler()  # the handler with synchronous middleware
-        self.idle = [ThreadPoolExecutor(1, f"request-{number}") for number in range(THREADS)]
-        self.free = asyncio.Semaphore(THREADS)
-        self.open_streams = 0
+        sizes = {"request": THREADS, **pools}
+        self.idle = {
+            name: [ThreadPoolExecutor(1, f"{name}-{number}") for number in range(size)] for name, size in sizes.items()
+        }
+        self.free = {name: asyncio.Semaphore(size) for name, size in sizes.items()}
+        self.streams: dict[asyncio.Future[None], Reader] = {}  # those that are open; a result ends one
 
-    async def __call__(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
-        start = perf_counter()
-        async with self.free:
+    async def __call__(self, scope: Scope, body: bytes, receive: Receive, send: Send, pool: str) -> None:
+        start, pool = perf_counter(), pool or "request"
+        async with self.free[pool]:
             if record := current_request.get():
                 record.waited = perf_counter() - start
-            thread = self.idle.pop()  # the last used, which is the likeliest to have an open database connection
+            thread = self.idle[pool].pop()  # the last used, which is the likeliest to have an open database connection
             try:
                 # not `sync_to_async`: its support for calls back into the loop takes as long as a query
                 head, content = await run_in_pool(thread, copy_context().run, self.get_response, scope, body)
             finally:
-                self.idle.append(thread)
+                self.idle[pool].append(thread)
         # sent without a thread: a client that reads slowly must not keep others waiting
         if isinstance(content, bytes):
             with suppress(asyncio.CancelledError):
                 await send(head)
                 await send({"type": "http.response.body", "body": content})
             return
-        self.open_streams += 1
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.streams[ended] = content.reader
         try:
-            await self.stream(scope, head, content, receive, send)
+            await self.stream(scope, head, content, ended, receive, send)
         finally:
-            self.open_streams -= 1
+            del self.streams[ended]
 
-    def get_response(self, scope: Scope, body: bytes) -> tuple[Message, bytes | AsyncGenerator[bytes]]:
-        """Call signals, middleware and view in this thread; returns the head of the response and its whole or parts."""
+    def end_streams(self, readers: Container[Reader]) -> None:
+        """End the open streams of these readers."""
+        for ended, reader in self.streams.items():
+            if reader in readers and not ended.done():
+                ended.set_result(None)
+
+    def get_response(self, scope: Scope, body: bytes) -> tuple[Message, bytes | StreamedResponse]:
+        """Call signals, middleware and view in this thread; returns the response's head, and its body or itself."""
         set_script_prefix(get_script_prefix(scope))
         signals.request_started.send(sender=self.__class__, scope=scope)
         response: HttpResponseBase
         try:
-            response = self.django.get_response(ASGIRequest(scope, BytesIO(body)))
+            request = ASGIRequest(scope, BytesIO(body))
+            response = self.django.get_response(request)
         except UnicodeDecodeError:  # in the query
             response = HttpResponseBadRequest()
         if record := current_request.get():
@@ -75,17 +95,27 @@ class ThreadPoolASGIHandler:
             response.setdefault("X-Request-ID", record.id)  # a refused request did not pass the middleware
         headers = [(name.lower().encode("ascii"), value.encode("latin1")) for name, value in response.items()]
         headers += [(b"set-cookie", cookie.OutputString().encode("ascii")) for cookie in response.cookies.values()]
-        content = response.parts if isinstance(response, StreamedResponse) else response.getvalue()
+        content: bytes | StreamedResponse = response if isinstance(response, StreamedResponse) else response.getvalue()
+        if isinstance(response, StreamedResponse):
+            token_id = getattr(request, "auth", None)  # as REST framework sets it
+            session_key = request.session.session_key if token_id is None else None
+            response.reader = Reader(request.user.pk, token_id, session_key)
         response.close()
         return {"type": "http.response.start", "status": response.status_code, "headers": headers}, content
 
     async def stream(
-        self, scope: Scope, head: Message, parts: AsyncGenerator[bytes], receive: Receive, send: Send
+        self,
+        scope: Scope,
+        head: Message,
+        response: StreamedResponse,
+        ended: asyncio.Future[None],
+        receive: Receive,
+        send: Send,
     ) -> None:
-        """Send the parts until they end or the client goes away."""
+        """Send the parts until they end, the client goes away, or the stream is `ended` from outside."""
 
         async def send_parts() -> None:
-            async with aclosing(parts):
+            async with aclosing(response.parts) as parts:
                 await send(head)
                 if scope["method"] != "HEAD":
                     async for part in parts:
@@ -95,7 +125,12 @@ class ThreadPoolASGIHandler:
         sending = asyncio.ensure_future(send_parts())
         leaving = asyncio.ensure_future(receive())  # the body was read, so the next message is http.disconnect
         try:
-            await asyncio.wait((leaving, sending), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((leaving, sending, ended), return_when=asyncio.FIRST_COMPLETED)
+            if ended.done() and sending.cancel():
+                await asyncio.wait((sending,))
+                with suppress(TimeoutError):  # a client that does not read is hung up on
+                    async with asyncio.timeout(LAST_WORDS_TIMEOUT):
+                        await send({"type": "http.response.body", "body": response.last_words})
         except asyncio.CancelledError:  # the server's time to stop is up: the final events are still sent
             self.on_stop()
             await asyncio.wait((sending,), timeout=FINAL_EVENTS_TIMEOUT)

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from contextvars import ContextVar
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils.functional import SimpleLazyObject
 
@@ -35,14 +36,20 @@ def request_id(get_response: GetResponse) -> GetResponse:
 
 
 def remember_request(get_response: GetResponse) -> GetResponse:
-    """Keep the request as `current_http_request` until its response, so that the audit can name who acts."""
+    """Keep the request as `current_http_request` until its response, so that the audit can name who acts.
+
+    The response sets the cookies, if any, that a function put into the request's `late_cookies`.
+    """
 
     def middleware(request: HttpRequest) -> HttpResponse:
         token = current_http_request.set(request)
         try:
-            return get_response(request)
+            response = get_response(request)
         finally:
             current_http_request.reset(token)
+        for name, cookie in getattr(request, "late_cookies", {}).items():
+            response.set_cookie(name, **cookie, secure=settings.SESSION_COOKIE_SECURE, httponly=True, samesite="Lax")
+        return response
 
     return middleware
 

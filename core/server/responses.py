@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from django.http import StreamingHttpResponse
@@ -18,11 +18,28 @@ Send = Callable[[Message], Awaitable[None]]
 ASGIApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
+class Reader(NamedTuple):
+    """Who made a request: a user, with a token or in a browser's session."""
+
+    user_id: int | None = None
+    token_id: int | None = None
+    session_key: str | None = None
+
+
+def error_document(status: HTTPStatus, code: str, detail: str) -> bytes:
+    """An error as JSON:API writes it."""
+    return orjson.dumps({"errors": [error_object(status, code, detail)]})
+
+
 class StreamedResponse(StreamingHttpResponse):
     """A Django response whose body the ASGI handler reads from `parts`, which it closes when the client leaves.
 
     Django wraps the iterator of a streaming response in another, and does not close the inner one.
     """
+
+    reader = Reader()  # the handler sets it
+    # the end of the body if the reader's token or session ends before
+    last_words = error_document(HTTPStatus.UNAUTHORIZED, "authentication_failed", "Your token or session has ended.")
 
     def __init__(self, parts: AsyncGenerator[bytes], *, status: HTTPStatus, content_type: str) -> None:
         super().__init__(parts, status=status, content_type=content_type)
@@ -32,6 +49,8 @@ class StreamedResponse(StreamingHttpResponse):
 class EventStream(StreamedResponse):
     """Server-sent events as they come; `core.rest.sse` writes them."""
 
+    last_words = b""  # the client opens the stream again, and is told why it may not
+
     def __init__(self, events: AsyncGenerator[bytes]) -> None:
         super().__init__(events, status=HTTPStatus.OK, content_type=MEDIA_TYPE)
         self["Cache-Control"] = "private, no-cache"
@@ -39,11 +58,19 @@ class EventStream(StreamedResponse):
 
 
 async def send_response(
-    send: Send, status: HTTPStatus, body: bytes, media_type: str = "application/json", *, close: bool = False
+    send: Send,
+    status: HTTPStatus,
+    body: bytes,
+    media_type: str = "application/json",
+    *,
+    close: bool = False,
+    retry_after: int | None = None,
 ) -> None:
     """Send a whole response; `close` ends the connection, for a request whose body was not read to its end."""
     headers = [(b"content-type", media_type.encode()), (b"content-length", str(len(body)).encode())]
     headers += [(b"cache-control", b"no-store")]
+    if retry_after is not None:
+        headers += [(b"retry-after", b"%d" % retry_after)]
     if close:
         headers += [(b"connection", b"close")]
     if request := current_request.get():
@@ -55,7 +82,7 @@ async def send_response(
 
 async def send_error(send: Send, status: HTTPStatus, code: str, detail: str) -> None:
     """Send an error document of JSON:API, and close the connection."""
-    await send_response(send, status, orjson.dumps({"errors": [error_object(status, code, detail)]}), close=True)
+    await send_response(send, status, error_document(status, code, detail), close=True)
 
 
 def address_of(scope: Scope) -> str:

@@ -6,7 +6,7 @@ reported for each token.
 
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -34,6 +34,7 @@ class RequestRecord:
     waited: float = 0.0  # seconds for a thread
     database: float = 0.0  # seconds of queries, if metrics are on
     span: "Span | None" = None  # if traces are on
+    at_end: list[Callable[[], None]] = field(default_factory=list)  # called when the response was sent
 
 
 CallKind = Literal["answer", "title", "check", "models"]

@@ -38,6 +38,12 @@ def adapter(vendor: str) -> Vendor:
     return import_module(ADAPTERS[vendor]).ADAPTER
 
 
+@cache
+def own_endpoint(vendor: str) -> str:
+    """The base URL of the vendor itself; empty if it needs no network."""
+    return getattr(import_module(ADAPTERS[vendor]), "ENDPOINT", "")
+
+
 def client(
     *,
     refusal: "Refusal",

@@ -86,6 +86,23 @@ def test_a_key_is_not_both_given_and_forgotten(admin: Client, llm: LLM) -> None:
     assert "not both" in errors(answer)["clear_api_key"][0]
 
 
+@pytest.mark.parametrize("elsewhere", [{"api_endpoint": "https://evil.example/v1"}, {"vendor": "anthropic"}])
+def test_a_stored_key_goes_to_no_other_server(admin: Client, llm: LLM, elsewhere: dict[str, str]) -> None:
+    before = (llm.vendor, llm.api_endpoint)
+    assert "enter the key again" in errors(save(admin, llm, **elsewhere))["new_api_key"][0]
+    llm.refresh_from_db()
+    assert (llm.vendor, llm.api_endpoint) == before
+
+    assert not save(admin, llm, **elsewhere, new_api_key="sk-canary-9876543210-8888")
+    assert llm.api_key.reveal() == "sk-canary-9876543210-8888"
+    assert not save(admin, llm, vendor="ollama", api_endpoint="https://other.example", clear_api_key="on")
+    assert not llm.has_api_key
+
+
+def test_what_is_no_url_is_said_once(admin: Client, llm: LLM) -> None:
+    assert list(errors(save(admin, llm, api_endpoint="https://[x"))) == ["api_endpoint"]
+
+
 @pytest.mark.parametrize("mask", ["********", "••••7777", "sk-canary 0123456789", "sk-canäry-0123456789"])
 def test_what_is_no_key_is_not_stored(admin: Client, llm: LLM, mask: str) -> None:
     answer = admin.post(url("change", LLM, llm.pk), {**NEW_LLM, "new_api_key": mask})

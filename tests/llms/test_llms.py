@@ -244,3 +244,64 @@ def test_a_number_that_no_database_keeps_is_refused(alice: Person, number: str) 
     body = f'{{"data": {{"attributes": {{"metadata": {{"b": {number}}}}}}}}}'
     assert alice.post("/llm-settings", body.encode()).status_code == 400
     assert not LLMSettings.objects.exists()
+
+
+# where the key goes
+
+SERVER = {"vendor": "openai", "api_endpoint": "https://llm.example.com/v1"}
+
+
+@pytest.fixture
+def keyed(alice: Person) -> str:
+    """The path of an LLM with a stored key."""
+    return f"/llms/{alice.post('/llms', body(name='GPT', api_key=KEY, **SERVER)).json()['id']}"
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        {"api_endpoint": "http://llm.example.com/v1"},
+        {"api_endpoint": "https://evil.example/v1"},
+        {"api_endpoint": "https://llm.example.com.evil.example/v1"},
+        {"api_endpoint": "https://llm.example.com:8443/v1"},
+        {"api_endpoint": ""},
+        {"api_endpoint": None},
+        {"vendor": "anthropic"},
+        {"vendor": "anthropic", "api_endpoint": "https://evil.example/v1", "name": "Another"},
+    ],
+)
+def test_a_stored_key_goes_to_no_other_server(alice: Person, keyed: str, elsewhere: dict[str, Any]) -> None:
+    before = alice.get(keyed).json()
+    for kept in ({}, {"api_key": KEY_PLACEHOLDER}):
+        refused = alice.patch(keyed, body(**elsewhere, **kept))
+        assert refused.status_code == 400
+        (error,) = refused.json()["errors"]
+        assert (error["source"]["pointer"], error["code"]) == ("/data/attributes/api_key", "required")
+    assert alice.get(keyed).json() == before
+
+    assert alice.patch(keyed, body(**elsewhere, api_key=f"{KEY}-new")).status_code == 200
+    assert LLM.objects.get().api_key.reveal() == f"{KEY}-new"
+
+
+def test_without_its_key_an_llm_may_move(alice: Person, keyed: str) -> None:
+    moved = alice.patch(keyed, body(api_endpoint="https://other.example/v1", api_key=None))
+    assert moved.status_code == 200
+    assert moved.json()["attributes"]["has_api_key"] is False
+    assert alice.patch(keyed, body(api_endpoint="https://third.example/v1")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "same",
+    ["https://llm.example.com/v2", "https://LLM.example.com:443/v1/", "https://llm.example.com"],
+)
+def test_on_the_same_server_the_key_stays(alice: Person, keyed: str, same: str) -> None:
+    assert alice.patch(keyed, body(api_endpoint=same)).status_code == 200
+    assert LLM.objects.get().api_key.reveal() == KEY
+
+
+def test_the_vendors_own_server_is_the_same_with_and_without_its_address(alice: Person) -> None:
+    created = alice.post("/llms", body(name="GPT", vendor="openai", api_key=KEY)).json()
+    path = f"/llms/{created['id']}"
+    assert alice.patch(path, body(api_endpoint="https://api.openai.com/v1")).status_code == 200
+    assert alice.patch(path, body(api_endpoint="")).status_code == 200
+    assert LLM.objects.get().api_key.reveal() == KEY

@@ -2,6 +2,7 @@ from argparse import ArgumentParser
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
@@ -31,6 +32,9 @@ class Command(BaseCommand):
             raise CommandError(f"--name must have 1 to {longest} characters.")
         if expires_in_days is not None and not 1 <= expires_in_days <= LONGEST_LIFE:
             raise CommandError(f"--expires-in-days must be from 1 to {LONGEST_LIFE}.")
+        most = settings.TOKEN_MAX_DAYS
+        if most and expires_in_days and expires_in_days > most:
+            raise CommandError(f"--expires-in-days must be at most {most}, as TOKEN_MAX_DAYS says.")
         expires_at = timezone.now() + timedelta(days=expires_in_days) if expires_in_days else None
         _, key = ApiToken.issue(user, name=name.strip(), expires_at=expires_at)
         self.stdout.write(key)
