@@ -224,5 +224,6 @@ LOGGING = {
         "django.security.DisallowedHost": {"filters": ["no_traceback"]},  # anyone can cause it
         "django.request": {"level": "ERROR"},  # aistudio.access logs every request
         "django.db.backends": {"level": "INFO"},  # its DEBUG level logs stored data
+        "django.template": {"level": "INFO"},  # its DEBUG level logs requests, with cookies and CSRF tokens
     },
 }
