@@ -93,6 +93,7 @@ MIDDLEWARE = [
     "core.server.authentication.RecordedAuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "core.web.bidi.show_bidi_in_pages",
 ]
 ROOT_URLCONF = "aistudio.urls"
 TEMPLATES = [

@@ -15,7 +15,6 @@ LINE = re.compile(r"(?P<name>[\w.-]+)(\[[\w,]+\])?(?P<range>[<>=\d.,]*) +# (?P<r
 OPTIONAL = {"opentelemetry"}  # traces are loaded only where it is installed; the developers' requirements have it
 NOT_IMPORTED = {  # what uses a package instead
     "drf-spectacular-sidecar": ("aistudio/settings.py", '"drf_spectacular_sidecar"'),
-    "linkify-it-py": ("chats/web", "linkify"),
     "psycopg": ("core/database/url.py", '"pool"'),
     "whitenoise": ("aistudio/settings.py", '"whitenoise.middleware.'),
 }
