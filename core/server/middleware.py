@@ -50,20 +50,35 @@ def remember_request(get_response: GetResponse) -> GetResponse:
 # Our own pages load only files of this server; `frame-ancestors` and the rest keep other sites out.
 STRICT = {"default-src": "'self'", "img-src": "'self' data:", "object-src": "'none'", "base-uri": "'none'"}
 STRICT |= {"form-action": "'self'", "frame-ancestors": "'none'"}
-LENIENT = {  # pages of packages below these paths need more
-    "/admin/": {"script-src": "'self' 'unsafe-inline' 'unsafe-eval'", "style-src": "'self' 'unsafe-inline'"},
+UNUSED_FEATURES = (
+    *("accelerometer", "camera", "display-capture", "encrypted-media", "geolocation", "gyroscope", "magnetometer"),
+    *(
+        "microphone",
+        "midi",
+        "payment",
+        "publickey-credentials-get",
+        "screen-wake-lock",
+        "serial",
+        "usb",
+        "xr-spatial-tracking",
+    ),
+)
+NO_FEATURES = ", ".join(f"{feature}=()" for feature in UNUSED_FEATURES)
+LENIENT = {  # pages of packages below these paths need more; docs/deploy.md says why
+    "/admin/": {"script-src": "'self' 'unsafe-eval'", "style-src": "'self' 'unsafe-inline'"},
     "/api/v1/docs": {"style-src": "'self' 'unsafe-inline'"},
 }
 
 
 def content_security_policy(get_response: GetResponse) -> GetResponse:
-    """Tell the browser what an HTML page may load and run: nothing inline, and nothing of another host."""
+    """Tell the browser what an HTML page may load and run: nothing inline, nothing of another host; and no devices."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
         if response.get("Content-Type", "").startswith("text/html"):
             more = next((policy for path, policy in LENIENT.items() if request.path.startswith(path)), {})
             directives = {**STRICT, **more}.items()
+            response.setdefault("Permissions-Policy", NO_FEATURES)
             response.setdefault("Content-Security-Policy", "; ".join(f"{name} {value}" for name, value in directives))
         return response
 
