@@ -45,7 +45,7 @@ def harmless_texts(texts: Sequence[str], headings: Sequence[str]) -> list[str]:
         if not RISK.search(text):
             shown.append(text)
         elif parsed + len(text) > MOST_PARSED:
-            shown.append(fenced(text))
+            shown.append(put_in_fence(text))
         else:
             parsed += len(text)
             shown.append(harmless(NEWLINE.sub("\n", text), env, words))
@@ -62,14 +62,14 @@ def harmless(text: str, env: EnvType, headings: Sequence[str]) -> str:
             block = IMAGE.sub(rf"({gettext('Image')}: \1)", block)
             group = PARSER.parse(block, env)
         if is_harmful(group, headings):
-            block = fenced(block)
+            block = put_in_fence(block)
         elif group[0].type == "fence" and end - start - 1 == len(group[0].content.splitlines()):  # it has no end
             block = f"{block}\n{group[0].markup}"
         parts.append(block)
     return "\n".join([*parts, *lines[done:]])
 
 
-def fenced(text: str) -> str:
+def put_in_fence(text: str) -> str:
     fence = max(["```", *(found + "`" for found in BACKTICKS.findall(text))], key=len)
     return f"{fence}\n{text}\n{fence}"
 
