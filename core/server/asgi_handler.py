@@ -10,8 +10,10 @@ from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from contextvars import copy_context
+from functools import partial
 from io import BytesIO
 from time import perf_counter
+from typing import ParamSpec, TypeVar
 
 from django.core import signals
 from django.core.handlers.asgi import ASGIRequest, get_script_prefix
@@ -25,6 +27,8 @@ from core.server.threads import run_in_pool
 from core.telemetry.hooks import current_request
 
 FINAL_EVENTS_TIMEOUT = 5  # seconds
+P = ParamSpec("P")
+T = TypeVar("T")
 THREADS = 8  # each has a database connection: CONNECTIONS of core/database/url.py counts them
 
 
@@ -39,16 +43,7 @@ class ThreadPoolASGIHandler:
         self.open_streams = 0
 
     async def __call__(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
-        start = perf_counter()
-        async with self.free:
-            if record := current_request.get():
-                record.waited = perf_counter() - start
-            thread = self.idle.pop()  # the last used, which is the likeliest to have an open database connection
-            try:
-                # not `sync_to_async`: its support for calls back into the loop takes as long as a query
-                head, content = await run_in_pool(thread, copy_context().run, self.get_response, scope, body)
-            finally:
-                self.idle.append(thread)
+        head, content = await self.run(self.get_response, scope, body)
         # sent without a thread: a client that reads slowly must not keep others waiting
         if isinstance(content, bytes):
             with suppress(asyncio.CancelledError):
@@ -60,6 +55,19 @@ class ThreadPoolASGIHandler:
             await self.stream(scope, head, content, receive, send)
         finally:
             self.open_streams -= 1
+
+    async def run(self, work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+        """Run synchronous work in one of the threads, in the context of the request."""
+        start = perf_counter()
+        async with self.free:
+            if record := current_request.get():
+                record.waited += perf_counter() - start
+            thread = self.idle.pop()  # the last used, which is the likeliest to have an open database connection
+            try:
+                # not `sync_to_async`: its support for calls back into the loop takes as long as a query
+                return await run_in_pool(thread, partial(copy_context().run, work, *arguments, **options))
+            finally:
+                self.idle.append(thread)
 
     def get_response(self, scope: Scope, body: bytes) -> tuple[Message, bytes | AsyncGenerator[bytes]]:
         """Call signals, middleware and view in this thread; returns the head of the response and its whole or parts."""
