@@ -15,25 +15,21 @@ ADDRESSES = LinkifyIt(options={"fuzzy_ip": True}).tlds([*TLDS, "example"])
 
 
 def show_addresses(state: StateCore) -> None:
-    """A rule of the parser: adds their addresses to links, and to images, which are shown as links."""
+    """A rule of the parser. Images, which are shown as links, have their addresses anyway."""
     for token in state.tokens:
         link: Token | None = None
         text, children = "", []
         for child in token.children or []:
-            own = ""
             if child.type == "link_open":
                 link, text = child, ""
             elif child.type == "link_close" and link is not None:
-                own = "" if link.info == "auto" else str(link.attrs["href"])  # "auto": the text is the address
+                own = str(link.attrs["href"])
+                if link.info != "auto" and names_other_address(state.md, text, own):  # "auto": the text is the address
+                    children.append(Token("text", "", 0, content=f" ({own})"))
                 link = None
-            elif child.type == "image" and link is None:
-                own, text = str(child.attrs["src"]), child.content
             else:
-                text += child.content
+                text += f"{child.content} {child.attrs.get('src', '')}" if child.type == "image" else child.content
             children.append(child)
-            if own and names_other_address(state.md, text, own):
-                note = Token("text", "", 0, content=f" ({own})")
-                children.insert(-1 if child.type == "link_close" else len(children), note)
         if children:
             token.children = children
 
