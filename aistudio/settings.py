@@ -85,6 +85,7 @@ MIDDLEWARE = [
     "core.server.middleware.request_id",
     "core.server.middleware.content_security_policy",
     "core.server.middleware.remember_request",
+    "core.server.middleware.visible_bidi",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -93,7 +94,6 @@ MIDDLEWARE = [
     "core.server.authentication.RecordedAuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "core.web.bidi.show_bidi_in_pages",
 ]
 ROOT_URLCONF = "aistudio.urls"
 TEMPLATES = [

@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.functional import SimpleLazyObject
 
 from core.telemetry.hooks import current_request, request_id_from
+from core.web.bidi import IN_UTF_8, show_bidi_in_page
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
@@ -80,6 +81,20 @@ def content_security_policy(get_response: GetResponse) -> GetResponse:
             directives = {**STRICT, **more}.items()
             response.setdefault("Permissions-Policy", NO_FEATURES)
             response.setdefault("Content-Security-Policy", "; ".join(f"{name} {value}" for name, value in directives))
+        return response
+
+    return middleware
+
+
+def visible_bidi(get_response: GetResponse) -> GetResponse:
+    """Show characters that change the direction of a text as such, in every page."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        is_page = response.get("Content-Type", "").startswith("text/html") and not response.streaming
+        if is_page and IN_UTF_8.search(response.content):
+            response.content = show_bidi_in_page(response.content)
+            response["Content-Length"] = str(len(response.content))
         return response
 
     return middleware

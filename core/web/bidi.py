@@ -2,10 +2,6 @@
 
 import re
 
-from django.http import HttpRequest, HttpResponse
-
-from core.server.middleware import GetResponse
-
 SHOWN = {code: f"⟨U+{code:04X}⟩" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
 IN_UTF_8 = re.compile(b"\xe2(\x80[\xaa-\xae]|\x81[\xa6-\xa9])")
 FIELD = re.compile(r"(<textarea\b.*?</textarea>|<(?:input|option)\b[^>]*>)", re.DOTALL | re.IGNORECASE)
@@ -16,16 +12,8 @@ def show_bidi(text: str) -> str:
     return text.translate(SHOWN)
 
 
-def show_bidi_in_pages(get_response: GetResponse) -> GetResponse:
-    """Middleware. What a form would send back stays as it is."""
-
-    def middleware(request: HttpRequest) -> HttpResponse:
-        response = get_response(request)
-        is_page = response.get("Content-Type", "").startswith("text/html") and not response.streaming
-        if is_page and IN_UTF_8.search(response.content):
-            pieces = FIELD.split(response.content.decode())
-            pieces[::2] = map(show_bidi, pieces[::2])
-            response.content = "".join(pieces)
-        return response
-
-    return middleware
+def show_bidi_in_page(html: bytes) -> bytes:
+    """A page with these characters by their numbers. What a form would send back stays as it is."""
+    pieces = FIELD.split(html.decode())
+    pieces[::2] = map(show_bidi, pieces[::2])
+    return "".join(pieces).encode()
