@@ -34,6 +34,7 @@ class LimitedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self.timer: TimerHandle | None = None
         self.is_refused = False
+        self.entered = 0  # how often a phase has begun
         self.enter(Phase.HEAD)
         self.watch()
 
@@ -42,11 +43,11 @@ class LimitedProtocol(HttpToolsProtocol):
             return
         if self.phase is Phase.IDLE:
             self.enter(Phase.HEAD)
-        before = self.phase, self.body_size
+        before = self.entered, self.body_size
         super().data_received(data)
         if self.phase is Phase.IDLE or self.is_refused:
             return
-        if self.phase is Phase.HEAD or before == (self.phase, self.body_size):  # a head, or what is no body
+        if before == (self.entered, self.body_size):  # all of it belongs to one head, or is no body
             self.rest += len(data)
         if self.rest > LARGEST_HEAD or len(self.headers or ()) > MOST_FIELDS:
             self.refuse_head()
@@ -55,6 +56,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def enter(self, phase: Phase) -> None:
         self.phase, self.rest, self.body_size = phase, 0, 0
+        self.entered += 1
         self.waiting.pop(self, None)
         if self.timer:
             self.timer.cancel()
