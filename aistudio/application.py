@@ -6,6 +6,7 @@ Django must be set up before this module is imported: see asgi.py.
 import asyncio
 import gc
 import logging
+import re
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -25,6 +26,7 @@ from core.database.connections import describe_failure
 from core.idempotency import attempts
 from core.rest.permissions import AT_ONCE, RETRY_AFTER, TOO_MUCH
 from core.server.asgi_handler import ThreadPoolASGIHandler
+from core.server.bodies import last_on_connection, receive_if_admitted
 from core.server.health import Probes
 from core.server.middleware import current_request_id
 from core.server.proxy_headers import TrustedProxyMiddleware
@@ -32,7 +34,7 @@ from core.server.responses import Receive, Scope, Send, address_of, error_docume
 from core.server.supervisor import stop_with_master
 from core.telemetry.hooks import RequestRecord, current_request, instrumentations, request_id_from
 from core.workers.extractors import extractors
-from groups.authentication import find_signed_out, store_last_uses
+from groups.authentication import find_signed_out, may_send_body, store_last_uses
 from groups.models import User
 from groups.sign_in import first_run_code, forget_attempts
 
@@ -51,6 +53,7 @@ SIGN_IN_CHECK = 2  # seconds between two checks that the readers of streams are 
 MAX_LOGGED_PATH = 500  # characters
 CLIENT_CLOSED_REQUEST = 499  # nginx's status in the log for a client that left before there was a response
 CONTENT_LENGTH = b"content-length"
+TOKEN_NEEDED = re.compile(r"/api/v1/(?!auth/)")
 PRINTABLE = "/:@!$&'()*+,;=~"  # in a path, beside letters and digits
 OPENTELEMETRY = ("opentelemetry", "opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 
@@ -154,7 +157,14 @@ async def answer_request(scope: Scope, receive: Receive, send: Send) -> None:
     body = None
     if not length.isdigit() or int(length) <= settings.MAX_BODY_SIZE:
         try:
-            body = await read_body(receive)
+            admitted: Receive | None = receive
+            if TOKEN_NEEDED.match(scope["path"]):
+                admits = partial(django_application.run, "", may_send_body, scope)
+                admitted = await receive_if_admitted(scope, receive, admits)
+            if admitted is None:  # without a body, the view refuses the caller in its words
+                body, send = b"", last_on_connection(send)
+            else:
+                body = await read_body(admitted)
         except ConnectionAbortedError:
             return
         except asyncio.CancelledError:  # the server's time to stop is up: nothing else cancels a request

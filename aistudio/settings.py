@@ -90,6 +90,7 @@ MIDDLEWARE = [
     "core.server.middleware.request_id",
     "core.server.middleware.content_security_policy",
     "core.server.middleware.remember_request",
+    "core.server.middleware.visible_bidi",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -233,5 +234,6 @@ LOGGING = {
         # aistudio.access logs every request
         "django.request": {"level": "ERROR", "filters": ["no_traceback_of_503"]},
         "django.db.backends": {"level": "INFO"},  # its DEBUG level logs stored data
+        "django.template": {"level": "INFO"},  # its DEBUG level logs requests, with cookies and CSRF tokens
     },
 }

@@ -106,7 +106,7 @@ class SessionQuerySet(models.QuerySet["Session"]):
 class Session(models.Model):
     """A conversation of one user in one chat. Its id in the API is the uuid; in the contract's records, the key."""
 
-    uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    uuid = models.UUIDField(default=uuid.uuid4, editable=False)
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="sessions")
     chat = models.ForeignKey(Chat, on_delete=keep_chat_name, null=True, related_name="sessions")
     chat_name = models.CharField(max_length=200, blank=True, editable=False, help_text="That of a deleted chat.")
@@ -126,6 +126,8 @@ class Session(models.Model):
 
     class Meta:
         ordering = ("-updated_at", "-id")
+        # Not over all users, because a refusal would tell that another has a session with a uuid.
+        constraints = (models.UniqueConstraint(fields=("uuid", "user"), name="session_uuid_unique"),)
         indexes = (
             models.Index(fields=("user", "-updated_at", "-id"), name="session_newest"),
             # each question changes it, so rows without a leaf are left out

@@ -2,21 +2,26 @@
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
+from io import BytesIO
 from math import ceil
 from time import monotonic
 from typing import Any
 
-from django.contrib.auth import HASH_SESSION_KEY
+from django.conf import settings
+from django.contrib.auth import HASH_SESSION_KEY, get_user
 from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.core.cache import cache
+from django.core.handlers.asgi import ASGIRequest
+from django.db import DatabaseError, close_old_connections
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 from rest_framework import authentication
 from rest_framework.exceptions import AuthenticationFailed, Throttled
 from rest_framework.request import Request
 
-from core.server.responses import Reader
+from core.server.responses import Reader, Scope
 from groups.attempts import count_attempt, network_of
 from groups.models import ApiToken, User
 
@@ -26,14 +31,34 @@ MINUTE = timedelta(minutes=1)
 _last_uses: dict[int, datetime] = {}  # of tokens, by key: not stored yet
 
 
+def token_in(header: str) -> str:
+    """The token of an `Authorization` header; empty if it is of another form."""
+    words = header.split()
+    return words[-1] if len(words) == 1 or (len(words) == 2 and words[0].lower() == "bearer") else ""
+
+
+def may_send_body(scope: Scope) -> bool:
+    """Whether a request has a valid token, or a session. Its view authenticates it later, and counts what is wrong."""
+    try:
+        request = ASGIRequest(scope, BytesIO())
+        if "Authorization" in request.headers:
+            key = token_in(request.headers["Authorization"])
+            return bool(key) and ApiToken.user_of(key) is not None
+        request.session = SessionStore(request.COOKIES.get(settings.SESSION_COOKIE_NAME))
+        return get_user(request).is_authenticated
+    except (UnicodeDecodeError, DatabaseError):  # of the query: the request is refused in another place
+        return True
+    finally:
+        close_old_connections()
+
+
 class TokenAuthentication(authentication.BaseAuthentication):
     """`Authorization: Bearer <token>`, or the token alone, as clients that follow the contract send it."""
 
     def authenticate(self, request: Request) -> tuple[User, int] | None:
         if "Authorization" not in request.headers:
             return None
-        words = request.headers["Authorization"].split()
-        key = words[-1] if len(words) == 1 or (len(words) == 2 and words[0].lower() == "bearer") else ""
+        key = token_in(request.headers["Authorization"])
         user = ApiToken.user_of(key) if key else None
         if user is None:
             # slow down guessing; a valid token is never refused because of wrong ones from the same address

@@ -130,8 +130,8 @@ class RecordSerializer(PlainSerializer):
             key = UUID(text)
         except ValueError:
             raise ValidationError("This must be a uuid, such as 7d3f…; leave it out for a new one.") from None
-        if Session.objects.filter(uuid=key).exists():
-            raise ValidationError("There is already a session with this uuid.", "unique")
+        if Session.objects.filter(uuid=key, user=self.user).exists():
+            raise ValidationError("You already have a session with this uuid.", "unique")
         return key
 
     def validate_user_id(self, key: int) -> int:

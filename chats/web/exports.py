@@ -16,6 +16,7 @@ from chats.api.serializers import MessageSerializer, SessionSerializer
 from chats.graphemes import cut_graphemes
 from chats.models import Message, Session
 from chats.parts import joined_text
+from chats.web.harmless_markdown import escape_name, harmless_texts
 from chats.web.pages import get_session
 from core.rest.renderers import FlatRenderer
 from core.web.decorators import at_once, page
@@ -31,16 +32,21 @@ TOO_LONG = f"This conversation has more than {LONGEST_EXPORT:,} characters. Read
 @page
 @at_once("exports")
 def export_markdown(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    """The current branch as markdown."""
+    """The current branch as markdown. No text in it can pass for another one."""
     session = get_session(request, uuid)
-    messages = Message.objects.branch(session.leaf_id).order_by("sequence")
-    if is_too_long(messages):
+    branch = Message.objects.branch(session.leaf_id).order_by("sequence")
+    if is_too_long(branch):
         return HttpResponse(TOO_LONG, status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE, content_type="text/plain")
-    parts = [f"# {session.shown_name}\n\n{gettext('Chat')}: {session.name_of_chat}"]
-    for message in messages.iterator(MESSAGES_AT_ONCE):
-        heading = gettext("Question") if message.role == Message.Role.USER else gettext("Answer")
-        text = message.text if message.status != Message.Status.STREAMING else joined_text(partial_entries(message.pk))
-        parts.append(f"## {heading}\n\n{text}")
+    name, chat = escape_name(session.shown_name), escape_name(session.name_of_chat)
+    question, answer = gettext("Question"), gettext("Answer")
+    messages = list(branch)
+    for message in messages:
+        if message.status == Message.Status.STREAMING:
+            message.text = joined_text(partial_entries(message.pk))
+    texts = harmless_texts([message.text for message in messages], [question, answer])
+    parts = [f"# {name}\n\n{gettext('Chat')}: {chat}"]
+    for message, text in zip(messages, texts, strict=True):
+        parts.append(f"## {question if message.role == Message.Role.USER else answer}\n\n{text}")
         if message.status != Message.Status.COMPLETE:
             parts.append(f"*({message.status})*")
     return download(session, "\n\n".join(parts) + "\n", "md", "text/markdown; charset=utf-8")

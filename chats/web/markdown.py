@@ -18,6 +18,7 @@ from chats.bounded_cache import BoundedCache
 from chats.colouring import Code, Colourer, code_blocks
 from chats.web.formulas import MATHML_ATTRIBUTES, MATHML_TAGS
 from chats.web.markdown_parser import MOST_NESTING, build_parser
+from core.web.bidi import show_bidi
 from core.workers.process import Result
 
 LONGEST_MARKDOWN = 100_000  # characters of a text that are rendered; the rest is shown as plain text
@@ -98,7 +99,7 @@ class MarkdownStream:
         blocks = self.render_markdown(parsed, colours) if parsed.text else []
         if self.is_plain:
             blocks += self.render_plain()
-        return BlockChange(first, blocks)
+        return BlockChange(first, list(map(show_bidi, blocks)))
 
     def render_markdown(self, parsed: ParsedText, colours: Mapping[Code, Result]) -> list[str]:
         text = parsed.text

@@ -14,6 +14,7 @@ from markdown_it.token import Token
 from mdit_py_plugins.footnote import footnote_plugin
 
 from chats.web.formulas import line_at, parse_formula, parse_formula_block
+from chats.web.link_addresses import show_addresses
 from chats.web.markdown_renderer import AnswerRenderer
 
 LONGEST_INLINE = 5_000  # characters of a paragraph that is parsed for emphasis, links and so on
@@ -37,6 +38,7 @@ def build_parser() -> MarkdownIt:
     if parser.linkify:
         parser.linkify.set({"fuzzy_link": False, "fuzzy_email": False})
     parser.core.ruler.at("inline", parse_inline)
+    parser.core.ruler.push("addresses", show_addresses)
     limit_tables(parser)
     parser.inline.ruler.before("escape", "formula", parse_formula)
     parser.inline.ruler.before("html_inline", "line_break", parse_line_break)

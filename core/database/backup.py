@@ -29,7 +29,7 @@ from core.database.connections import (
 )
 from core.database.encryption import EncryptedField, EncryptedStr, UnreadableSecret, fingerprint
 from core.database.table_dump import Row, Say, Table, batches, first_difference, tables
-from core.database.url import Config
+from core.database.url import Config, PrivateConnection
 
 NOTE = "FIELD_KEYS and SECRET_KEY are not in this file. Without these FIELD_KEYS its secrets cannot be read."
 # Safe only for a file that is deleted when anything fails.
@@ -144,7 +144,7 @@ def restore(config: Config, content: BackupContent, say: Say) -> None:
         with connect("restored", {**config, "NAME": new_file}, init_command=FAST_AND_UNSAFE) as using:
             fill_database(using, content, say)
         say("Putting it into place")
-        with closing(sqlite3.connect(new_file)) as source, closing(sqlite3.connect(target)) as destination:
+        with closing(sqlite3.connect(new_file)) as source, closing(PrivateConnection(str(target))) as destination:
             source.backup(destination)
 
 

@@ -1,6 +1,10 @@
 """Makes Django's settings of a database from DATABASE_URL. The settings import this module, so it reads none."""
 
+import os
+import sqlite3
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import dj_database_url
 from environs import ValidationError
@@ -16,6 +20,23 @@ DETECTION = {
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,  # milliseconds
 }
+
+READABLE_BY_OWNER = 0o600
+
+
+class PrivateConnection(sqlite3.Connection):
+    """Keeps a database file to its owner. SQLite itself makes a file that everyone on the machine may read."""
+
+    def __init__(self, database: str, **options: Any) -> None:
+        if not database.startswith((":memory:", "file:")):
+            # A file that exists is not opened: closing it would release the locks of the process's other connections.
+            with suppress(OSError):
+                os.close(os.open(database, os.O_CREAT | os.O_EXCL, READABLE_BY_OWNER))
+            for path in (database, f"{database}-wal", f"{database}-shm"):  # an earlier version may have made them
+                with suppress(OSError):  # it may be another user's
+                    if os.path.isfile(path):
+                        os.chmod(path, READABLE_BY_OWNER)
+        super().__init__(database, **options)
 
 
 def database(url: str) -> Config:
@@ -51,6 +72,7 @@ def database(url: str) -> Config:
             raise ValidationError(f"Its folder cannot be made: {error.strerror}.") from None
     config["CONN_MAX_AGE"] = None  # each thread keeps its connection: opening one costs more than a query
     config["OPTIONS"] = {
+        "factory": PrivateConnection,
         "timeout": 20,  # seconds that a writer waits for another
         "transaction_mode": "IMMEDIATE",  # a transaction that reads first and then writes would fail instead of waiting
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",

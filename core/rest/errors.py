@@ -52,6 +52,8 @@ TITLES = {
     "idempotency_key_reused": "Idempotency-Key of another request",
     "precondition_failed": "Changed meanwhile",
     "payload_too_large": "Body too large",
+    "head_too_large": "Head too large",
+    "request_timeout": "Request too slow",
     "unsupported_media_type": "Media type not supported",
     "vendor_failed": "The vendor does not give it",
     "throttled": "Too many requests",

@@ -10,8 +10,10 @@ from collections.abc import Callable, Container, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from contextvars import copy_context
+from functools import partial
 from io import BytesIO
 from time import perf_counter
+from typing import ParamSpec, TypeVar
 
 from django.core import signals
 from django.core.handlers.asgi import ASGIRequest, get_script_prefix
@@ -26,7 +28,9 @@ from core.telemetry.hooks import current_request
 
 FINAL_EVENTS_TIMEOUT = 5  # seconds
 LAST_WORDS_TIMEOUT = 1  # seconds
-THREADS = 8  # for most requests
+P = ParamSpec("P")
+T = TypeVar("T")
+THREADS = 8  # for most requests; each has a database connection: CONNECTIONS of core/database/url.py counts them
 
 
 class ThreadPoolASGIHandler:
@@ -51,16 +55,7 @@ class ThreadPoolASGIHandler:
         self.streams: dict[asyncio.Future[None], Reader] = {}  # those that are open; a result ends one
 
     async def __call__(self, scope: Scope, body: bytes, receive: Receive, send: Send, pool: str) -> None:
-        start, pool = perf_counter(), pool or "request"
-        async with self.free[pool]:
-            if record := current_request.get():
-                record.waited = perf_counter() - start
-            thread = self.idle[pool].pop()  # the last used, which is the likeliest to have an open database connection
-            try:
-                # not `sync_to_async`: its support for calls back into the loop takes as long as a query
-                head, content = await run_in_pool(thread, copy_context().run, self.get_response, scope, body)
-            finally:
-                self.idle[pool].append(thread)
+        head, content = await self.run(pool, self.get_response, scope, body)
         # sent without a thread: a client that reads slowly must not keep others waiting
         if isinstance(content, bytes):
             with suppress(asyncio.CancelledError):
@@ -79,6 +74,19 @@ class ThreadPoolASGIHandler:
         for ended, reader in self.streams.items():
             if reader in readers and not ended.done():
                 ended.set_result(None)
+
+    async def run(self, pool: str, work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+        """Run synchronous work in one of the threads of a pool, in the context of the request."""
+        start, pool = perf_counter(), pool or "request"
+        async with self.free[pool]:
+            if record := current_request.get():
+                record.waited += perf_counter() - start
+            thread = self.idle[pool].pop()  # the last used, which is the likeliest to have an open database connection
+            try:
+                # not `sync_to_async`: its support for calls back into the loop takes as long as a query
+                return await run_in_pool(thread, partial(copy_context().run, work, *arguments, **options))
+            finally:
+                self.idle[pool].append(thread)
 
     def get_response(self, scope: Scope, body: bytes) -> tuple[Message, bytes | StreamedResponse]:
         """Call signals, middleware and view in this thread; returns the response's head, and its body or itself."""

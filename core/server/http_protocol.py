@@ -5,7 +5,8 @@ from asyncio import Transport
 from typing import TypeAlias
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from core.server.request_limits import LimitedProtocol
 
 LINGER = 2  # seconds that an idle connection has to send a request after the server began to stop
 DRAINING = "draining"  # in the state of the lifespan and of every scope, from when the server begins to stop
@@ -48,7 +49,7 @@ class UpgradeTolerantParser(HttpRequestParser):
         return b"\r\n".join([*lines, b"", b""])
 
 
-class GracefulProtocol(HttpToolsProtocol):
+class GracefulProtocol(LimitedProtocol):
     """Answers a request that arrives while the server stops, with `Connection: close`.
 
     uvicorn closes an idle connection at once: a client that is about to send a request, or whose connection was just

@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.functional import SimpleLazyObject
 
 from core.telemetry.hooks import current_request, request_id_from
+from core.web.bidi import IN_UTF_8, show_bidi_in_page
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
@@ -57,21 +58,50 @@ def remember_request(get_response: GetResponse) -> GetResponse:
 # Our own pages load only files of this server; `frame-ancestors` and the rest keep other sites out.
 STRICT = {"default-src": "'self'", "img-src": "'self' data:", "object-src": "'none'", "base-uri": "'none'"}
 STRICT |= {"form-action": "'self'", "frame-ancestors": "'none'"}
-LENIENT = {  # pages of packages below these paths need more
-    "/admin/": {"script-src": "'self' 'unsafe-inline' 'unsafe-eval'", "style-src": "'self' 'unsafe-inline'"},
+UNUSED_FEATURES = (
+    *("accelerometer", "camera", "display-capture", "encrypted-media", "geolocation", "gyroscope", "magnetometer"),
+    *(
+        "microphone",
+        "midi",
+        "payment",
+        "publickey-credentials-get",
+        "screen-wake-lock",
+        "serial",
+        "usb",
+        "xr-spatial-tracking",
+    ),
+)
+NO_FEATURES = ", ".join(f"{feature}=()" for feature in UNUSED_FEATURES)
+LENIENT = {  # pages of packages below these paths need more; docs/deploy.md says why
+    "/admin/": {"script-src": "'self' 'unsafe-eval'", "style-src": "'self' 'unsafe-inline'"},
     "/api/v1/docs": {"style-src": "'self' 'unsafe-inline'"},
 }
 
 
 def content_security_policy(get_response: GetResponse) -> GetResponse:
-    """Tell the browser what an HTML page may load and run: nothing inline, and nothing of another host."""
+    """Tell the browser what an HTML page may load and run: nothing inline, nothing of another host; and no devices."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
         if response.get("Content-Type", "").startswith("text/html"):
             more = next((policy for path, policy in LENIENT.items() if request.path.startswith(path)), {})
             directives = {**STRICT, **more}.items()
+            response.setdefault("Permissions-Policy", NO_FEATURES)
             response.setdefault("Content-Security-Policy", "; ".join(f"{name} {value}" for name, value in directives))
+        return response
+
+    return middleware
+
+
+def visible_bidi(get_response: GetResponse) -> GetResponse:
+    """Show characters that change the direction of a text as such, in every page."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        is_page = response.get("Content-Type", "").startswith("text/html") and not response.streaming
+        if is_page and IN_UTF_8.search(response.content):
+            response.content = show_bidi_in_page(response.content)
+            response["Content-Length"] = str(len(response.content))
         return response
 
     return middleware

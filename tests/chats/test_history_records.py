@@ -78,12 +78,32 @@ def test_what_is_refused_is_named(bob: Person, chat: Chat, attributes: dict[str,
     assert not Session.objects.exists()
 
 
-def test_a_uuid_that_is_taken(alice: Person, bob: Person, chat: Chat, session: Session) -> None:
-    for person in (alice, bob):
-        for text in (str(session.uuid), session.uuid.hex, str(session.uuid).upper()):
-            refused = person.post(PATH, body(chat_id=chat.pk, session_id=text))
-            assert errors(refused) == {("unique", "/data/attributes/session_id")}
+def test_a_uuid_that_is_taken(bob: Person, chat: Chat, session: Session) -> None:
+    for text in (str(session.uuid), session.uuid.hex, str(session.uuid).upper()):
+        refused = bob.post(PATH, body(chat_id=chat.pk, session_id=text))
+        assert errors(refused) == {("unique", "/data/attributes/session_id")}
+    session.chat.groups.clear()  # what bob cannot see is still bob's
+    other = Chat.objects.create(name="Other", llm=chat.llm, llm_settings=chat.llm_settings)
+    other.groups.set(bob.user.groups.all())
+    refused = bob.post(PATH, body(chat_id=other.pk, session_id=str(session.uuid)))
+    assert errors(refused) == {("unique", "/data/attributes/session_id")}
     assert Session.objects.count() == 1
+
+
+def test_nobody_is_told_that_another_has_a_uuid(alice: Person, bob: Person, chat: Chat, session: Session) -> None:
+    """Each has a session of their own, and sees, asks in and deletes only that."""
+    said(session, "Who?", "Bob.")
+    made = alice.post(PATH, body(chat_id=chat.pk, session_id=str(session.uuid), name="Alice's"))
+    assert made.status_code == 201
+    own = f"/sessions/{session.uuid}"
+    assert alice.get(own).json()["attributes"]["name"] == "Alice's"
+    assert bob.get(own).json()["attributes"]["name"] == "Bob's"
+    said(Session.objects.get(user=alice.user), "Who?", "Alice.")
+    for person, name in ((alice, "Alice."), (bob, "Bob.")):
+        assert [each["attributes"]["text"] for each in person.get(f"{own}/messages").json()] == ["Who?", name]
+    assert alice.delete(own).status_code == 204
+    assert alice.get(own).status_code == 404
+    assert bob.get(f"{PATH}/{session.pk}").json() == record(session)
 
 
 def test_nobody_makes_one_for_another(alice: Person, bob: Person, charlie: Person, chat: Chat) -> None:

@@ -32,6 +32,8 @@ TEXTS = {
     "links without an end": ("", "[a](<b"),
     "links with titles": ("", '[a](b "c'),
     "links within links": ("", "[[a](http://b)"),
+    "links whose text is an address": ("", "[a.com](http://b.c)"),
+    "links whose text has dots": ("", f"[{'a.' * 200}](http://b.c) "),
     "parentheses": ("[a](", "("),
     "stars": ("", "*"),
     "emphasis": ("", "*a **b _c "),

@@ -81,7 +81,7 @@ def test_a_body_that_does_not_come_ends_with_the_server(studio: Studio) -> None:
     with studio.server(SHUTDOWN_TIMEOUT="1") as (url, server):
         address = urlsplit(url)
         with closing(socket.create_connection((address.hostname, address.port), timeout=120)) as client:
-            client.sendall(b"POST /api/v1/groups HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+            client.sendall(b"POST /sign-in HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
             time.sleep(0.2)
             server.process.send_signal(signal.SIGTERM)
             assert client.recv(65_536).startswith(b"HTTP/1.1 503")

@@ -207,6 +207,9 @@ const halt = () => attempt(async () => {
   }
 });
 
+/** The attributes of a message. The page shows some characters in other ways. */
+const stored = async (id) => (await read("json", "GET", api(`/messages/${id}`))).attributes;
+
 const verbs = {
   regenerate: (message) => attempt(async () => {
     await requestAnswer(`/messages/${message.dataset.id}/regenerate`, {});
@@ -225,10 +228,9 @@ const verbs = {
     if (group) scroll.toHeight(group, top);
     (group?.querySelector(`${same}:enabled`) ?? group?.querySelector('[data-verb="switch"]:enabled'))?.focus();
   }),
-  edit: (message) => composer.edit(message.dataset.id, log.textOf(message).textContent),
+  edit: ({ dataset: { id } }) => attempt(async () => composer.edit(id, (await stored(id)).text)),
   copy: (message, button) => attempt(async () => {
-    const source = read("json", "GET", api(`/messages/${message.dataset.id}`));
-    await copy(source.then((found) => found.attributes.text), button);
+    await copy(stored(message.dataset.id).then(({ text: source }) => source), button);
   }),
 };
 
