@@ -16,7 +16,22 @@ from django.conf import settings
 from core.telemetry.hooks import CallKind, RequestRecord, VendorCallRecord, current_request, instrumentations
 from llms.vendors.errors import VendorError
 from llms.vendors.registry import adapter
-from llms.vendors.types import Call, Finish, IgnoredSettings, StreamEvent, Text, Thinking, Usage
+from llms.vendors.types import (
+    SILENT_END,
+    ApprovalRequest,
+    Call,
+    Citations,
+    Finish,
+    IgnoredSettings,
+    Signature,
+    SignOfLife,
+    StreamEvent,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    Usage,
+)
 from usage.tokens import prompt_tokens, token_estimate
 
 if TYPE_CHECKING:
@@ -24,10 +39,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-USAGE_TIMEOUT = 5  # seconds that a vendor has for its counts after the finish
 TIMEOUTS: dict[CallKind, int] = {"title": 20, "check": 20, "models": 10}  # seconds for a whole call; answers have none
 SUSPENSION = 1  # seconds that a timer is late when the process was suspended, not busy
 UNEXPECTED = VendorError("error", "Something failed on the server. Its log has more.", retryable=True)
+
+PIECES = (Text, Thinking, Signature, ToolCall, ApprovalRequest, ToolResult, Citations)  # events that are an answer
 
 Listener = Callable[[StreamEvent], Awaitable[None]]
 
@@ -86,6 +102,7 @@ class MeteredCall:
         self.result = CallResult(input_tokens=prompt_tokens(call.turns))
         self.output_size = 0  # bytes of text and thinking
         self.silence_limit: float = settings.LLM_FIRST_TOKEN_TIMEOUT  # seconds that the vendor may be silent now
+        self.pause_limit: float = settings.LLM_TOKEN_TIMEOUT  # the same once it has begun to answer
         self.last_event_at = monotonic()  # when the vendor last sent something
         self.is_listener_busy = False
         self.expiry: asyncio.Timeout
@@ -102,6 +119,8 @@ class MeteredCall:
                 self.set_silence_limit(self.silence_limit)
                 async for event in events:
                     self.count_event(event)
+                    if isinstance(event, SignOfLife):
+                        continue
                     self.is_listener_busy = True
                     await listener(event)
                     self.is_listener_busy = False
@@ -132,11 +151,8 @@ class MeteredCall:
         result = self.result
         if isinstance(event, Text | Thinking):
             self.output_size += len(event.text.encode())
-            if result.time_to_first_token_ms is None:
-                if isinstance(event, Text):
-                    result.time_to_first_token_ms = self.elapsed_ms
-                if self.silence_limit != settings.LLM_TOKEN_TIMEOUT:
-                    self.set_silence_limit(settings.LLM_TOKEN_TIMEOUT)
+            if result.time_to_first_token_ms is None and isinstance(event, Text):
+                result.time_to_first_token_ms = self.elapsed_ms
         elif isinstance(event, Usage):
             if event.input_tokens is not None:
                 result.input_tokens = event.input_tokens
@@ -144,9 +160,18 @@ class MeteredCall:
             result.estimated = event.input_tokens is None or event.output_tokens is None
         elif isinstance(event, Finish):
             result.finish_reason = event.reason
-            self.set_silence_limit(min(self.silence_limit, USAGE_TIMEOUT))
         elif isinstance(event, IgnoredSettings):
             result.ignored_settings = list(event.settings)
+        if (limit := self.limit_silence(event)) != self.silence_limit:
+            self.set_silence_limit(limit)
+
+    def limit_silence(self, event: StreamEvent) -> float:
+        """How many seconds the vendor may be silent after this event."""
+        if isinstance(event, PIECES):
+            return self.pause_limit
+        if isinstance(event, SignOfLife) and event.may_be_over:
+            return self.pause_limit + SILENT_END  # the adapter itself waits for the end
+        return self.silence_limit
 
     @property
     def elapsed_ms(self) -> int:

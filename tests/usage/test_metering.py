@@ -18,7 +18,7 @@ from core.telemetry.hooks import (
 )
 from llms.vendors.errors import VendorError
 from llms.vendors.registry import client
-from llms.vendors.types import Call, Finish, StreamEvent, Text, Thinking, Usage, text_message
+from llms.vendors.types import Call, Finish, SignOfLife, StreamEvent, Text, Thinking, Usage, text_message
 from tests.llms.vendors.asking import KEY, call
 from tests.test_imports import modules, tree_of
 from tests.vendor_server import ANSWER, HALF, VendorServer
@@ -182,7 +182,7 @@ def test_a_cancelled_call_is_settled(monkeypatch: pytest.MonkeyPatch, observer: 
 
 # time limits
 
-SILENT = {  # what a vendor does, and the text of the error; the limits are 0.4, 0.2 and 0.1 seconds
+SILENT = {  # what a vendor does, and the text of the error; the limits are 0.4 and 0.2 seconds
     "at first": ((2.0,), "The vendor said nothing for 0.4 seconds."),
     "after a word": ((Text("Hi"), 2.0), "The vendor said nothing for 0.2 seconds."),
     "after a thought": ((Thinking("Hm"), 2.0), "The vendor said nothing for 0.2 seconds."),
@@ -196,11 +196,19 @@ def test_a_silent_vendor_is_left(
     monkeypatch: pytest.MonkeyPatch, settings: Any, steps: Any, detail: str | None
 ) -> None:
     settings.LLM_FIRST_TOKEN_TIMEOUT, settings.LLM_TOKEN_TIMEOUT = 0.4, 0.2
-    monkeypatch.setattr(metering, "USAGE_TIMEOUT", 0.1)
     result = run_script(monkeypatch, Script(*steps))
     assert (result.error.detail if result.error else None) == detail
     assert result.error_code == ("timeout" if detail else "")
     assert result.latency_ms is not None and result.latency_ms < 30_000
+
+
+def test_an_answer_that_may_be_over_has_the_time_for_that(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    """Its adapter ends it. The limit of a pause holds again when the answer goes on."""
+    settings.LLM_FIRST_TOKEN_TIMEOUT = settings.LLM_TOKEN_TIMEOUT = 0.2
+    monkeypatch.setattr(metering, "SILENT_END", 30)
+    assert run_script(monkeypatch, Script(Text("Hi"), SignOfLife(may_be_over=True), 0.5, Finish("stop"))).error is None
+    steps = (Text("Hi"), SignOfLife(may_be_over=True), 0.5, Text("Ho"), 20.0)
+    assert run_script(monkeypatch, Script(*steps)).error_code == "timeout"
 
 
 def test_a_vendor_is_not_blamed_for_a_busy_listener(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:

@@ -157,14 +157,11 @@ def test_a_silent_vendor_is_left_alone_once_the_caller_gives_up(vendor: VendorSe
     assert len(vendor.requests) == 1
 
 
-def test_the_end_is_said_before_the_connection_closes(vendor: VendorServer) -> None:
-    async def read(stream: AsyncGenerator[Any, None]) -> None:
-        values: list[Any] = []
-        while Usage not in map(type, values):
-            values.append(await anext(stream))
-        assert Finish("stop") in values
-
-    reading(vendor, "finish-then-open", read)
+def test_what_ends_in_silence_need_not_close(vendor: VendorServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "SILENT_END", 0.2)
+    asked = ask(call(vendor.url, "finish-then-open"))
+    assert (asked.text, asked.code, asked.values[-1]) == (ANSWER, None, Finish("stop"))
+    vendor.wait_until(lambda: vendor.open == 0)
 
 
 @pytest.mark.parametrize("model", ["close", "reset", "broken-framing"])
