@@ -30,8 +30,8 @@ def export_markdown(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         heading = gettext("Question") if message.role == Message.Role.USER else gettext("Answer")
         text = message.text if message.status != Message.Status.STREAMING else joined_text(partial_entries(message.pk))
         parts.append(f"## {heading}\n\n{text}")
-        if message.status != Message.Status.COMPLETE:
-            parts.append(f"*({message.status})*")
+        if note := message.notice or (message.status != Message.Status.COMPLETE and message.status):
+            parts.append(f"*({note})*")
     return download(session, "\n\n".join(parts) + "\n", "md", "text/markdown; charset=utf-8")
 
 

@@ -15,7 +15,7 @@ CODES = {  # why a vendor gave no complete answer, and whether a retry can help
     "vendor_error": True,  # 5xx, or an error in the stream
     "redirected": False,  # 3xx: redirects are not followed
     "invalid_response": True,  # the answer does not have the vendor's format
-    "incomplete": True,  # the connection closed before the end of the answer
+    "incomplete": True,  # the connection closed before the end of the answer, or the answer has not one word
 }
 CODES_OF_STATUS = {401: "unauthorized", 403: "unauthorized", 408: "timeout", 429: "rate_limited"}
 STATUS_OF_NAME = {  # the names of errors in documents without a status, in lower case

@@ -26,6 +26,7 @@ from llms.vendors.types import Finish, StreamEvent, Text, Thinking, ToolCall, Us
 LONGEST_BODY = 64 * 2**20  # bytes of an answer that is not streamed
 LONGEST_REASON = 50
 CUT_OFF = "The vendor ended the answer without saying that it is complete."
+WORDLESS = "The vendor ended the answer before its first word"
 WEB_PAGE_ERROR = "There is a web page at the endpoint, not an API."
 EVENT_LINE = re.compile(rb"^[ \t]*(data|event|error):", re.MULTILINE)
 UNKNOWN = "\ufffd"  # replaces invalid characters, and NUL, which PostgreSQL cannot store
@@ -66,11 +67,14 @@ class AnswerParser(ABC):
         self._started = False
         self._whole: bytearray | None = None  # the answer if it is not streamed
         self._reason = "stop"  # the last finish reason, by its meaning
+        self._word = ""  # the same as the vendor has it
         self._stop = "stop"  # what the vendor's reason `stop` means here: "stop", a refusal, or a tool call
         self._at_end = False  # nothing but counts and empty pieces came after a finish reason or the end mark
         self._went_on = False  # content came after a finish reason, so the reasons of this vendor are no ends
         self._usage = Usage(None, None, None)
         self._seen: set[str] = set()  # the kinds that came already: text, thinking, tool calls
+        self._has_words = False  # text came that is not blank
+        self._thoughts: list[str] = []  # all thinking before the words
         self._tags = ThinkTagSplitter()
         self._has_halves = False  # a character came in halves: from then on each text is checked
         self._halves: dict[Source, str] = {}  # the first halves, which wait for the second ones
@@ -98,10 +102,13 @@ class AnswerParser(ABC):
     def may_be_over(self) -> bool:
         """Whether the answer is complete if nothing more comes, and the vendor may say no more."""
         is_over = self.can_end_silently and self._at_end and not self._went_on
-        return is_over and not self._seen <= {"thinking"}
+        return is_over and (self._has_words or "tool_calls" in self._seen)
 
     def close(self) -> list[StreamEvent]:
-        """The events that are left at the end of the answer; the last is its finish. Else sets `error`."""
+        """The events that are left at the end of the answer; the last is its finish. Else sets `error`.
+
+        Some servers take all text of a model for thinking. If the model has stopped by itself, that text is the answer.
+        """
         try:
             if not self.done:
                 self._read_rest()
@@ -110,8 +117,15 @@ class AnswerParser(ABC):
         except VendorError as error:
             self.error = error
         self._flush()
+        reason = self._stop if self._reason == "stop" else self._reason
+        thought = "".join(self._thoughts)
+        if not (self.error or self._has_words or "tool_calls" in self._seen):
+            if thought.strip() and reason == "stop":
+                self._events.append(Text(thought))
+            elif not thought.strip() and reason != "length":  # where the model may have thought and not shown it
+                self.error = VendorError("incomplete", f"{WORDLESS}: {self._word}." if self._word else f"{WORDLESS}.")
         if not self.error:
-            self._events.append(Finish(self._stop if self._reason == "stop" else self._reason))
+            self._events.append(Finish(reason))
         return self._events
 
     def _read_rest(self) -> None:
@@ -184,21 +198,28 @@ class AnswerParser(ABC):
     def _add_text(self, text: object) -> None:
         if text := self._clean(text, Text):
             self._note("text")
-            if self._tags.done:
+            if self._has_words:
                 self._events.append(Text(text))
+            elif self._tags.done:
+                self._add_divided("", text)
             else:
                 self._add_divided(*self._tags.split(text))
 
     def _add_divided(self, thinking: str, text: str) -> None:
         if thinking:
             self._events.append(Thinking(thinking))
+            if not self._has_words:
+                self._thoughts.append(thinking)
         if text:
             self._events.append(Text(text))
+            if text.strip():
+                self._has_words = True
+                self._thoughts.clear()
 
     def _add_thinking(self, thought: object) -> None:
         if isinstance(thought, str) and (text := self._clean(thought, Thinking)):
             self._note("thinking")
-            self._events.append(Thinking(text))
+            self._add_divided(text, "")
 
     def _add_tool_call(self, index: int, identity: object, name: object, arguments: object) -> None:
         if isinstance(arguments, dict):  # as it is where arguments are not streamed
@@ -231,7 +252,8 @@ class AnswerParser(ABC):
         if word.lower() in FAILURES:
             raise VendorError("vendor_error", f"The vendor broke off the answer: {redact(word, '')[:LONGEST_REASON]}.")
         if word.lower() not in NO_REASON:
-            self._reason = REASONS.get(word.lower()) or redact(word, self._secret)[:LONGEST_REASON]
+            self._word = redact(word, self._secret)[:LONGEST_REASON]
+            self._reason = REASONS.get(word.lower()) or self._word
             self._at_end = True
 
     def _end(self) -> None:
