@@ -88,6 +88,9 @@ def status_error(status: int, words: str, *, secret: str, retry_after: float | N
     detail = f"The vendor answered {status}" + (f": {said}" if said else ".")
     if words != WEB_PAGE:  # that comes from a proxy or another server, which knows nothing of the key
         detail = OWN_WORDS.get(status, detail)
+    if retry_after is not None and retry_after >= 1:
+        wait = f"{retry_after:.0f} seconds" if retry_after < 120 else f"{retry_after / 60:,.0f} minutes"
+        detail = f"{detail.removesuffix('.')}. It asks to wait {wait}."
     return VendorError(code, detail, retry_after=retry_after, status=status)
 
 

@@ -14,7 +14,7 @@ from llms.vendors import http, sse
 from llms.vendors.errors import CODES, VendorError, error_message, redact
 from llms.vendors.google_ai import GoogleAI
 from llms.vendors.registry import adapter, client
-from llms.vendors.types import Finish, Usage
+from llms.vendors.types import Finish, Text, Usage
 from tests.llms.vendors.asking import KEY, Asked, ask, call
 from tests.vendor_server import ANSWER, HALF, VendorServer, unused_port
 
@@ -176,7 +176,7 @@ def test_a_slow_reader_gets_all_that_arrived_before_the_loss(vendor: VendorServe
         text = ""
         with pytest.raises(VendorError) as caught:
             async for value in stream:
-                text += value.text
+                text += value.text if isinstance(value, Text) else ""
                 await asyncio.sleep(0.1)
         assert (caught.value.code, text) == ("incomplete", HALF)
 
@@ -254,10 +254,15 @@ def test_a_key_that_no_header_can_carry(vendor: VendorServer, key: str) -> None:
     shows_no_key(asked)
 
 
-def test_a_vendor_is_told_how_long_to_wait(vendor: VendorServer) -> None:
+def test_who_asks_is_told_how_long_to_wait(vendor: VendorServer) -> None:
     asked = ask(call(vendor.url, "429:60"))
     assert asked.error
     assert asked.error.retry_after == 60
+    assert asked.error.detail.endswith("and I say 429. It asks to wait 60 seconds.")
+    asked = ask(call(vendor.url, "429:3600"))
+    assert asked.error
+    assert asked.error.detail.endswith("It asks to wait 60 minutes.")
+    assert len(vendor.requests) == 2
 
 
 def test_the_vendors_own_words_are_shown_without_the_key(vendor: VendorServer) -> None:
