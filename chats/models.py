@@ -7,7 +7,7 @@ from django.db import models, transaction
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.expressions import RawSQL
 from django.utils import timezone
-from django.utils.translation import gettext
+from django.utils.translation import gettext, gettext_lazy
 
 from chats.parts import Entry, read_entries
 from core.audit.recording import Audited
@@ -194,6 +194,19 @@ class Metered(models.Model):
             setattr(self, name, getattr(result, name))
 
 
+WITHOUT_TEXT = {  # by the finish reason
+    "stop": gettext_lazy("The model ended its answer without a word."),
+    "length": gettext_lazy("The model used up its tokens thinking, and has not answered. More tokens may help."),
+    "content_filter": gettext_lazy("A filter of the vendor ended the answer before its first word."),
+    "refusal": gettext_lazy("The model refused to answer."),
+    "tool_calls": gettext_lazy("The model wants to call a tool, and says nothing itself."),
+}
+CUT_SHORT = {
+    "length": gettext_lazy("The answer ends here because it reached the number of tokens that this chat allows."),
+    "content_filter": gettext_lazy("The answer ends here because a filter of the vendor ended it."),
+    "refusal": gettext_lazy("The model refused to go on."),
+    "tool_calls": gettext_lazy("The answer ends here because the model wants to call a tool."),
+}
 USAGE = ("input_tokens", "output_tokens", "cached_tokens", "estimated", "latency_ms", "time_to_first_token_ms")
 
 
@@ -261,6 +274,18 @@ class Message(Metered):
         if not self.error_code:
             return None
         return {"code": self.error_code, "detail": self.error_detail, "retryable": self.error_retryable}
+
+    @property
+    def notice(self) -> str | None:
+        """Why a complete answer has no text, or ends early, for people. Any other answer has its `error`."""
+        if self.role == self.Role.USER or self.status != self.Status.COMPLETE:
+            return None
+        reason = self.finish_reason or "stop"
+        is_empty = not self.text.strip()
+        if reason == "stop" and not is_empty:
+            return None
+        known = (WITHOUT_TEXT if is_empty else CUT_SHORT).get(reason)
+        return str(known) if known else gettext("The model ended the answer here: %(reason)s.") % {"reason": reason}
 
 
 class Title(Metered):

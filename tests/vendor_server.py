@@ -28,6 +28,7 @@ import pytest
 ANSWER = "The quick brown fox jumps over the lazy dog."
 HALF = "The quick brown fox"  # what `stall`, `close` and `garbage` send before they do it
 RECORDED = Path(__file__).parent / "llms" / "vendors" / "recorded"
+BREAK = -1.0
 PATIENCE = 600  # seconds that `hang` and `stall` last
 
 
@@ -67,6 +68,7 @@ class VendorServer:
         self.times_asked: Counter[str] = Counter()  # by model
         self.offers = ["ok", "small", "large"]
         self.paths: set[str] = set()
+        self.scripts: dict[str, list[bytes | float]] = {}  # what `scripted` sends, by its argument
         self._loop = asyncio.new_event_loop()
         self._transports: set[asyncio.Transport] = set()
 
@@ -489,6 +491,19 @@ async def whole(connection: Connection, text: str, asked: dict[str, Any]) -> Non
     connection.answer_whole(200, body, "Content-Type: application/json")
 
 
+async def scripted(connection: Connection, name: str, asked: dict[str, Any]) -> None:
+    """Sends what `scripts` has under this name, and ends the body. A number is a pause in seconds; BREAK breaks off."""
+    connection.begin()
+    for step in connection.server.scripts[name]:
+        if step == BREAK:
+            connection.transport.close()
+        elif isinstance(step, bytes):
+            connection.send(step)
+        else:
+            await asyncio.sleep(step)
+    connection.transport.write(b"0\r\n\r\n")
+
+
 async def recorded(connection: Connection, name: str, asked: dict[str, Any]) -> None:
     """What a vendor streamed once, or answered at once where it is not divided into events."""
     [path] = (path for path in (RECORDED / connection.wire.vendor).glob(f"{name}.*") if path.suffix != ".json")
@@ -670,6 +685,7 @@ BEHAVIOURS: dict[str, Callable[[Connection, str, dict[str, Any]], Awaitable[None
     "count": count,
     "whole": whole,
     "recorded": recorded,
+    "scripted": scripted,
     "error-in-stream": error_in_stream,
     "hang": hang,
     "stall": stall,

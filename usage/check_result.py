@@ -47,8 +47,8 @@ ADVICE = {
     "incomplete": "Try again. If this stays so, a filter of the vendor or a proxy may end the answer, or the model "
     "may not support chats.",
     "bad_request": "The vendor's own words say what it does not accept. It may be one of the settings.",
-    "slow": "Try again: the vendor may have been loading the model. Chats wait for LLM_FIRST_TOKEN_TIMEOUT, and for "
-    "LLM_TOKEN_TIMEOUT between words.",
+    "slow": "Try again: the vendor may have been loading the model. Chats wait longer: see LLM_FIRST_TOKEN_TIMEOUT, "
+    "LLM_SILENCE_TIMEOUT and LLM_TOKEN_TIMEOUT.",
 }
 WITHOUT_WORDS = (
     "The vendor's own words are missing, so another server may have answered. Check whether the endpoint needs https "

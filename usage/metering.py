@@ -9,14 +9,29 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from django.conf import settings
 
 from core.telemetry.hooks import CallKind, RequestRecord, VendorCallRecord, current_request, instrumentations
 from llms.vendors.errors import VendorError
 from llms.vendors.registry import adapter
-from llms.vendors.types import Call, Finish, IgnoredSettings, StreamEvent, Text, Thinking, Usage
+from llms.vendors.types import (
+    SILENT_END,
+    ApprovalRequest,
+    Call,
+    Citations,
+    Finish,
+    IgnoredSettings,
+    Signature,
+    SignOfLife,
+    StreamEvent,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    Usage,
+)
 from usage.tokens import prompt_tokens, token_estimate
 
 if TYPE_CHECKING:
@@ -24,10 +39,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-USAGE_TIMEOUT = 5  # seconds that a vendor has for its counts after the finish
-TIMEOUTS: dict[CallKind, int] = {"title": 20, "check": 20, "models": 10}  # seconds for a whole call; answers have none
+# seconds for a whole call; an answer has LLM_ANSWER_TIMEOUT, and limits of silence
+TIMEOUTS: dict[CallKind, int] = {"title": 20, "check": 20, "models": 10}
 SUSPENSION = 1  # seconds that a timer is late when the process was suspended, not busy
 UNEXPECTED = VendorError("error", "Something failed on the server. Its log has more.", retryable=True)
+
+PIECES = (Text, Thinking, Signature, ToolCall, ApprovalRequest, ToolResult, Citations)  # events that are an answer
 
 Listener = Callable[[StreamEvent], Awaitable[None]]
 
@@ -86,7 +103,10 @@ class MeteredCall:
         self.result = CallResult(input_tokens=prompt_tokens(call.turns))
         self.output_size = 0  # bytes of text and thinking
         self.silence_limit: float = settings.LLM_FIRST_TOKEN_TIMEOUT  # seconds that the vendor may be silent now
-        self.last_event_at = monotonic()  # when the vendor last sent something
+        self.pause_limit: float = settings.LLM_TOKEN_TIMEOUT  # the same once it has begun to answer
+        self.heard: Literal["nothing", "signs of life", "an answer"] = "nothing"
+        self.last_event_at = monotonic()  # when the vendor last sent something but a sign of life
+        self.lateness = "did not finish in time"
         self.is_listener_busy = False
         self.expiry: asyncio.Timeout
         self.watchdog: asyncio.TimerHandle | None = None
@@ -102,6 +122,8 @@ class MeteredCall:
                 self.set_silence_limit(self.silence_limit)
                 async for event in events:
                     self.count_event(event)
+                    if isinstance(event, SignOfLife):
+                        continue
                     self.is_listener_busy = True
                     await listener(event)
                     self.is_listener_busy = False
@@ -132,11 +154,8 @@ class MeteredCall:
         result = self.result
         if isinstance(event, Text | Thinking):
             self.output_size += len(event.text.encode())
-            if result.time_to_first_token_ms is None:
-                if isinstance(event, Text):
-                    result.time_to_first_token_ms = self.elapsed_ms
-                if self.silence_limit != settings.LLM_TOKEN_TIMEOUT:
-                    self.set_silence_limit(settings.LLM_TOKEN_TIMEOUT)
+            if result.time_to_first_token_ms is None and isinstance(event, Text):
+                result.time_to_first_token_ms = self.elapsed_ms
         elif isinstance(event, Usage):
             if event.input_tokens is not None:
                 result.input_tokens = event.input_tokens
@@ -144,9 +163,22 @@ class MeteredCall:
             result.estimated = event.input_tokens is None or event.output_tokens is None
         elif isinstance(event, Finish):
             result.finish_reason = event.reason
-            self.set_silence_limit(min(self.silence_limit, USAGE_TIMEOUT))
         elif isinstance(event, IgnoredSettings):
             result.ignored_settings = list(event.settings)
+        if (limit := self.limit_silence(event)) != self.silence_limit:
+            self.set_silence_limit(limit)
+
+    def limit_silence(self, event: StreamEvent) -> float:
+        """How many seconds the vendor may be silent after this event."""
+        if isinstance(event, PIECES):
+            self.heard = "an answer"
+            return self.pause_limit
+        if isinstance(event, SignOfLife) and event.may_be_over:
+            return self.pause_limit + SILENT_END  # the adapter itself waits for the end
+        if self.heard == "an answer" or isinstance(event, IgnoredSettings):
+            return self.silence_limit
+        self.heard = "signs of life"
+        return settings.LLM_SILENCE_TIMEOUT
 
     @property
     def elapsed_ms(self) -> int:
@@ -173,15 +205,15 @@ class MeteredCall:
         if silence < self.silence_limit:
             self.watch(self.silence_limit - silence)
         else:
+            did = "sent only signs of life" if self.heard == "signs of life" else "said nothing"
+            self.lateness = f"{did} for {self.silence_limit:g} seconds"
             self.expiry.reschedule(asyncio.get_running_loop().time())
 
     def time_out(self) -> None:
         result = self.result
         result.is_late = True
         if result.finish_reason is None:
-            is_limited = self.record.kind in TIMEOUTS
-            detail = "did not finish in time" if is_limited else f"said nothing for {self.silence_limit:g} seconds"
-            result.error = VendorError("timeout", f"The vendor {detail}.")
+            result.error = VendorError("timeout", f"The vendor {self.lateness}.")
 
     def settle(self) -> None:
         """Count what the vendor did not count, and tell those who observe calls."""
@@ -216,9 +248,11 @@ async def list_models(
     return result.error
 
 
-def seconds_until(deadline: float | None, kind: CallKind) -> float | None:
-    """How long a call may take; None if only silence limits it."""
-    return TIMEOUTS.get(kind) if deadline is None else max(0, deadline - monotonic())
+def seconds_until(deadline: float | None, kind: CallKind) -> float:
+    """How long a call may take."""
+    if deadline is None:
+        return TIMEOUTS.get(kind, settings.LLM_ANSWER_TIMEOUT)
+    return max(0, deadline - monotonic())
 
 
 def begin_record(record: VendorCallRecord) -> None:

@@ -201,6 +201,9 @@ class MessageSerializer(ResourceSerializer):
     parts = PartsField(read_only=True, help_text="What it consists of, in its order; see docs/streaming.md.")
     ignored_settings = StringsField(read_only=True, help_text="Settings of the chat that the vendor does not know.")
     error = ErrorField(read_only=True, allow_null=True)
+    notice = serializers.CharField(
+        read_only=True, allow_null=True, help_text="Why a complete answer has no text or ends early, for people."
+    )
     parent_id = MessageIdField(read_only=True, allow_null=True)
     usage = UsageField(read_only=True, allow_null=True)
 
@@ -214,6 +217,7 @@ class MessageSerializer(ResourceSerializer):
             "status",
             "finish_reason",
             "error",
+            "notice",
             "parent_id",
             "sequence",
             "model",

@@ -73,6 +73,8 @@ def ask_once(session: TerminalSession, text: str, output: TextIO) -> None:
             raise command_error("Nobody reads the answer, so it was stopped.") from None
     if answer.status != Message.Status.COMPLETE:
         raise command_error(outcome_text(answer), INTERRUPTED_BY_KEY if events.stop else FAILED)
+    if text := outcome_text(answer):
+        sys.stderr.write(f"{text}\n")
 
 
 def only_chat(user: User) -> Chat:

@@ -184,12 +184,11 @@ class TerminalSession:
 
 
 def outcome_text(answer: Message) -> str:
-    """Why an answer is not complete, or ""."""
+    """Why an answer is not complete, or has no text, or ends early; else ""."""
     if answer.status == Message.Status.STOPPED:
         return "Stopped."
     if answer.status == Message.Status.COMPLETE:
-        reason = answer.finish_reason
-        return "" if reason in (None, "stop") else f"The LLM ended here: {reason}."
+        return clean(answer.notice or "")
     return clean(f"{answer.get_status_display()}: {answer.error_detail}")
 
 

@@ -47,8 +47,8 @@ def export_markdown(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     parts = [f"# {name}\n\n{gettext('Chat')}: {chat}"]
     for message, text in zip(messages, texts, strict=True):
         parts.append(f"## {question if message.role == Message.Role.USER else answer}\n\n{text}")
-        if message.status != Message.Status.COMPLETE:
-            parts.append(f"*({message.status})*")
+        if note := message.notice or (message.status != Message.Status.COMPLETE and message.status):
+            parts.append(f"*({note})*")
     return download(session, "\n\n".join(parts) + "\n", "md", "text/markdown; charset=utf-8")
 
 

@@ -18,12 +18,12 @@ from llms.vendors.types import (
     Call,
     ChatMessage,
     FilePart,
-    Finish,
     IgnoredSettings,
     ImagePart,
     Options,
     Part,
     Role,
+    SignOfLife,
     StreamEvent,
     Text,
     TextPart,
@@ -115,12 +115,18 @@ class Adapter(Vendor, ABC):
             headers = {**call.headers, **headers}
             async with http.send(url, self.encode(body), headers=headers, secret=call.api_key) as answer:
                 can_wait = False  # whether the next read may wait to gather more; only while text is coming
-                while not parser.done and (chunk := await answer.read(can_wait=can_wait)):
-                    can_wait = False
-                    for event in parser.feed(chunk):
-                        kind = type(event)
-                        can_wait = kind is Text or (can_wait and kind is not Finish)
+                may_be_over = False
+                while not parser.done:
+                    chunk = await (answer.read_or_end() if may_be_over else answer.read(can_wait=can_wait))
+                    if not chunk:
+                        break
+                    events, can_wait = parser.feed(chunk), False
+                    for event in events:
+                        can_wait = can_wait or type(event) is Text
                         yield event
+                    may_be_over = parser.may_be_over
+                    if may_be_over or not events:
+                        yield SignOfLife(may_be_over)
                 for event in parser.close():
                     yield event
                 if parser.error:

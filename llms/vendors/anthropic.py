@@ -71,8 +71,7 @@ class MessageParser(AnswerParser):
             if reason := as_object(event.get("delta") or {}).get("stop_reason"):
                 self._finish(reason)
         elif kind == "message_stop":
-            self._finish("end_turn")
-            self.done = True
+            self._end()
         elif kind == "error":
             raise self._failure(event)
         else:

@@ -15,7 +15,7 @@ CODES = {  # why a vendor gave no complete answer, and whether a retry can help
     "vendor_error": True,  # 5xx, or an error in the stream
     "redirected": False,  # 3xx: redirects are not followed
     "invalid_response": True,  # the answer does not have the vendor's format
-    "incomplete": True,  # the connection closed before the end of the answer
+    "incomplete": True,  # the connection closed before the end of the answer, or the answer has not one word
 }
 CODES_OF_STATUS = {401: "unauthorized", 403: "unauthorized", 408: "timeout", 429: "rate_limited"}
 STATUS_OF_NAME = {  # the names of errors in documents without a status, in lower case
@@ -88,6 +88,9 @@ def status_error(status: int, words: str, *, secret: str, retry_after: float | N
     detail = f"The vendor answered {status}" + (f": {said}" if said else ".")
     if words != WEB_PAGE:  # that comes from a proxy or another server, which knows nothing of the key
         detail = OWN_WORDS.get(status, detail)
+    if retry_after is not None and retry_after >= 1:
+        wait = f"{retry_after:.0f} seconds" if retry_after < 120 else f"{retry_after / 60:,.0f} minutes"
+        detail = f"{detail.removesuffix('.')}. It asks to wait {wait}."
     return VendorError(code, detail, retry_after=retry_after, status=status)
 
 

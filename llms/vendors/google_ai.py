@@ -8,8 +8,9 @@ from urllib.parse import quote
 
 from llms.vendors.adapter import PARTS_WITH_PICTURES, Adapter, ModelPage, WireRequest, map_options
 from llms.vendors.api_base import api_base
+from llms.vendors.errors import VendorError, redact
 from llms.vendors.json_access import JSONObject, as_list, as_object, as_text, token_count
-from llms.vendors.parser import AnswerParser
+from llms.vendors.parser import LONGEST_REASON, AnswerParser
 from llms.vendors.types import (
     Call,
     ImagePart,
@@ -66,8 +67,11 @@ class GeminiParser(AnswerParser):
             # thinking is output, but not among the tokens of the candidates
             output = None if outputs == [None, None] else token_count(sum(filter(None, outputs)))
             self._add_usage(Usage(taken, output, cached))
-        if not candidates and as_object(answer.get("promptFeedback") or {}).get("blockReason"):
-            reason = "SAFETY"  # whatever the block is called, nothing was let through
+        if not candidates and (block := as_object(answer.get("promptFeedback") or {}).get("blockReason")):
+            if not self._has_words:
+                words = redact(as_text(block), self._secret)[:LONGEST_REASON]
+                raise VendorError("incomplete", f"The vendor blocked the question: {words}.")
+            reason = "SAFETY"  # whatever the block is called, nothing more was let through
         if reason:
             self._finish(reason)
 

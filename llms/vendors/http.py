@@ -21,6 +21,7 @@ from yarl import URL  # aiohttp's own class, so that we check the same host that
 from llms.vendors.content_encoding import INFLATED, UNREADABLE, Inflater, content_coding, describe_unreadable
 from llms.vendors.errors import WEB_PAGE, VendorError, error_message, status_error
 from llms.vendors.sse import BYTE_ORDER_MARK, END_OF_STREAM, SSEDecoder
+from llms.vendors.types import SILENT_END
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Refusal = Callable[[Address, str, int], str | None]  # of an address, and the host and port of the URL
@@ -172,6 +173,14 @@ class Answer:
         if not rest:
             raise VendorError("incomplete", "The vendor closed the connection before the end of the answer.")
         return rest
+
+    async def read_or_end(self) -> bytes:
+        """As `read`, but empty if nothing comes within SILENT_END."""
+        for seconds in (SILENT_END, END_TIMEOUT):  # the second reads what came while this process was suspended
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    return await self.read()
+        return b""
 
     async def read_all(self, limit: int) -> bytes:
         """The whole body; raises VendorError if it has more than `limit` bytes."""

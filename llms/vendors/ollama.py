@@ -76,8 +76,8 @@ class ChatParser(AnswerParser):
         if line.get("done"):
             taken, given = token_count(line.get("prompt_eval_count")), token_count(line.get("eval_count"))
             self._add_usage(Usage(taken, given, None))
-            self._finish(line.get("done_reason") or "stop")
-            self.done = True
+            self._finish(line.get("done_reason") or "")
+            self._end()
 
 
 class Ollama(Adapter):

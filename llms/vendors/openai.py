@@ -84,6 +84,7 @@ class CompletionParser(AnswerParser):
 
     form = "a chat completion"
     whole = (b"{", b"[")
+    can_end_silently = True
 
     def __init__(self, secret: str = "") -> None:
         super().__init__(secret)
@@ -92,9 +93,7 @@ class CompletionParser(AnswerParser):
     def _load(self, data: bytes) -> object:
         if data.strip() != b"[DONE]":  # which is no JSON
             return super()._load(data)
-        self.done = True
-        self._finish("stop")
-        self._flush()
+        self._end()
         return None
 
     def _read(self, document: object) -> None:

@@ -25,6 +25,8 @@ from llms.vendors.types import Finish, StreamEvent, Text, Thinking, ToolCall, Us
 
 LONGEST_BODY = 64 * 2**20  # bytes of an answer that is not streamed
 LONGEST_REASON = 50
+CUT_OFF = "The vendor ended the answer without saying that it is complete."
+WORDLESS = "The vendor ended the answer before its first word"
 WEB_PAGE_ERROR = "There is a web page at the endpoint, not an API."
 EVENT_LINE = re.compile(rb"^[ \t]*(data|event|error):", re.MULTILINE)
 UNKNOWN = "\ufffd"  # replaces invalid characters, and NUL, which PostgreSQL cannot store
@@ -53,6 +55,7 @@ class AnswerParser(ABC):
     form: ClassVar[str]  # what the answer should be, in words
     decoder: ClassVar[type[StreamDecoder]] = SSEDecoder
     whole: ClassVar[tuple[bytes, ...]] = (b"{",)  # how a body begins that is one document and not a stream
+    can_end_silently: ClassVar[bool] = False  # vendors of this format may leave out the end mark and the end
 
     def __init__(self, secret: str = "") -> None:
         self.error: VendorError | None = None
@@ -63,10 +66,15 @@ class AnswerParser(ABC):
         self._head = b""  # the beginning of the body, while it is too short to tell what the body is
         self._started = False
         self._whole: bytearray | None = None  # the answer if it is not streamed
-        self._finished = False
+        self._reason = "stop"  # the last finish reason, by its meaning
+        self._word = ""  # the same as the vendor has it
         self._stop = "stop"  # what the vendor's reason `stop` means here: "stop", a refusal, or a tool call
+        self._at_end = False  # nothing but counts and empty pieces came after a finish reason or the end mark
+        self._went_on = False  # content came after a finish reason, so the reasons of this vendor are no ends
         self._usage = Usage(None, None, None)
         self._seen: set[str] = set()  # the kinds that came already: text, thinking, tool calls
+        self._has_words = False  # text came that is not blank
+        self._thoughts: list[str] = []  # all thinking before the words
         self._tags = ThinkTagSplitter()
         self._has_halves = False  # a character came in halves: from then on each text is checked
         self._halves: dict[Source, str] = {}  # the first halves, which wait for the second ones
@@ -90,29 +98,50 @@ class AnswerParser(ABC):
         events, self._events = self._events, []
         return events
 
+    @property
+    def may_be_over(self) -> bool:
+        """Whether the answer is complete if nothing more comes, and the vendor may say no more."""
+        is_over = self.can_end_silently and self._at_end and not self._went_on
+        return is_over and (self._has_words or "tool_calls" in self._seen)
+
     def close(self) -> list[StreamEvent]:
-        """The events that are left at the end of the body. Sets `error` if the end came too early."""
+        """The events that are left at the end of the answer; the last is its finish. Else sets `error`.
+
+        Some servers take all text of a model for thinking. If the model has stopped by itself, that text is the answer.
+        """
         try:
-            if self._whole is not None and not self.done and not EVENT_LINE.search(self._whole):
-                self._read_document(bytes(self._whole))
-                if not self._finished:
-                    raise self._invalid()
-            elif not self.done:
-                # what is left of the stream, or all of a stream that began with a document outside of its events
-                rest, self._whole = bytes(self._whole or b""), None
-                try:
-                    for data in (*self._decoder.feed(rest), *self._decoder.feed(END_OF_STREAM)):
-                        if not self.done:
-                            self._read_document(data)
-                except VendorError as error:
-                    if error.code != "invalid_response":
-                        raise
-                if not self._finished:
-                    raise VendorError("incomplete", "The vendor ended the answer without saying that it is complete.")
-                self._flush()
+            if not self.done:
+                self._read_rest()
+            if not (self._at_end or self.error):
+                raise VendorError("incomplete", CUT_OFF)
         except VendorError as error:
             self.error = error
+        self._flush()
+        reason = self._stop if self._reason == "stop" else self._reason
+        thought = "".join(self._thoughts)
+        if not (self.error or self._has_words or "tool_calls" in self._seen):
+            if thought.strip() and reason == "stop":
+                self._events.append(Text(thought))
+            elif not thought.strip() and reason != "length":  # where the model may have thought and not shown it
+                self.error = VendorError("incomplete", f"{WORDLESS}: {self._word}." if self._word else f"{WORDLESS}.")
+        if not self.error:
+            self._events.append(Finish(reason))
         return self._events
+
+    def _read_rest(self) -> None:
+        """Read the whole document; or what is left of the stream, all of it if it began outside of its events."""
+        if self._whole is not None and not EVENT_LINE.search(self._whole):
+            self._read_document(bytes(self._whole))
+            if not self._at_end:
+                raise self._invalid()
+            return
+        rest, self._whole = bytes(self._whole or b""), None
+        try:
+            for data in (*self._decoder.feed(rest), *self._decoder.feed(END_OF_STREAM)):
+                if not self.done:
+                    self._read_document(data)
+        except VendorError as error:
+            raise VendorError("incomplete", CUT_OFF) if error.code == "invalid_response" else error from None
 
     def _start(self, chunk: bytes) -> bytes:
         """Decide by its beginning what the body is; what is left of the chunk, empty while that is undecided."""
@@ -168,28 +197,42 @@ class AnswerParser(ABC):
 
     def _add_text(self, text: object) -> None:
         if text := self._clean(text, Text):
-            self._seen.add("text")
-            if self._tags.done:
+            self._note("text")
+            if self._has_words:
                 self._events.append(Text(text))
+            elif self._tags.done:
+                self._add_divided("", text)
             else:
                 self._add_divided(*self._tags.split(text))
 
     def _add_divided(self, thinking: str, text: str) -> None:
         if thinking:
             self._events.append(Thinking(thinking))
+            if not self._has_words:
+                self._thoughts.append(thinking)
         if text:
             self._events.append(Text(text))
+            if text.strip():
+                self._has_words = True
+                self._thoughts.clear()
 
     def _add_thinking(self, thought: object) -> None:
         if isinstance(thought, str) and (text := self._clean(thought, Thinking)):
-            self._seen.add("thinking")
-            self._events.append(Thinking(text))
+            self._note("thinking")
+            self._add_divided(text, "")
 
     def _add_tool_call(self, index: int, identity: object, name: object, arguments: object) -> None:
         if isinstance(arguments, dict):  # as it is where arguments are not streamed
             arguments = json.dumps(arguments)
-        self._seen.add("tool_calls")
+        if identity or name or arguments:
+            self._note("tool_calls")
         self._events.append(ToolCall(index, str(identity or ""), str(name or ""), self._clean(arguments, index)))
+
+    def _note(self, kind: str) -> None:
+        """Note that content of this kind came."""
+        self._seen.add(kind)
+        if self._at_end:
+            self._at_end, self._went_on = False, True
 
     def _add_usage(self, usage: Usage) -> None:
         """Add what was counted. Parts come one after the other, and 0 stands for unknown: nothing replaces a number."""
@@ -204,15 +247,18 @@ class AnswerParser(ABC):
             self._events.append(merged)
 
     def _finish(self, reason: object) -> None:
+        """Note a finish reason. More may come; then the answer is complete only if another reason follows."""
         word = as_text(reason).strip()
         if word.lower() in FAILURES:
             raise VendorError("vendor_error", f"The vendor broke off the answer: {redact(word, '')[:LONGEST_REASON]}.")
-        if word.lower() in NO_REASON or self._finished:
-            return
-        self._finished = True
-        self._flush()
-        meaning = REASONS.get(word.lower()) or redact(word, self._secret)[:LONGEST_REASON]
-        self._events.append(Finish(self._stop if meaning == "stop" else meaning))
+        if word.lower() not in NO_REASON:
+            self._word = redact(word, self._secret)[:LONGEST_REASON]
+            self._reason = REASONS.get(word.lower()) or self._word
+            self._at_end = True
+
+    def _end(self) -> None:
+        """Note the end mark of the format: nothing more is read."""
+        self.done = self._at_end = True
 
     def _failure(self, document: object) -> VendorError:
         """The failure that the vendor reports after it has answered 200."""

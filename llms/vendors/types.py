@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 Role = Literal["system", "user", "assistant"]
 
+SILENT_END = 10.0  # seconds without a byte that end an answer of which all but its end mark has come
+
 # The parts of messages. A signature is opaque: the vendor wants it back, unchanged, in the part that it came with.
 
 
@@ -213,8 +215,18 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class SignOfLife:
+    """Something came that is no part of the answer: a comment, a ping, an empty piece, a piece of an event.
+
+    `may_be_over` says that the answer is complete if nothing more comes within SILENT_END.
+    """
+
+    may_be_over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
-    """The answer is complete. Comes exactly once; usage may follow.
+    """The answer is complete. Comes exactly once, as the last event.
 
     `reason` is stop, length, content_filter, tool_calls or refusal, or the vendor's own word, cut, if it is another.
     """
@@ -223,7 +235,17 @@ class Finish:
 
 
 StreamEvent = (
-    IgnoredSettings | Text | Thinking | Signature | ToolCall | ApprovalRequest | ToolResult | Citations | Usage | Finish
+    IgnoredSettings
+    | Text
+    | Thinking
+    | Signature
+    | ToolCall
+    | ApprovalRequest
+    | ToolResult
+    | Citations
+    | Usage
+    | SignOfLife
+    | Finish
 )
 
 

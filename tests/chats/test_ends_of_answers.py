@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from llms.vendors.types import SILENT_END
 from tests.talking import Event, Member, Studio, ask, opened, question, text_of
 from tests.vendor_server import ANSWER, HALF, VendorServer, unused_port
 
 KEY = "sk-canary-0123456789-7777"
-FIRST_TOKEN_TIMEOUT, TOKEN_TIMEOUT = 4, 1  # seconds
+FIRST_TOKEN_TIMEOUT, SILENCE_TIMEOUT, TOKEN_TIMEOUT = 4, 6, 1  # seconds
 SLACK = 5  # seconds that a busy machine takes
 AT_ONCE = 8  # vendors asked: with all of them the machine, and not the vendor, is what times out
 REFUSED = "refuse"  # at its port nobody listens
@@ -81,7 +82,11 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    timeouts = {"LLM_FIRST_TOKEN_TIMEOUT": str(FIRST_TOKEN_TIMEOUT), "LLM_TOKEN_TIMEOUT": str(TOKEN_TIMEOUT)}
+    timeouts = {
+        "LLM_FIRST_TOKEN_TIMEOUT": str(FIRST_TOKEN_TIMEOUT),
+        "LLM_SILENCE_TIMEOUT": str(SILENCE_TIMEOUT),
+        "LLM_TOKEN_TIMEOUT": str(TOKEN_TIMEOUT),
+    }
     with VendorServer() as vendor, opened(tmp_path_factory.mktemp("ends"), servers=1, **timeouts) as studio:
         group = studio.group()
         yield World(studio, vendor, group, studio.bob(group))
@@ -140,7 +145,9 @@ def test_its_events_say_the_same(seen: dict[str, Seen]) -> None:
 
 
 def test_an_answer_ends_in_time(seen: dict[str, Seen]) -> None:
-    assert [model for model, it in seen.items() if it.seconds > FIRST_TOKEN_TIMEOUT + SLACK] == []
+    longest = {"finish-then-open": SILENT_END, "keepalive-only": SILENCE_TIMEOUT}
+    late = [model for model, it in seen.items() if it.seconds > longest.get(model, FIRST_TOKEN_TIMEOUT) + SLACK]
+    assert late == []
 
 
 @pytest.mark.parametrize(
@@ -149,6 +156,12 @@ def test_an_answer_ends_in_time(seen: dict[str, Seen]) -> None:
 )
 def test_the_first_word_or_thought_may_take_longest(seen: dict[str, Seen], model: str, seconds: int) -> None:
     assert seen[model].stored["error"]["detail"] == f"The vendor said nothing for {seconds} seconds."
+
+
+def test_a_vendor_that_sends_only_comments_has_longer(seen: dict[str, Seen]) -> None:
+    detail = seen["keepalive-only"].stored["error"]["detail"]
+    assert detail == f"The vendor sent only signs of life for {SILENCE_TIMEOUT} seconds."
+    assert seen["keepalive-only"].seconds >= SILENCE_TIMEOUT
 
 
 def test_what_no_vendor_counted_is_estimated(seen: dict[str, Seen]) -> None:

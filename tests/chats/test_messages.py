@@ -25,7 +25,7 @@ from tests.people import JSON, JSON_API, Person
 
 EVENTS = "text/event-stream"
 SHOWN = [
-    *("role", "text", "parts", "status", "finish_reason", "error", "parent_id", "sequence", "model"),
+    *("role", "text", "parts", "status", "finish_reason", "error", "notice", "parent_id", "sequence", "model"),
     *("ignored_settings", "usage", "created_at"),
 ]
 COUNTED = ["input_tokens", "output_tokens", "cached_tokens", "estimated", "latency_ms", "time_to_first_token_ms"]

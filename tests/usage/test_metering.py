@@ -18,7 +18,19 @@ from core.telemetry.hooks import (
 )
 from llms.vendors.errors import VendorError
 from llms.vendors.registry import client
-from llms.vendors.types import Call, Finish, StreamEvent, Text, Thinking, Usage, text_message
+from llms.vendors.types import (
+    Call,
+    Finish,
+    IgnoredSettings,
+    Signature,
+    SignOfLife,
+    StreamEvent,
+    Text,
+    Thinking,
+    ToolCall,
+    Usage,
+    text_message,
+)
 from tests.llms.vendors.asking import KEY, call
 from tests.test_imports import modules, tree_of
 from tests.vendor_server import ANSWER, HALF, VendorServer
@@ -182,12 +194,22 @@ def test_a_cancelled_call_is_settled(monkeypatch: pytest.MonkeyPatch, observer: 
 
 # time limits
 
-SILENT = {  # what a vendor does, and the text of the error; the limits are 0.4, 0.2 and 0.1 seconds
-    "at first": ((2.0,), "The vendor said nothing for 0.4 seconds."),
-    "after a word": ((Text("Hi"), 2.0), "The vendor said nothing for 0.2 seconds."),
-    "after a thought": ((Thinking("Hm"), 2.0), "The vendor said nothing for 0.2 seconds."),
-    "after the end": ((Text("Hi"), Finish("stop"), 2.0), None),
-    "never for long": ((0.3, Text("Hi"), 0.15, Text("Hi"), 0.15, Text("Hi"), Finish("stop")), None),
+NOTHING_AT_FIRST = "The vendor said nothing for 0.4 seconds."
+NOTHING_MORE = "The vendor said nothing for 0.2 seconds."
+NO_ANSWER = "The vendor sent only signs of life for 0.8 seconds."
+ALIVE = SignOfLife()
+SILENT = {  # what a vendor does, and the text of the error; the limits are those of the next test
+    "at first": ((60.0,), NOTHING_AT_FIRST),
+    "after settings that are left out": ((IgnoredSettings(("seed",)), 60.0), NOTHING_AT_FIRST),
+    "after a word": ((Text("Hi"), 60.0), NOTHING_MORE),
+    "after a thought": ((Thinking("Hm"), 60.0), NOTHING_MORE),
+    "after a tool call": ((ToolCall(0, "c", "now", "{}"), 60.0), NOTHING_MORE),
+    "after a signature": ((Signature("thinking", "x"), 60.0), NOTHING_MORE),
+    "after the end": ((Text("Hi"), Finish("stop"), 60.0), None),
+    "but for signs of life": ((ALIVE, *[0.1, ALIVE] * 900), NO_ANSWER),
+    "after a sign of life": ((ALIVE, 60.0), NO_ANSWER),
+    "after the counts of the question": ((Usage(3, None, None), *[0.1, ALIVE] * 900), NO_ANSWER),
+    "but for signs of life after a word": ((ALIVE, Text("Hi"), *[0.1, ALIVE] * 900), NOTHING_MORE),
 }
 
 
@@ -195,12 +217,33 @@ SILENT = {  # what a vendor does, and the text of the error; the limits are 0.4,
 def test_a_silent_vendor_is_left(
     monkeypatch: pytest.MonkeyPatch, settings: Any, steps: Any, detail: str | None
 ) -> None:
-    settings.LLM_FIRST_TOKEN_TIMEOUT, settings.LLM_TOKEN_TIMEOUT = 0.4, 0.2
-    monkeypatch.setattr(metering, "USAGE_TIMEOUT", 0.1)
+    settings.LLM_FIRST_TOKEN_TIMEOUT, settings.LLM_TOKEN_TIMEOUT, settings.LLM_SILENCE_TIMEOUT = 0.4, 0.2, 0.8
     result = run_script(monkeypatch, Script(*steps))
     assert (result.error.detail if result.error else None) == detail
     assert result.error_code == ("timeout" if detail else "")
     assert result.latency_ms is not None and result.latency_ms < 30_000
+
+
+def test_signs_of_life_give_a_vendor_more_time(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    settings.LLM_FIRST_TOKEN_TIMEOUT = settings.LLM_TOKEN_TIMEOUT = 2
+    steps = (0.2, ALIVE, 3.0, Text("Hi"), 0.2, ALIVE, 0.2, Text("Hi"), Finish("stop"))
+    assert run_script(monkeypatch, Script(*steps)).error is None
+
+
+def test_an_answer_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    settings.LLM_ANSWER_TIMEOUT = 0.5
+    result = run_script(monkeypatch, Script(*[0.05, Text("Hi")] * 600))
+    assert result.error and result.error.detail == "The vendor did not finish in time."
+    assert (result.error_code, bool(result.output_tokens)) == ("timeout", True)
+
+
+def test_an_answer_that_may_be_over_has_the_time_for_that(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    """Its adapter ends it. The limit of a pause holds again when the answer goes on."""
+    settings.LLM_FIRST_TOKEN_TIMEOUT = settings.LLM_TOKEN_TIMEOUT = 0.2
+    monkeypatch.setattr(metering, "SILENT_END", 30)
+    assert run_script(monkeypatch, Script(Text("Hi"), SignOfLife(may_be_over=True), 0.5, Finish("stop"))).error is None
+    steps = (Text("Hi"), SignOfLife(may_be_over=True), 0.5, Text("Ho"), 20.0)
+    assert run_script(monkeypatch, Script(*steps)).error_code == "timeout"
 
 
 def test_a_vendor_is_not_blamed_for_a_busy_listener(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:

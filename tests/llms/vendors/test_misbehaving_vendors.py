@@ -14,7 +14,7 @@ from llms.vendors import http, sse
 from llms.vendors.errors import CODES, VendorError, error_message, redact
 from llms.vendors.google_ai import GoogleAI
 from llms.vendors.registry import adapter, client
-from llms.vendors.types import Finish, Usage
+from llms.vendors.types import Finish, Text, Usage
 from tests.llms.vendors.asking import KEY, Asked, ask, call
 from tests.vendor_server import ANSWER, HALF, VendorServer, unused_port
 
@@ -157,14 +157,11 @@ def test_a_silent_vendor_is_left_alone_once_the_caller_gives_up(vendor: VendorSe
     assert len(vendor.requests) == 1
 
 
-def test_the_end_is_said_before_the_connection_closes(vendor: VendorServer) -> None:
-    async def read(stream: AsyncGenerator[Any, None]) -> None:
-        values: list[Any] = []
-        while Usage not in map(type, values):
-            values.append(await anext(stream))
-        assert Finish("stop") in values
-
-    reading(vendor, "finish-then-open", read)
+def test_what_ends_in_silence_need_not_close(vendor: VendorServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "SILENT_END", 0.2)
+    asked = ask(call(vendor.url, "finish-then-open"))
+    assert (asked.text, asked.code, asked.values[-1]) == (ANSWER, None, Finish("stop"))
+    vendor.wait_until(lambda: vendor.open == 0)
 
 
 @pytest.mark.parametrize("model", ["close", "reset", "broken-framing"])
@@ -179,7 +176,7 @@ def test_a_slow_reader_gets_all_that_arrived_before_the_loss(vendor: VendorServe
         text = ""
         with pytest.raises(VendorError) as caught:
             async for value in stream:
-                text += value.text
+                text += value.text if isinstance(value, Text) else ""
                 await asyncio.sleep(0.1)
         assert (caught.value.code, text) == ("incomplete", HALF)
 
@@ -257,10 +254,15 @@ def test_a_key_that_no_header_can_carry(vendor: VendorServer, key: str) -> None:
     shows_no_key(asked)
 
 
-def test_a_vendor_is_told_how_long_to_wait(vendor: VendorServer) -> None:
+def test_who_asks_is_told_how_long_to_wait(vendor: VendorServer) -> None:
     asked = ask(call(vendor.url, "429:60"))
     assert asked.error
     assert asked.error.retry_after == 60
+    assert asked.error.detail.endswith("and I say 429. It asks to wait 60 seconds.")
+    asked = ask(call(vendor.url, "429:3600"))
+    assert asked.error
+    assert asked.error.detail.endswith("It asks to wait 60 minutes.")
+    assert len(vendor.requests) == 2
 
 
 def test_the_vendors_own_words_are_shown_without_the_key(vendor: VendorServer) -> None:

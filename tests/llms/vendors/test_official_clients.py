@@ -138,6 +138,7 @@ READERS: dict[str, Callable[[Any, str, bool, Reading], None]] = {
 }
 CUT_OFF = "it ends without its mark, which the client takes for an end and we do not"
 HALVES = "half characters, which no database holds: we put them together or replace them"
+WORDLESS = "an answer without a word, which we take for a failure"
 NUL = "NUL, which no database holds: we replace it"
 OTHERWISE = {  # the recordings that a client reads otherwise, or refuses, and why they are to be so
     "openai": {
@@ -164,8 +165,10 @@ OTHERWISE = {  # the recordings that a client reads otherwise, or refuses, and w
     "google_ai": {
         "end_too_early": CUT_OFF,
         "half_characters": HALVES,
+        "language": WORDLESS,
         "malformed_function_call": "a reason for an end; we take it for the failure that it is",
         "nul": NUL,
+        "prompt_blocked": WORDLESS,
         "unknown_parts": "of times to come: another candidate, and an event with a name, which its client cannot read",
         "whole_list": "what comes without alt=sse, which the client always asks for",
     },
@@ -173,6 +176,7 @@ OTHERWISE = {  # the recordings that a client reads otherwise, or refuses, and w
         "after_the_end": "lines after the one that is done, which Ollama does not send; we do not read them",
         "end_too_early": CUT_OFF,
         "half_characters": HALVES,
+        "load": WORDLESS,
         "no_done_reason": "of servers that give no reason; Ollama does",
         "nul": NUL,
         "unknown_keys": "of times to come: a line without a message",
