@@ -10,6 +10,8 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.relations import MANY_RELATION_KWARGS, ManyRelatedField
 from rest_framework_json_api.relations import ResourceRelatedField
 
+from core.characters import INVISIBLE
+from core.database.casefold import refuse_control_characters
 from core.rest.errors import Conflict
 from core.rest.json_schema import OBJECT
 from core.rest.resource import LARGEST_INTEGER, Identifier
@@ -32,6 +34,16 @@ class ExactField(drf.Field):
 class CharField(ExactField, drf.CharField):
     json_types = (str,)
     default_error_messages = {"invalid": "This must be a string."}
+
+
+class ExactNameField(CharField):
+    """A name, as NameField of models has it."""
+
+    default_validators = [refuse_control_characters]
+
+    def run_validation(self, data: Any = drf.empty) -> Any:
+        is_invisible = isinstance(data, str) and not INVISIBLE.sub("", data).strip()
+        return super().run_validation("" if is_invisible else data)
 
 
 class EmailField(CharField, drf.EmailField):

@@ -17,13 +17,14 @@ from rest_framework.validators import ProhibitSurrogateCharactersValidator, Uniq
 from rest_framework_json_api.serializers import IncludedResourcesValidationMixin, ModelSerializer
 from rest_framework_json_api.utils import get_resource_type_from_serializer
 
-from core.database.casefold import UniqueCasefolded, taken_message
+from core.database.casefold import NameField, UniqueCasefolded, fold, taken_message
 from core.rest.fields import (
     BooleanField,
     CharField,
     ChoiceField,
     DateTimeField,
     EmailField,
+    ExactNameField,
     FloatField,
     IntegerField,
     RelationField,
@@ -58,7 +59,7 @@ class UnusedName:
     requires_context: ClassVar = True  # to be called with the field, too
 
     def __call__(self, value: str, field: drf.Field) -> None:
-        if self.constraint.taken(self.model, value, getattr(field.parent.instance, "pk", None)):
+        if self.constraint.taken(self.model, fold(value), getattr(field.parent.instance, "pk", None)):
             raise ValidationError(taken_message(self.model, str(field.source)), "unique")
 
 
@@ -223,6 +224,7 @@ class ResourceSerializer(PlainSerializer, ModelSerializer):
     serializer_field_mapping = {
         **ModelSerializer.serializer_field_mapping,
         models.CharField: CharField,
+        NameField: ExactNameField,
         models.TextField: CharField,
         models.EmailField: EmailField,
         models.IntegerField: IntegerField,
@@ -244,7 +246,9 @@ class ResourceSerializer(PlainSerializer, ModelSerializer):
         if model_field.blank and not model_field.null and not options.get("read_only"):
             options["allow_null"] = True  # null clears
         for constraint in self.Meta.model._meta.constraints:
-            if isinstance(constraint, UniqueCasefolded) and constraint.source(self.Meta.model) == field_name:
+            if not isinstance(constraint, UniqueCasefolded):
+                continue
+            if constraint.folded_field(self.Meta.model).source == field_name:
                 others = [item for item in options.get("validators", []) if not isinstance(item, UniqueValidator)]
                 options["validators"] = [*others, UnusedName(self.Meta.model, constraint)]
         return field_class, options
