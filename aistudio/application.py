@@ -120,7 +120,8 @@ async def record_request(scope: Scope, receive: Receive, send: Send) -> None:
 
 async def answer_request(scope: Scope, receive: Receive, send: Send) -> None:
     """Read the body, if it is not too large, and hand it to Django with its length, which DRF needs."""
-    length = dict(scope["headers"]).get(CONTENT_LENGTH, b"")
+    headers = dict(scope["headers"])
+    length = headers.get(CONTENT_LENGTH, b"")
     body = None
     if not length.isdigit() or int(length) <= settings.MAX_BODY_SIZE:
         try:
@@ -133,11 +134,12 @@ async def answer_request(scope: Scope, receive: Receive, send: Send) -> None:
             return
     if body is None:
         detail = f"The body has more than {settings.MAX_BODY_SIZE:,} bytes."
-        await send_error(send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "payload_too_large", detail)
+        unread = None if b"expect" in headers else receive  # a client that expects 100 has not begun to send
+        await send_error(send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "payload_too_large", detail, unread=unread)
         return
     if length != (actual := b"%d" % len(body)):
-        headers = [(name, value) for name, value in scope["headers"] if name != CONTENT_LENGTH]
-        scope = {**scope, "headers": [*headers, (CONTENT_LENGTH, actual)]}
+        others = [(name, value) for name, value in scope["headers"] if name != CONTENT_LENGTH]
+        scope = {**scope, "headers": [*others, (CONTENT_LENGTH, actual)]}
     await django_application(scope, body, receive, send)
 
 
