@@ -153,7 +153,8 @@ async def record_request(scope: Scope, receive: Receive, send: Send) -> None:
 
 async def answer_request(scope: Scope, receive: Receive, send: Send) -> None:
     """Read the body, if it is not too large, and hand it to Django with its length, which DRF needs."""
-    length = dict(scope["headers"]).get(CONTENT_LENGTH, b"")
+    headers = dict(scope["headers"])
+    length = headers.get(CONTENT_LENGTH, b"")
     body = None
     if not length.isdigit() or int(length) <= settings.MAX_BODY_SIZE:
         try:
@@ -173,17 +174,18 @@ async def answer_request(scope: Scope, receive: Receive, send: Send) -> None:
             return
     if body is None:
         detail = f"The body has more than {settings.MAX_BODY_SIZE:,} bytes."
-        await send_error(send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "payload_too_large", detail)
+        unread = None if b"expect" in headers else receive  # a client that expects 100 has not begun to send
+        await send_error(send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "payload_too_large", detail, unread=unread)
         return
     if length != (actual := b"%d" % len(body)):
-        headers = [(name, value) for name, value in scope["headers"] if name != CONTENT_LENGTH]
-        scope = {**scope, "headers": [*headers, (CONTENT_LENGTH, actual)]}
+        others = [(name, value) for name, value in scope["headers"] if name != CONTENT_LENGTH]
+        scope = {**scope, "headers": [*others, (CONTENT_LENGTH, actual)]}
     pool = pool_of(scope)
     if pool not in AT_ONCE:
         await django_application(scope, body, receive, send, pool)
         return
     # Whoever sends more than one person may is refused here: to refuse many in Django would delay others.
-    key = (pool, dict(scope["headers"]).get(b"authorization") or dict(scope["headers"]).get(b"cookie", b""))
+    key = (pool, headers.get(b"authorization") or headers.get(b"cookie", b""))
     if waiting[key] >= (most := getattr(settings, AT_ONCE[pool])):
         document = error_document(HTTPStatus.TOO_MANY_REQUESTS, "throttled", TOO_MUCH.format(most, pool))
         await send_response(send, HTTPStatus.TOO_MANY_REQUESTS, document, retry_after=RETRY_AFTER)

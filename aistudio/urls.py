@@ -46,7 +46,7 @@ urlpatterns = [
     path("sign-out", LogoutView.as_view(), name="sign-out"),
     path("profile", profile, name="profile"),
     path("profile/password", ChangePassword.as_view(), name="password"),
-    path("profile/tokens/<int:pk>/revoke", revoke_token, name="revoke-token"),
+    path("profile/tokens/<row_id:pk>/revoke", revoke_token, name="revoke-token"),
     path("", include("chats.web.urls")),
     path("health", health),
     path("admin/", admin.site.urls),

@@ -30,6 +30,7 @@ from chats.errors import (
 )
 from chats.graphemes import cut_graphemes
 from chats.models import ActiveAnswer, Message, Session
+from core.characters import CONTROL
 from core.database.compiled import CompiledQuery, Row, column_names, python_values, to_instance, write_transaction
 from core.database.encryption import UnreadableSecret
 from groups.models import User
@@ -333,7 +334,7 @@ def store_exchange(
 
 def title_of(question: str) -> str:
     """A name for a session: the beginning of its first question, cut between words, or within a very long one."""
-    words = question.split(maxsplit=LONGEST_TITLE)  # a bound, because a question can have any length
+    words = CONTROL.sub(" ", question).split(maxsplit=LONGEST_TITLE)  # a bound, because a question can have any length
     text = " ".join(words[:LONGEST_TITLE])
     if len(text) <= LONGEST_TITLE:
         return text

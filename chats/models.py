@@ -12,7 +12,7 @@ from django.utils.translation import gettext, gettext_lazy
 from chats.parts import Entry, read_entries
 from core.audit.recording import Audited
 from core.audit.relations import AuditedManyToManyField
-from core.database.casefold import CasefoldedCharField
+from core.database.casefold import CasefoldedCharField, NameField
 from groups.models import Group, User, is_administrator
 from llms.models import LLM, LLMSettings
 from usage.metering import CallResult
@@ -32,7 +32,7 @@ class ChatQuerySet(models.QuerySet["Chat"]):
 class Chat(Audited):
     """An LLM with settings, open to the members of its groups; without groups, only to administrators."""
 
-    name = models.CharField(max_length=200)
+    name = NameField(max_length=200)
     name_folded = CasefoldedCharField("name")
     description = models.TextField(max_length=2_000, blank=True)
     system_prompt = models.TextField(max_length=100_000, blank=True, help_text="Used instead of that of the settings.")
@@ -113,7 +113,7 @@ class Session(models.Model):
     shut_out = models.BooleanField(
         default=False, db_default=False, editable=False, help_text="Whether its owner was, when its chat was deleted."
     )
-    name = models.CharField(max_length=200, blank=True, help_text="Made of the first question, when empty.")
+    name = NameField(max_length=200, blank=True, help_text="Made of the first question, when empty.")
     name_folded = CasefoldedCharField("name", db_index=False)  # searched and sorted only among those of one user
     leaf = models.ForeignKey("Message", on_delete=models.SET_NULL, null=True, related_name="+", db_index=False)
     last_sequence = models.BigIntegerField(default=0, editable=False)

@@ -102,6 +102,9 @@ class TokenForm(forms.Form):
     )
     lifetime = forms.ChoiceField(label=_("Valid for"), choices=lifetimes, initial="90", required=False)
 
+    def clean_name(self) -> str:
+        return str(ApiToken._meta.get_field("name").clean(self.cleaned_data["name"], None))
+
     def issue(self, user: User) -> tuple[ApiToken, str]:
         """Issue the token; returns it and its key."""
         days = self.cleaned_data["lifetime"]

@@ -16,7 +16,7 @@ from django.utils.functional import cached_property
 
 from core.audit.recording import Audited, recording
 from core.audit.relations import AuditedManyToManyField
-from core.database.casefold import CasefoldedCharField, UniqueCasefolded, fold
+from core.database.casefold import CasefoldedCharField, NameField, UniqueCasefolded, fold, refuse_control_characters
 from core.database.compiled import CompiledQuery, column_names, to_instance
 from groups.permissions import PERMISSIONS, Role
 
@@ -33,7 +33,8 @@ class UserManager(BaseUserManager.from_queryset(UserQuerySet)):  # type: ignore[
     """Creates users, and finds them by e-mail without regard to case."""
 
     def get_by_natural_key(self, email: str | None) -> "User":
-        return self.get(email_folded=fold(email or ""))
+        # the exact one first: where old addresses have become the same, each person signs in with their own
+        return self.filter(email=email).first() or self.get(email_folded=fold(email or ""))
 
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
         user: User = self.model(email=email.strip(), **fields)
@@ -48,9 +49,9 @@ class UserManager(BaseUserManager.from_queryset(UserQuerySet)):  # type: ignore[
 class User(Audited, AbstractBaseUser):
     """A person, known by e-mail address. Their role, administrator or member, decides what they may do."""
 
-    email = models.EmailField("e-mail", max_length=254, unique=True)
+    email = models.EmailField("e-mail", max_length=254, unique=True, validators=[refuse_control_characters])
     email_folded = CasefoldedCharField("email")
-    name = models.CharField(max_length=200, blank=True)
+    name = NameField(max_length=200, blank=True)
     name_folded = CasefoldedCharField("name")
     is_admin = models.BooleanField(
         "administrator", default=False, help_text="May manage everything, here and in the API."
@@ -139,7 +140,7 @@ class GroupQuerySet(models.QuerySet["Group"]):
 class Group(Audited):
     """People who may use the same chats."""
 
-    name = models.CharField(max_length=200)
+    name = NameField(max_length=200)
     name_folded = CasefoldedCharField("name")
     members = AuditedManyToManyField(User, related_name="groups", blank=True)
     created_at = models.DateTimeField("created", auto_now_add=True)
@@ -173,9 +174,7 @@ class ApiToken(Audited):
     """
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="tokens")
-    name = models.CharField(
-        max_length=100, help_text="What uses it, so that one can tell what stops when it is revoked."
-    )
+    name = NameField(max_length=100, help_text="What uses it, so that one can tell what stops when it is revoked.")
     prefix = models.CharField(max_length=12, editable=False, help_text="How the key begins.")
     digest = models.CharField(max_length=64, unique=True, editable=False)
     made_by = models.ForeignKey(

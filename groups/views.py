@@ -96,7 +96,7 @@ class GroupViewSet(ResourceViewSet):
     @extra_action(
         "Remove a user from a group",
         detail=True,
-        path="users/<int:user_id>",
+        path="users/<row_id:user_id>",
         method="delete",
         **NO_CONTENT,
     )

@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import Q
 
 from core.audit.recording import Audited
-from core.database.casefold import CasefoldedCharField, UniqueCasefolded
+from core.database.casefold import CasefoldedCharField, NameField, UniqueCasefolded
 from core.database.encryption import EncryptedField, EncryptedStr, encrypt
 from groups.models import User
 from llms.endpoints import server_of, validate_endpoint, validate_http_url
@@ -70,7 +70,7 @@ class LLMQuerySet(models.QuerySet[M]):
 class LLM(Audited):
     """A language model at a vendor, with the key to it."""
 
-    name = models.CharField(max_length=200)
+    name = NameField(max_length=200)
     name_folded = CasefoldedCharField("name")
     vendor = models.CharField(max_length=32, choices=VENDORS)
     api_endpoint = models.CharField(
@@ -85,9 +85,7 @@ class LLM(Audited):
         "API key", blank=True, default="", editable=False
     )
     api_key_end = models.CharField(max_length=LAST_SHOWN, blank=True, editable=False)
-    default_model = models.CharField(
-        max_length=200, blank=True, help_text="Used if the settings of a chat name no model."
-    )
+    default_model = NameField(max_length=200, blank=True, help_text="Used if the settings of a chat name no model.")
     allowed_models = models.JSONField(
         default=list,
         blank=True,
@@ -141,7 +139,7 @@ class LLM(Audited):
 class LLMSettings(Audited):
     """How an LLM is called. Null is not sent to the vendor, 0 is."""
 
-    model_name = models.CharField(max_length=200, blank=True, help_text="If empty, the LLM's default model.")
+    model_name = NameField(max_length=200, blank=True, help_text="If empty, the LLM's default model.")
     model_name_folded = CasefoldedCharField("model_name")
     temperature = models.FloatField(null=True, blank=True, validators=limits(0, 2))
     max_tokens = models.IntegerField(

@@ -168,7 +168,6 @@ class MessageViewSet(StreamingView):
     queryset = Message.objects.all()
     serializer_class = MessageSerializer
     change_permission = ""
-    lookup_value_converter = "int"
 
     def get_serializer_class(self) -> SerializerClass:
         return QuestionSerializer if self.request and self.request.method == "POST" else MessageSerializer

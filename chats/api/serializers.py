@@ -11,8 +11,9 @@ from chats.api.part_schema import PART
 from chats.conversation import ensure_idle
 from chats.models import USAGE, Chat, Message, Session
 from chats.parts import joined_text, public_parts, stored_parts
-from core.rest.fields import CharField, IntegerField
+from core.rest.fields import CharField, ExactNameField, IntegerField
 from core.rest.json_schema import array
+from core.rest.resource import ROW_ID
 from core.rest.serializers import PlainSerializer, ResourceSerializer
 from groups.models import User
 from groups.serializers import GroupSummarySerializer
@@ -62,7 +63,7 @@ class MessageIdField(serializers.Field):
         return None if value is None else str(value)
 
     def to_internal_value(self, data: object) -> int:
-        if not (isinstance(data, str) and data.isascii() and data.isdigit() and len(data) < 20):
+        if not (isinstance(data, str) and ROW_ID.fullmatch(data)):
             self.fail("invalid")
         return int(data)
 
@@ -109,7 +110,7 @@ class SessionSerializer(ResourceSerializer):
 class RecordSerializer(PlainSerializer):
     """A session as the contract has it."""
 
-    name = CharField(required=False, max_length=200, allow_blank=True)
+    name = ExactNameField(required=False, max_length=200, allow_blank=True)
     chat_id = IntegerField(allow_null=True)
     session_id = CharField(source="uuid", required=False, help_text="A uuid; a new one by default.")
     user_id = IntegerField(required=False, help_text="The caller, who is the default.")

@@ -6,7 +6,7 @@ from django_filters import rest_framework as filters
 
 from core.audit.models import AuditEvent
 from core.rest.fields import ObjectField
-from core.rest.filters import FilterBackend, IdFilter
+from core.rest.filters import FilterBackend, IdFilter, MomentFilter
 from core.rest.operations import Operation
 from core.rest.pagination import CursorPagination
 from core.rest.serializers import ResourceSerializer
@@ -19,8 +19,8 @@ class AuditEventFilters(filters.FilterSet):
     door = filters.ChoiceFilter(choices=AuditEvent.Door.choices)
     object_type = filters.ChoiceFilter(choices=lambda: [(name, name) for name in AuditEvent.object_types()])
     object_id = IdFilter()
-    since = filters.IsoDateTimeFilter("created_at", "gte")
-    until = filters.IsoDateTimeFilter("created_at", "lt")
+    since = MomentFilter("created_at", "gte")
+    until = MomentFilter("created_at", "lt")
 
 
 class AuditEventSerializer(ResourceSerializer):

@@ -8,11 +8,15 @@ and rolls back.
 """
 
 import hashlib
+import json
 import re
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
+from io import BytesIO
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -26,6 +30,8 @@ from rest_framework.request import Request
 from core.idempotency.models import IdempotentRequest
 from core.rest.errors import Conflict, InvalidParameter, PayloadTooLarge
 from core.rest.operations import Parameter
+from core.rest.parsers import strict_json
+from core.rest.preconditions import etag
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"  # the header that marks a stored answer
@@ -118,7 +124,8 @@ class Attempt:
     def store_answer(self, response: HttpResponse, *, is_secret: bool = False) -> bool:
         """Returns whether this attempt still had its row. Of a secret answer, only the status is stored."""
         headers = {name: response[name] for name in KEPT_HEADERS if name in response}
-        answer = {"headers": headers, "content": response.content.decode()} if not is_secret else {}
+        answer = {"headers": headers, "content": response.content.decode(), "alternatives": alternatives(response)}
+        answer = {} if is_secret else answer
         return bool(self.own_row.update(status=response.status_code, is_secret=is_secret, **answer))
 
     def give_up(self) -> None:
@@ -126,8 +133,20 @@ class Attempt:
         self.own_row.filter(status=None).delete()
 
 
-def begin(request: HttpRequest, *, user: AbstractBaseUser, key: str) -> Attempt:
-    """Obtain the right to answer the request. Call it outside of a transaction.
+def alternatives(response: Any) -> dict[str, str]:
+    """The answer in the media types that its request did not ask for, by their names."""
+    context = getattr(response, "renderer_context", None)
+    if not (context and response.content):
+        return {}
+    return {
+        renderer.media_type: renderer.render(response.data, renderer.media_type, context).decode()
+        for renderer in context["view"].get_renderers()
+        if renderer.media_type != response.accepted_media_type
+    }
+
+
+def begin(request: HttpRequest, *, user: AbstractBaseUser, key: str, media_type: str) -> Attempt:
+    """Obtain the right to answer the request in this media type. Call it outside of a transaction.
 
     Raises AnsweredBefore, KeyReused, StillRunning, and Conflict if the answer held a secret and was not stored.
     """
@@ -142,6 +161,7 @@ def begin(request: HttpRequest, *, user: AbstractBaseUser, key: str) -> Attempt:
         "status": None,
         "headers": {},
         "content": "",
+        "alternatives": {},
         "is_secret": False,
     }
     rows = IdempotentRequest.objects
@@ -155,14 +175,14 @@ def begin(request: HttpRequest, *, user: AbstractBaseUser, key: str) -> Attempt:
     if row.holder == holder:
         return Attempt(row.pk, holder)
     if row.created_at >= now - KEPT:
-        check_repetition(row, digest, now)
+        check_repetition(row, digest, media_type, now)
     # Several requests may see that a lease has run out; only one of them finds the old holder and takes the row over.
     if rows.filter(pk=row.pk, holder=row.holder).update(**fresh):
         return Attempt(row.pk, holder)
     raise StillRunning(now + LEASE)
 
 
-def check_repetition(row: IdempotentRequest, digest: str, now: datetime) -> None:
+def check_repetition(row: IdempotentRequest, digest: str, media_type: str, now: datetime) -> None:
     """Raise the errors of `begin`. Returns if the earlier attempt died without an answer: this one may run."""
     if row.body_digest != digest:
         raise KeyReused
@@ -172,7 +192,13 @@ def check_repetition(row: IdempotentRequest, digest: str, now: datetime) -> None
             " look at what there is, and take a new Idempotency-Key to have another one made."
         )
     if row.status is not None:
-        response = HttpResponse(row.content, status=row.status, headers={**row.headers, REPLAYED: "true"})
+        headers, content = {**row.headers, REPLAYED: "true"}, row.content
+        if media_type in row.alternatives:
+            content = row.alternatives[media_type]
+            headers["Content-Type"] = media_type
+            if "ETag" in headers:
+                headers["ETag"] = etag(content.encode())
+        response = HttpResponse(content, status=row.status, headers=headers)
         if not row.content:
             response.headers.pop("Content-Type", None)
         raise AnsweredBefore(response)
@@ -181,11 +207,16 @@ def check_repetition(row: IdempotentRequest, digest: str, now: datetime) -> None
 
 
 def request_digest(request: HttpRequest) -> str:
-    """The SHA-256, in hex, of query, media type and body. A repeated request must have the same."""
+    """The SHA-256, in hex, of query, media type and body. A repeated request must have the same.
+
+    Two bodies of JSON are the same whatever their spacing and the order of their members.
+    """
     try:
         body = request.body
     except RequestDataTooBig:
         raise PayloadTooLarge(f"The body has more than {settings.MAX_BODY_SIZE:,} bytes.") from None
+    with suppress(APIException):  # what is no JSON is compared as it is
+        body = json.dumps(strict_json(BytesIO(body)), sort_keys=True).encode()
     parts = (request.META.get("QUERY_STRING", ""), request.content_type or "", hashlib.sha256(body).hexdigest())
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
 

@@ -18,6 +18,9 @@ class IdempotentRequest(models.Model):
     status = models.PositiveSmallIntegerField(null=True, help_text="Of the answer, once there is one.")
     headers = models.JSONField(default=dict)
     content = models.TextField(blank=True)
+    alternatives = models.JSONField(
+        default=dict, db_default={}, help_text="The content in the other media types, by their names."
+    )
     is_secret = models.BooleanField(default=False, help_text="Whether the answer held a secret, and is not kept.")
     created_at = models.DateTimeField(default=timezone.now, db_index=True)
 

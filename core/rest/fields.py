@@ -1,20 +1,25 @@
 """Fields that take exactly the JSON type that they say, and relations by id."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Model
+from django.utils.timezone import is_naive
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers as drf
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.relations import MANY_RELATION_KWARGS, ManyRelatedField
 from rest_framework_json_api.relations import ResourceRelatedField
 
+from core.characters import INVISIBLE
+from core.database.casefold import refuse_control_characters
 from core.rest.errors import Conflict
 from core.rest.json_schema import OBJECT
-from core.rest.resource import LARGEST_INTEGER, Identifier
+from core.rest.resource import LARGEST_INTEGER, ROW_ID, Identifier
 from core.rest.visible import visible_by_pk
 
+MOMENT = "This must be a time with its zone, such as 2030-01-31T12:00:00Z."
 MAX_RELATED = 1000  # resources that one relation may name in a request
 
 
@@ -32,6 +37,16 @@ class ExactField(drf.Field):
 class CharField(ExactField, drf.CharField):
     json_types = (str,)
     default_error_messages = {"invalid": "This must be a string."}
+
+
+class ExactNameField(CharField):
+    """A name, as NameField of models has it."""
+
+    default_validators = [refuse_control_characters]
+
+    def run_validation(self, data: Any = drf.empty) -> Any:
+        is_invisible = isinstance(data, str) and not INVISIBLE.sub("", data).strip()
+        return super().run_validation("" if is_invisible else data)
 
 
 class EmailField(CharField, drf.EmailField):
@@ -55,7 +70,12 @@ class BooleanField(ExactField, drf.BooleanField):
 
 class DateTimeField(ExactField, drf.DateTimeField):
     json_types = (str,)
-    default_error_messages = {"invalid": "This must be a time such as 2030-01-31T12:00:00Z."}
+    default_error_messages = {"invalid": MOMENT}
+
+    def enforce_timezone(self, value: datetime) -> datetime:
+        if is_naive(value):
+            self.fail("invalid")
+        return super().enforce_timezone(value)
 
 
 @extend_schema_field(OBJECT)
@@ -125,9 +145,9 @@ class RelationField(ResourceRelatedField):
                 detail = f'The type of this relation is "{expected}".'
                 raise Conflict(detail, f"/data/relationships/{holder.field_name}")
             key = reference.id
-            if isinstance(key, str) and key.isascii() and key.isdigit() and len(key) < 20:
+            if isinstance(key, str) and ROW_ID.fullmatch(key):
                 return int(key)
-            raise ValidationError("The id must be a string of digits.", "invalid")
+            raise ValidationError("The id must be a string of digits, without leading zeros.", "invalid")
         if type(reference) is not int:
             raise ValidationError("This must be an id: an integer.", "invalid")
         return reference

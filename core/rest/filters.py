@@ -5,14 +5,18 @@ from operator import or_
 from typing import Any
 
 from django import forms
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db.models import Q, QuerySet
+from django.utils.dateparse import parse_datetime
+from django.utils.timezone import is_naive
 from django_filters import rest_framework as django_filters
 from rest_framework.filters import BaseFilterBackend
 from rest_framework.request import Request
 
 from core.database.casefold import fold
 from core.rest.errors import InvalidParameter
+from core.rest.fields import MOMENT
 from core.rest.json_schema import Schema, query_parameter
 from core.rest.resource import LARGEST_INTEGER
 
@@ -39,6 +43,26 @@ class IdFilter(django_filters.Filter):
     field_class = RowIdField
 
 
+class MomentField(forms.CharField):
+    def to_python(self, value: object) -> Any:
+        text = super().to_python(value)
+        if not text:  # this filter was not sent
+            return None
+        try:
+            moment = parse_datetime(text)
+        except ValueError:  # such as the 30th of February
+            moment = None
+        if moment is None or is_naive(moment):
+            raise ValidationError(MOMENT)
+        return moment
+
+
+class MomentFilter(django_filters.Filter):
+    """Compared with a moment, which has a zone."""
+
+    field_class = MomentField
+
+
 class BooleanFilter(django_filters.TypedChoiceFilter):
     """`true` or `false`."""
 
@@ -47,7 +71,11 @@ class BooleanFilter(django_filters.TypedChoiceFilter):
         super().__init__(*args, choices=choices, coerce=lambda value: value == "true", **options)
 
 
-SCHEMAS: dict[type, Schema] = {IdFilter: ID_SCHEMA, BooleanFilter: {"type": "boolean"}}
+SCHEMAS: dict[type, Schema] = {
+    IdFilter: ID_SCHEMA,
+    BooleanFilter: {"type": "boolean"},
+    MomentFilter: {"type": "string", "format": "date-time"},
+}
 
 
 class FilterBackend(BaseFilterBackend):

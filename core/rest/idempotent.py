@@ -58,6 +58,8 @@ class IdempotentView(OperationView):
         key = attempts.key_of(self.request)
         if key is None or self.operation.streams or self.operation.repeatable:
             return
-        self.attempt = attempts.begin(self.request._request, user=self.user, key=key)
+        self.attempt = attempts.begin(
+            self.request._request, user=self.user, key=key, media_type=self.request.accepted_renderer.media_type
+        )
         if not self.operation.waits:
             self.transaction.enter_context(write_transaction())

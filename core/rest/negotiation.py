@@ -23,19 +23,31 @@ def media_type(header: str) -> str | None:
     return None if bare == JSON_API and parsed.range_params.keys() - {"profile"} else bare
 
 
+def elements(header: str) -> list[str]:
+    """The elements of a header that is a list. Empty ones count for nothing (RFC 9110, 5.6.1)."""
+    return [element for each in header.split(",") if (element := each.strip())]
+
+
 class ContentNegotiation(BaseContentNegotiation):
     def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
-        if request.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
-            raise UnsupportedMediaType(request.content_type, "A body must come as it is, without a Content-Encoding.")
+        if any(coding.lower() != "identity" for coding in elements(request.headers.get("Content-Encoding", ""))):
+            detail = "A body must come as it is, without a Content-Encoding. Send it uncompressed."
+            raise UnsupportedMediaType(request.content_type, detail)
         wanted = media_type(request.content_type or "")
-        return next((parser for parser in parsers if parser.media_type == wanted), None)
+        by_type = {str(parser.media_type): parser for parser in parsers}
+        if wanted not in by_type:
+            given = f"is {request.content_type[:200]}" if request.content_type else "has no media type"
+            detail = f"The body {given}. Send {' or '.join(by_type)} as its Content-Type, without parameters."
+            raise UnsupportedMediaType(request.content_type, detail)
+        return by_type[wanted]
 
     def select_renderer(  # type: ignore[override]
         self, request: Request, renderers: Sequence[BaseRenderer], format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
         """The renderer that `Accept` prefers, or names most precisely; among equals that of the body's media type."""
         of_body = media_type(request.content_type or "")
-        accepted = [MediaType(token) for token in (request.headers.get("Accept") or "*/*")[:LONGEST_ACCEPT].split(",")]
+        accept = request.headers.get("Accept", "")[:LONGEST_ACCEPT]
+        accepted = [MediaType(token) for token in elements(accept) or ["*/*"]]
         ranked = []
         for renderer in sorted(renderers, key=lambda renderer: renderer.media_type != of_body):
             names = (renderer.media_type, f"{renderer.media_type.partition('/')[0]}/*")

@@ -93,7 +93,7 @@ class OperationView(GenericViewSet):
     client can ask of its lists. For the permissions see `NamedPermissions`.
     """
 
-    lookup_value_converter = "int"  # [0-9]+: no other digits, no sign
+    lookup_value_converter = "row_id"  # RowIdConverter
     http_method_names = ["get", "post", "patch", "delete", "head"]
     filterset_class: type[FilterSet] | None = None
     search_fields: tuple[str, ...] = ()

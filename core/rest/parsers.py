@@ -28,11 +28,15 @@ JSONObject = dict[str, Any]
 
 
 class Document(JSONObject):
-    """A body as serializer fields. `pointers` says where each stands; `problems` has errors by their pointers."""
+    """A body as serializer fields. `pointers` says where each stands; `problems` has errors by their pointers.
+
+    `shown` has relations as an answer shows them, where a body names them otherwise.
+    """
 
     def __init__(self, pointers: dict[str, str]) -> None:
         super().__init__()
         self.pointers = pointers
+        self.shown: JSONObject = {}
         self.problems: dict[str, ErrorDetail] = {}
 
     def problem(self, pointer: str, detail: str, code: str) -> None:
@@ -174,6 +178,8 @@ class FlatParser(DialectParser):
 
     def read_resource(self, body: JSONObject, schema: ResourceSchema, own_id: int | None) -> Document:
         document = Document({name: f"/data/attributes/{flat_name}" for flat_name, name in schema.flat_names.items()})
+        if own_id is not None and "attributes" in body and "data" not in body:
+            body = {"data": body}  # as a GET shows it
         data = object_at(body, "data")
         document.refuse_unknown("", body, ("data",))
         document.refuse_unknown("/data", data, ("type", "id", "attributes"))
@@ -184,7 +190,9 @@ class FlatParser(DialectParser):
         elif "id" in data and data["id"] != str(own_id):
             document.problem("/data/id", f'The id of this resource is "{own_id}".', "invalid")
         attributes = object_at(data, "attributes", "/data", {})
-        document.refuse_unknown("/data/attributes", attributes, schema.flat_names)
+        shown = schema.to_many if own_id is not None else ()
+        document.shown = {name: attributes[name] for name in shown if name in attributes}
+        document.refuse_unknown("/data/attributes", attributes, [*schema.flat_names, *document.shown])
         document.update({schema.flat_names[name]: attributes[name] for name in attributes if name in schema.flat_names})
         return document
 
@@ -234,7 +242,8 @@ class JSONAPIParser(DialectParser):
         document.update({name: attributes[name] for name in attributes if name in schema.attributes})
         for name in relationships.keys() & schema.relations:
             try:
-                document[name] = read_linkage(relationships[name])
+                if "data" in relationships[name] or not relationships[name].keys() & {"links", "meta"}:
+                    document[name] = read_linkage(relationships[name])
             except (KeyError, TypeError, AttributeError):
                 detail = 'It must be {"data": ...} with null, {"type": "...", "id": "..."} or a list of those.'
                 document.problem(f"/data/relationships/{name}", detail, "invalid")

@@ -1,15 +1,35 @@
 """What a resource looks like from outside: its members, and what an answer shows of it, in neither media type."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
+from django.urls import register_converter
 from inflection import singularize
 
 LARGEST_INTEGER = 2**63 - 1  # that a column holds
 
 Key = int | str
+
+
+class RowIdConverter:
+    """An id in a path. It has one spelling, so that there is nothing at 007, and is an integer of 64 bits."""
+
+    regex = "0|[1-9][0-9]{0,18}"
+
+    def to_python(self, digits: str) -> int:
+        if int(digits) > LARGEST_INTEGER:
+            raise ValueError
+        return int(digits)
+
+    def to_url(self, key: int) -> str:
+        return str(key)
+
+
+register_converter(RowIdConverter, "row_id")
+ROW_ID = re.compile(RowIdConverter.regex)
 
 
 @dataclass(frozen=True)

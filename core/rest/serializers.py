@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from operator import attrgetter
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import orjson
@@ -17,20 +18,21 @@ from rest_framework.validators import ProhibitSurrogateCharactersValidator, Uniq
 from rest_framework_json_api.serializers import IncludedResourcesValidationMixin, ModelSerializer
 from rest_framework_json_api.utils import get_resource_type_from_serializer
 
-from core.database.casefold import UniqueCasefolded, taken_message
+from core.database.casefold import NameField, UniqueCasefolded, fold, taken_message
 from core.rest.fields import (
     BooleanField,
     CharField,
     ChoiceField,
     DateTimeField,
     EmailField,
+    ExactNameField,
     FloatField,
     IntegerField,
     RelationField,
     ToManyField,
 )
-from core.rest.renderers import OPTIONS
-from core.rest.resource import EVERYTHING, Representation, Resource, ResourceSchema, Selection
+from core.rest.renderers import OPTIONS, flat_object
+from core.rest.resource import EVERYTHING, Identifier, Representation, Resource, ResourceSchema, Selection
 from core.rest.visible import Caller, prefetch_visible
 
 Read = Callable[[Any], object]
@@ -58,7 +60,7 @@ class UnusedName:
     requires_context: ClassVar = True  # to be called with the field, too
 
     def __call__(self, value: str, field: drf.Field) -> None:
-        if self.constraint.taken(self.model, value, getattr(field.parent.instance, "pk", None)):
+        if self.constraint.taken(self.model, fold(value), getattr(field.parent.instance, "pk", None)):
             raise ValidationError(taken_message(self.model, str(field.source)), "unique")
 
 
@@ -193,19 +195,24 @@ class PlainSerializer(drf.Serializer):
             raise ValidationError({pointers.get(name, name): detail for name, detail in error.detail.items()}) from None
 
     def to_internal_value(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the validated values. Raises one ValidationError with all errors of the body."""
+        """Return the validated values. Raises one ValidationError with all errors of the body.
+
+        Many clients send a whole resource back to change a part of it: what is unchanged is as if it were not sent.
+        """
         fields = self.fields
         errors: dict[str, Any] = dict(getattr(data, "problems", {}))
+        shown = getattr(data, "shown", {})
+        unchanged, as_shown = self.unchanged_members(data, shown) if self.instance else (set(), set())
         for name in data:
             if name not in fields:
                 errors[name] = ErrorDetail(f"There is no {name} here.", "unknown_attribute")
-            elif fields[name].read_only:
-                # many clients send a whole resource back to change a part of it: what is unchanged is no error
-                read = dict(self.readers).get(name) if self.instance else None
-                if not read or orjson.loads(orjson.dumps(read(self.instance), option=OPTIONS)) != data[name]:
-                    errors[name] = ErrorDetail(f"{name} is set by the server; leave it out.", "read_only")
+            elif fields[name].read_only and name not in unchanged:
+                errors[name] = ErrorDetail(f"{name} is set by the server; leave it out.", "read_only")
+        for name in shown.keys() - as_shown:
+            detail = f"{name} is only shown, and this is not what is shown: send the ids to change it."
+            errors[f"/data/attributes/{name}"] = ErrorDetail(detail, "read_only")
         try:
-            values = super().to_internal_value(data)
+            values = super().to_internal_value({name: data[name] for name in data if name not in unchanged})
         except ValidationError as error:
             assert isinstance(error.detail, dict)
             known = {name for name, pointer in getattr(data, "pointers", {}).items() if pointer in errors}
@@ -213,6 +220,21 @@ class PlainSerializer(drf.Serializer):
         if errors:
             raise ValidationError(errors)
         return values
+
+    def unchanged_members(self, data: Mapping[str, Any], shown: Mapping[str, Any]) -> tuple[set[str], set[str]]:
+        """Which members of the body are as a GET answers them; and which of the relations that it shows otherwise."""
+        schema = resource_schema(type(self))
+        selection = Selection(fields={schema.type: frozenset({*data, *shown})})
+        context = {"request": self.context.get("request"), "view": SimpleNamespace(selection=selection)}
+        (resource,), _ = type(self)(context=context).resources([self.instance], ())
+        types = schema.related_types
+        now: dict[str, list[object]] = {name: [value] for name, value in resource.attributes.items()}
+        now |= {name: [key, key and Identifier(types[name], str(key))] for name, key in resource.to_one.items()}
+        for name, others in resource.to_many.items():
+            now[name] = [[Identifier(types[name], other.id) for other in others]]
+        unchanged = {name for name in data if as_json(data[name]) in map(as_json, now.get(name, ()))}
+        flat: Any = flat_object(resource, {})["attributes"]
+        return unchanged, {name for name in shown if as_json(flat.get(name)) == as_json(shown[name])}
 
 
 class ResourceSerializer(PlainSerializer, ModelSerializer):
@@ -223,6 +245,7 @@ class ResourceSerializer(PlainSerializer, ModelSerializer):
     serializer_field_mapping = {
         **ModelSerializer.serializer_field_mapping,
         models.CharField: CharField,
+        NameField: ExactNameField,
         models.TextField: CharField,
         models.EmailField: EmailField,
         models.IntegerField: IntegerField,
@@ -244,7 +267,9 @@ class ResourceSerializer(PlainSerializer, ModelSerializer):
         if model_field.blank and not model_field.null and not options.get("read_only"):
             options["allow_null"] = True  # null clears
         for constraint in self.Meta.model._meta.constraints:
-            if isinstance(constraint, UniqueCasefolded) and constraint.source(self.Meta.model) == field_name:
+            if not isinstance(constraint, UniqueCasefolded):
+                continue
+            if constraint.folded_field(self.Meta.model).source == field_name:
                 others = [item for item in options.get("validators", []) if not isinstance(item, UniqueValidator)]
                 options["validators"] = [*others, UnusedName(self.Meta.model, constraint)]
         return field_class, options
@@ -255,6 +280,11 @@ class ResourceSerializer(PlainSerializer, ModelSerializer):
             if value is None and not (field := self.Meta.model._meta.get_field(name)).null:
                 values[name] = field.get_default()
         return values
+
+
+def as_json(value: object) -> bytes:
+    """The JSON of a value, to compare: true is not 1, and 1.0 is not 1."""
+    return orjson.dumps(value, default=list, option=OPTIONS | orjson.OPT_SORT_KEYS)
 
 
 @cache

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Any, NoReturn
 
 from django.db import IntegrityError, transaction
-from django.db.models import JSONField, Model, ProtectedError, Q, QuerySet
+from django.db.models import JSONField, ProtectedError, Q, QuerySet
 from django.utils.cache import patch_vary_headers
 from django.utils.http import parse_etags
 from rest_framework.exceptions import ParseError
@@ -25,6 +25,7 @@ from core.rest.renderers import API_ROOT
 from core.rest.resource import EVERYTHING
 from core.rest.serializers import PlainSerializer, SerializerClass, resource_schema
 
+READING = ("GET", "HEAD")
 VARY = ("Accept", "Authorization", "Cookie")  # request headers that change the response
 
 
@@ -110,24 +111,35 @@ class ResourceView(IdempotentView):
 
     def answer_one(self, instance: object, status: int = HTTPStatus.OK) -> Response:
         """One resource, as it is now in this transaction, with its ETag if the request has no query."""
+        if self.request.method in READING and self.operation.answers is None:
+            self.check_precondition(instance)
         serializer = self.answer_serializer(instance, context=self.get_serializer_context())
         response = Response(serializer.data, status=status)
         if not self.request.query_params and self.operation.answers is None:
             response.add_post_render_callback(partial(conditional_response, self.request))
         return response
 
-    def check_precondition(self, instance: Model) -> None:
-        """Raises PreconditionFailed if a GET without a query would not answer what the client saw (`If-Match`)."""
-        expected = self.request.headers.get("If-Match", "*").strip()
-        if expected == "*":
+    def check_precondition(self, instance: object) -> None:
+        """Raises PreconditionFailed as `If-Match` and `If-None-Match` say of what a GET without a query answers.
+
+        What a client has of a GET is no error: `conditional_response` answers it.
+        """
+        expected = parse_etags(self.request.headers.get("If-Match", "*"))
+        unwanted = parse_etags(self.request.headers.get("If-None-Match", ""))
+        unwanted = [] if self.request.method in READING else unwanted
+        if expected == ["*"] and not unwanted:
             return
         # without the view, and so without what the query of this request selects
-        current: Any = self.get_serializer_class()(instance, context={"request": self.request}).data
+        context = {name: value for name, value in self.get_serializer_context().items() if name != "view"}
+        current: Any = self.get_serializer_class()(instance, context=context).data
         renderer = self.request.accepted_renderer
         content = renderer.render(current, renderer_context=self.get_renderer_context())
         assert isinstance(content, bytes)
-        if etag(content) not in parse_etags(expected):
+        tag = etag(content)
+        if expected != ["*"] and tag not in expected:  # compared strongly: a weak one is never equal
             raise PreconditionFailed("It has changed since you read it. Read it again, and decide anew.")
+        if {"*", tag, f"W/{tag}"} & {*unwanted}:
+            raise PreconditionFailed("It is there, and If-None-Match asks that it is not.")
 
 
 class ResourceViewSet(ResourceView):

@@ -1,5 +1,6 @@
 """uvicorn's HTTP/1.1 protocol, which ignores offers of other protocols and closes no connection under a request."""
 
+import re
 from array import array
 from asyncio import Transport
 from typing import TypeAlias
@@ -12,6 +13,8 @@ LINGER = 2  # seconds that an idle connection has to send a request after the se
 DRAINING = "draining"  # in the state of the lifespan and of every scope, from when the server begins to stop
 Data: TypeAlias = "bytes | bytearray | memoryview | array[int]"
 
+# A target as clients of proxies send it. Its authority counts, and not that of the `Host` (RFC 9112, 3.2.2).
+ABSOLUTE = re.compile(rb"[a-z][a-z0-9+.-]*://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 OFFER = {b"upgrade", b"http2-settings"}
 
 
@@ -65,6 +68,11 @@ class GracefulProtocol(LimitedProtocol):
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade():  # the request comes again, without the offer
             return
+        if absolute := ABSOLUTE.fullmatch(self.url):
+            authority, target = absolute.groups()
+            self.url = target if target.startswith(b"/") else b"/" + target
+            self.headers[:] = [(name, value) for name, value in self.headers if name != b"host"]
+            self.headers.append((b"host", authority.rpartition(b"@")[2]))
         super().on_headers_complete()
         if not self.pipeline:
             self.answering = self.cycle

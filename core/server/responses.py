@@ -1,6 +1,8 @@
 """Types of ASGI, and responses that are sent without Django: they need neither a thread nor the database."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -15,6 +17,9 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+MOST_DRAINED = 8 * 2**20  # bytes
+DRAIN_TIMEOUT = 30  # seconds
+
 ASGIApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
@@ -65,8 +70,12 @@ async def send_response(
     *,
     close: bool = False,
     retry_after: int | None = None,
+    unread: Receive | None = None,
 ) -> None:
-    """Send a whole response; `close` ends the connection, for a request whose body was not read to its end."""
+    """Send a whole response; `close` ends the connection, after the beginning of an `unread` body has been read.
+
+    A client that still sends would find the connection reset, and lose the response.
+    """
     headers = [(b"content-type", media_type.encode()), (b"content-length", str(len(body)).encode())]
     headers += [(b"cache-control", b"no-store")]
     if retry_after is not None:
@@ -77,12 +86,27 @@ async def send_response(
         request.status = status
         headers += [(b"x-request-id", request.id.encode())]
     await send({"type": "http.response.start", "status": int(status), "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": body, "more_body": unread is not None})
+    if unread is not None:
+        with suppress(TimeoutError, asyncio.CancelledError):  # the latter when the server's time to stop is up
+            async with asyncio.timeout(DRAIN_TIMEOUT):
+                await drain(unread)
+        await send({"type": "http.response.body"})
 
 
-async def send_error(send: Send, status: HTTPStatus, code: str, detail: str) -> None:
-    """Send an error document of JSON:API, and close the connection."""
-    await send_response(send, status, error_document(status, code, detail), close=True)
+async def drain(receive: Receive) -> None:
+    """Read the rest of a request's body, as far as MOST_DRAINED, and forget it."""
+    count = 0
+    while count < MOST_DRAINED:
+        message = await receive()
+        count += len(message.get("body", b""))
+        if not message.get("more_body"):  # it has ended, or the client has left
+            return
+
+
+async def send_error(send: Send, status: HTTPStatus, code: str, detail: str, *, unread: Receive | None = None) -> None:
+    """Send an error document of JSON:API, and close the connection; of an `unread` body see `send_response`."""
+    await send_response(send, status, error_document(status, code, detail), close=True, unread=unread)
 
 
 def address_of(scope: Scope) -> str:

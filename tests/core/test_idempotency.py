@@ -1,5 +1,6 @@
 """A POST that is sent again with its Idempotency-Key is not done again, but answered as it was."""
 
+import json
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -12,7 +13,8 @@ from core.idempotency import attempts
 from core.models import AuditEvent, IdempotentRequest
 from groups.models import ApiToken, Group, User
 from groups.views import GroupViewSet
-from tests.people import JSON_API, Person
+from llms.models import LLM, LLMSettings
+from tests.people import JSON, JSON_API, Person
 from tests.test_matrix import CLIENT
 
 REPLAYED = "Idempotency-Replayed"
@@ -55,10 +57,48 @@ def test_what_it_holds_for(alice: Person, bob: Person, team: Group) -> None:
     for other in (
         post(alice, "/groups", group("Others")),
         post(alice, "/groups?fields[groups]=name", group("Pilots"), Accept=JSON_API),
-        post(alice, "/groups", b'{"data":{"attributes":{"name":"Pilots"}}}'),
+        post(alice, "/groups", b'{"data": {"attributes": {"name": "Pilots"}, "id": null}}'),
+        post(alice, "/groups", b"{"),
     ):
         assert (other.status_code, other.json()["errors"][0]["code"]) == (422, "idempotency_key_reused")
     assert REPLAYED not in post(bob, "/users/me/tokens", group("Pilots"))
+
+
+def test_the_same_json_is_the_same_body(alice: Person, llm: LLM) -> None:
+    """Spacing, the order of members and the spelling of characters are no difference; types and lists are."""
+    attributes = '{"metadata": {"b": [1, {"d": 1, "c": "é"}], "a": 2}, "seed": 1}'
+    written = f'{{"data": {{"type": "llm-settings", "attributes": {attributes}}}}}'
+    same = (
+        '{"data":{"attributes":{"seed":1,"metadata":{"a":2,"b":[1,{"c":"\\u00e9","d":1}]}},"type":"llm-settings"}}',
+        json.dumps(json.loads(written), indent=4),
+    )
+    first = post(alice, "/llm-settings", written)
+    for body in same:
+        again = post(alice, "/llm-settings", body)
+        assert (again.status_code, again.content, again[REPLAYED]) == (201, first.content, "true")
+    for change in ('"seed": 1.0', '"seed": "1"', '"seed": 2', '"seed": 1, "top_k": null'):
+        assert post(alice, "/llm-settings", written.replace('"seed": 1', change)).status_code == 422
+    assert post(alice, "/llm-settings", written.replace("[1, {", "[{").replace('"é"}]', '"é"}, 1]')).status_code == 422
+    assert LLMSettings.objects.count() == 1
+
+
+def test_the_answer_is_in_the_media_type_that_is_asked_for(alice: Person) -> None:
+    first = post(alice, "/groups", group("Pilots"))
+    for accept in (JSON_API, JSON, "*/*", JSON_API):
+        again = post(alice, "/groups", group("Pilots"), Accept=accept)
+        shown = alice.get(f"/groups/{first.json()['id']}", Accept=accept)
+        assert (again.status_code, again[REPLAYED], again["Location"]) == (201, "true", first["Location"])
+        assert (again["Content-Type"], again["ETag"], again.content) == (
+            shown["Content-Type"],
+            shown["ETag"],
+            shown.content,
+        )
+    wrong = [post(alice, "/groups", group("Pilots"), key="k-2", Accept=accept) for accept in (JSON_API, JSON)]
+    assert [(answer.status_code, answer["Content-Type"]) for answer in wrong] == [(400, JSON_API), (400, JSON)]
+    assert wrong[0].json() == {"jsonapi": {"version": "1.1"}, **wrong[1].json()}
+    assert post(alice, "/groups", group("Pilots"), Accept="text/html").status_code == 406
+    IdempotentRequest.objects.update(alternatives={})  # a row of an older version
+    assert post(alice, "/groups", group("Pilots"), Accept=JSON_API)["Content-Type"] == JSON
 
 
 def test_what_may_be_different_next_time_is_not_kept(alice: Person, bob: Person, monkeypatch: Any) -> None:

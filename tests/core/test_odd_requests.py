@@ -69,6 +69,27 @@ def test_many_offers_come_at_once(studio: Studio) -> None:
     assert [answer[9:12] for answer in answers] == [b"200"] * 2_501
 
 
+@pytest.mark.parametrize("offer", OFFERS.values(), ids=OFFERS)
+@pytest.mark.parametrize(
+    ("target", "host", "status"),
+    [
+        ("http://localhost/health", "evil.example.com", 200),  # the target says which host is meant
+        ("HTTP://someone@localhost:8080/health?x=/y", "localhost", 200),
+        ("https://localhost/health", "localhost", 200),
+        ("http://evil.example.com/health", "localhost", 400),
+        ("http://localhost", "localhost", 302),
+        ("http://localhost?next=/health", "localhost", 302),
+        ("/health?from=http://evil.example.com/", "localhost", 200),
+    ],
+)
+def test_a_target_may_be_absolute(studio: Studio, target: str, host: str, status: int, offer: str) -> None:
+    """As clients send it that take the server for a proxy."""
+    request = f"GET {target} HTTP/1.1\r\nHost: {host}\r\n{offer}\r\n"
+    last = "GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: , close,\r\n\r\n"
+    answers = exchange(studio.urls[0], f"{request}{last}".encode())
+    assert [int(answer[9:12]) for answer in answers] == [status, 200]
+
+
 def test_another_host_is_not_answered_for(studio: Studio) -> None:
     answer = studio.send("GET", "/chats", Host="evil.example.com")
     (error,) = answer.json()["errors"]

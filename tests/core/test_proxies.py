@@ -44,6 +44,9 @@ def request_from(peer: str, *headers: tuple[str, str]) -> ASGIRequest:
         ("10.0.0.1", [f"10.0.0.1, {CALLER}"], CALLER),  # one who claims to be our proxy
         ("10.0.0.1", [SPOOFED, CALLER], CALLER),  # two headers are one list
         ("10.0.0.1", [f"{SPOOFED}, {CALLER}, 192.0.2.5"], CALLER),  # two proxies
+        ("10.0.0.1", [f"{SPOOFED}, , {CALLER},", ","], CALLER),  # empty elements count for nothing
+        ("10.0.0.1", [","], "10.0.0.1"),
+        ("10.0.0.1", ["192.0.2.5, 10.0.0.1"], "192.0.2.5"),  # a proxy that asks for itself
         ("10.0.0.1", [], "10.0.0.1"),
         ("10.0.0.1", [""], "10.0.0.1"),
         ("10.0.0.1", ["unknown"], "10.0.0.1"),
@@ -67,12 +70,37 @@ def test_https_is_what_a_trusted_proxy_says_it_is(peer: str, is_secure: bool) ->
 
 
 @pytest.mark.parametrize(
+    ("callers", "schemes", "is_secure"),
+    [
+        ([CALLER], ["HTTPS"], True),
+        ([CALLER], ["https,"], True),
+        ([CALLER], [" , https ,, "], True),
+        ([CALLER], [","], False),
+        ([CALLER], ["https, https"], True),
+        ([CALLER], ["https, http"], False),  # the last proxy was called without TLS; who wrote the other is unknown
+        ([CALLER], ["http", "https"], True),
+        ([f"{CALLER}, 192.0.2.5"], ["https, http"], True),  # each of two proxies wrote both: the caller's has TLS
+        ([f"{CALLER}, 192.0.2.5"], ["http,https"], False),
+        ([f"{SPOOFED}, {CALLER}"], ["https, http"], False),  # the caller claims to be a proxy
+        ([f"{SPOOFED}, {CALLER}, 192.0.2.5"], ["http", "https, http"], True),
+        ([], ["https"], True),
+        ([CALLER], ["https, gopher"], False),
+    ],
+)
+def test_the_scheme_may_be_a_list(callers: list[str], schemes: list[str], is_secure: bool) -> None:
+    headers = [("x-forwarded-for", value) for value in callers] + [("x-forwarded-proto", value) for value in schemes]
+    assert request_from("10.0.0.1", *headers).is_secure() is is_secure
+
+
+@pytest.mark.parametrize(
     ("peer", "values", "host"),
     [
         ("10.0.0.1", ["testserver"], "testserver"),
         ("10.0.0.1", ["evil.example.com, testserver"], "testserver"),
         ("10.0.0.1", ["evil.example.com", "testserver"], "testserver"),
         ("10.0.0.1", [""], "localhost"),
+        ("10.0.0.1", ["testserver, ,"], "testserver"),
+        ("10.0.0.1", [","], "localhost"),
         ("10.0.0.1", [], "localhost"),
         (CALLER, ["testserver"], "localhost"),
     ],

@@ -23,6 +23,7 @@ from pytest_django import DjangoDbBlocker
 from aistudio.settings import database
 from core.database.backup import BackupContent, restore
 from core.database.backup_file import open_backup
+from core.database.casefold import fold
 from core.database.connections import connect
 from core.database.table_dump import LEFT_OUT, Table, normalize_json, tables
 from core.database.url import Config
@@ -94,11 +95,13 @@ def restore_backup(config: Config) -> None:
 
 
 def expected_rows() -> Rows:
-    """The rows of that commit under today's labels."""
+    """The rows of that commit under today's labels, and their names as they are folded today."""
     rows: Rows = {RENAMED.get(label, label): model["rows"] for label, model in MADE["models"].items()}
     for kind in rows["contenttypes.contenttype"].values():
         label = RENAMED.get(f"{kind['app_label']}.{kind['model']}", f"{kind['app_label']}.{kind['model']}")
         kind["app_label"], kind["model"] = label.split(".")
+    for row in (row for table in rows.values() for row in table.values()):
+        row |= {name: fold(str(row[name.removesuffix("_folded")])) for name in row if name.endswith("_folded")}
     return rows
 
 

@@ -438,7 +438,7 @@ def test_lines_of_json_where_a_setting_asks(
     """A command prints what was asked of it alone on standard output."""
     settings.AUDIT_LOG = "stdout"
     with django_capture_on_commit_callbacks(execute=True):
-        alice.patch(f"/llms/{llm.pk}", body(name="Two\nlines", api_key="sk-canary"))
+        alice.patch(f"/llms/{llm.pk}", body(long_description="Two\nlines", api_key="sk-canary"))
     out, err = capsys.readouterr()
     (line,) = out.splitlines()
     written = json.loads(line)

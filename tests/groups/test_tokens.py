@@ -141,7 +141,9 @@ def test_create_token_prints_the_token_alone(alice: Person, capsys: Any) -> None
     [
         ("nobody@example.com", {}, "no user with the e-mail nobody@example.com"),
         ("alice@example.com", {"expires_in_days": 0}, "--expires-in-days must be from 1"),
-        ("alice@example.com", {"name": " "}, "--name must have 1 to 100"),
+        ("alice@example.com", {"name": " "}, "--name: This field cannot be blank"),
+        ("alice@example.com", {"name": "x" * 101}, "--name: .*at most 100"),
+        ("alice@example.com", {"name": "one\ntwo"}, "--name: This must have no control characters"),
         ("charlie@example.com", {}, "charlie@example.com is not active"),
     ],
 )

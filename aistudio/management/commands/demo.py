@@ -3,11 +3,11 @@
 import secrets
 
 from django.conf import settings
-from django.core.management.base import BaseCommand
 
 from chats.models import Chat
 from core.audit.recording import recording
 from core.database.casefold import fold
+from core.management.output import SafeCommand
 from groups.models import Group, User
 from llms.models import LLM, LLMSettings
 
@@ -17,14 +17,14 @@ GROUP = "Everyone"
 CHAT = "Welcome"
 
 
-class Command(BaseCommand):
+class Command(SafeCommand):
     help = "Makes what is missing of the demo: an administrator, a group, an LLM of vendor demo, settings, a chat."
 
     def handle(self, *args: object, **options: object) -> None:
         user, password = make_demo()
         if password:
-            self.stdout.write(f"Administrator {user.email}, password {password}")
-        self.stdout.write(f"The demo is there: group {GROUP}, LLM {NAME}, chat {CHAT}.")
+            self.say(f"Administrator {user.email}, password {password}")
+        self.say(f"The demo is there: group {GROUP}, LLM {NAME}, chat {CHAT}.")
 
 
 @recording()

@@ -7,7 +7,6 @@ from socket import socket
 import uvicorn
 from django.conf import settings
 from django.core.management import call_command
-from django.core.management.base import BaseCommand
 
 from aistudio.application import run_in_database_thread
 from aistudio.management.commands.demo import make_demo
@@ -19,13 +18,15 @@ from aistudio.management.commands.runserver import (
 )
 from chats.models import Chat
 from core.audit.recording import recording
+from core.characters import escape_controls
+from core.management.output import SafeCommand
 from groups.models import ApiToken, Group, User
 from groups.sign_in import active_administrators
 
 TOKEN_NAME = "make run"  # noqa: S105
 
 
-class Command(BaseCommand):
+class Command(SafeCommand):
     help = "Migrates, fills an empty database with the demo, serves, and says how to get in. For trying out."
 
     def handle(self, *args: object, **options: object) -> None:
@@ -61,7 +62,7 @@ def welcome(url: str, new_password: str | None) -> str:
     password = known if known and admin.check_password(known) else "the one that was set"
     lines = [
         f"AI Studio  {url}",
-        f"Admin      {url}/admin/  {admin.email}  password: {password}",
+        f"Admin      {url}/admin/  {escape_controls(admin.email)}  password: {password}",
         f"API        {url}/api/v1/docs",
         f"Token      {key}",
     ]

@@ -10,9 +10,10 @@ from typing import Any
 
 import uvicorn
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from core.database.connections import Unsuitable, refuse_unusable
+from core.management.output import SafeCommand
 from core.server.http_protocol import GracefulProtocol
 from core.server.supervisor import Supervisor
 
@@ -21,7 +22,7 @@ FIRST_SYSTEMD_SOCKET = 3  # the file descriptor, see sd_listen_fds(3)
 WORKER_TIMEOUT = 30  # seconds to start; and without a sign of life after which a worker is replaced
 
 
-class Command(BaseCommand):
+class Command(SafeCommand):
     help = "Serves AI Studio with uvicorn, by default at HOST and PORT of the settings."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -35,11 +36,11 @@ class Command(BaseCommand):
             raise CommandError(f"{address!r} is no address: 8080 or localhost:8080 would be.")
         host, port = host or settings.HOST, int(number) if address else settings.PORT
         check_database()
-        self.stdout.write(f"AI Studio at {base_url(host, port)} (Ctrl-C ends it)")
+        self.say(f"AI Studio at {base_url(host, port)} (Ctrl-C ends it)")
         if settings.HTTPS:
             proxies = ", ".join(settings.TRUSTED_PROXIES) or "none yet, so every request is redirected to HTTPS"
-            self.stdout.write(f"HTTPS=1: it expects a proxy in front, from TRUSTED_PROXIES ({proxies}).")
-            self.stdout.write("HTTPS=0 serves plain HTTP.")
+            self.say(f"HTTPS=1: it expects a proxy in front, from TRUSTED_PROXIES ({proxies}).")
+            self.say("HTTPS=0 serves plain HTTP.")
         self.stdout.flush()
         if reload:
             uvicorn.run(APPLICATION, reload=True, **server_options(host, port))

@@ -1,17 +1,18 @@
 from argparse import ArgumentParser, BooleanOptionalAction
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import DatabaseError
 
 from chats.terminal import dialogue
 from chats.terminal.repl import database_problem
 from chats.terminal.session import INTERRUPTED_BY_KEY, command_error
 from core.management.arguments import utf_8
+from core.management.output import SafeCommand
 from groups.models import User
 from groups.sign_in import active_administrators
 
 
-class Command(BaseCommand):
+class Command(SafeCommand):
     help = (
         "Talks in a chat, here in the terminal. If standard input or output is redirected, asks the input as one "
         "question, writes the answer as plain text, and exits with 0 if the answer is complete."

@@ -1,15 +1,16 @@
 from argparse import ArgumentParser
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from chats.access import access_summary, explain_access
 from chats.models import Chat
 from core.database.casefold import fold
 from core.management.arguments import utf_8
+from core.management.output import SafeCommand
 from groups.models import User
 
 
-class Command(BaseCommand):
+class Command(SafeCommand):
     help = (
         "Says whether someone may use a chat, and through which group, or what is missing. Without a chat, lists the "
         "chats that they may use."
@@ -25,7 +26,7 @@ class Command(BaseCommand):
         except User.DoesNotExist:
             raise CommandError(f"There is no user with the e-mail {email}.") from None
         if chat is None:
-            self.stdout.write(access_summary(user))
+            self.say(access_summary(user))
             return
         chats = Chat.objects.filter(name_folded=fold(chat))
         if not chats and chat.isdecimal():
@@ -35,4 +36,4 @@ class Command(BaseCommand):
         for each in chats:
             explanation = explain_access(user=user, chat=each)
             verdict = "yes" if explanation.allowed else "no"
-            self.stdout.write(f"{each} (chat {each.pk}): {verdict}. {explanation.detail}")
+            self.say(f"{each} (chat {each.pk}): {verdict}. {explanation.detail}")

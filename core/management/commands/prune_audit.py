@@ -1,16 +1,17 @@
 from argparse import ArgumentParser
 from datetime import timedelta
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils import timezone
 
 from core.audit import recording
 from core.audit.models import AuditEvent
+from core.management.output import SafeCommand
 
 LONGEST_AGE = 36_500  # days
 
 
-class Command(BaseCommand):
+class Command(SafeCommand):
     help = "Deletes records of the audit that are older than so many days, and leaves a record of that."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -28,4 +29,4 @@ class Command(BaseCommand):
                 AuditEvent.PRUNED_TYPE,
                 detail=f"{deleted} older than {older_than} days, from before {limit:%Y-%m-%dT%H:%M:%SZ}",
             )
-        self.stdout.write(f"{deleted} record{'s' * (deleted != 1)} older than {older_than} days deleted.")
+        self.say(f"{deleted} record{'s' * (deleted != 1)} older than {older_than} days deleted.")

@@ -2,7 +2,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import DatabaseError
 
 from core.audit import recording
@@ -11,9 +11,10 @@ from core.database.backup_file import Damaged, open_backup
 from core.database.connections import Unsuitable, describe_database
 from core.database.encryption import fingerprint
 from core.database.table_dump import Unfit, first_line
+from core.management.output import SafeCommand
 
 
-class Command(BaseCommand):
+class Command(SafeCommand):
     help = "Replaces all that is in the database by a backup; all of it or nothing. See docs/backup.md."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -28,7 +29,7 @@ class Command(BaseCommand):
                 self.describe(content)
                 if interactive and not confirm(describe_database(config)):
                     raise CommandError("Nothing was changed.")
-                restore(config, content, self.stdout.write)
+                restore(config, content, self.say)
         except (Damaged, Unfit, Unsuitable) as error:
             raise CommandError(f"{error} Nothing was changed.") from None
         except KeyboardInterrupt:
@@ -39,20 +40,18 @@ class Command(BaseCommand):
             raise CommandError(f"The database refused it: {first_line(error)}. Nothing was changed.") from None
         made_at, version = content.archive.manifest["made_at"], content.archive.manifest["version"]
         recording.record(recording.RESTORED, recording.DATABASE, detail=f"the backup of {made_at}, version {version}")
-        self.stdout.write("The backup is restored. Everyone must sign in again; tokens are those of the backup.")
+        self.say("The backup is restored. Everyone must sign in again; tokens are those of the backup.")
 
     def describe(self, content: BackupContent) -> None:
         """Check the whole backup, then print what is in it. Raises Damaged."""
         unreadable, manifest = content.check(), content.archive.manifest
         rows = sum(map(content.count, content.tables))
-        self.stdout.write(
-            f"The backup is whole: {rows:,} rows of {manifest['made_at']}, version {manifest['version']}."
-        )
+        self.say(f"The backup is whole: {rows:,} rows of {manifest['made_at']}, version {manifest['version']}.")
         present = {fingerprint(key) for key in settings.FIELD_KEYS}
         if missing := [key for key in manifest["field_keys"] if key not in present]:
-            self.stdout.write(f"It was made with keys that FIELD_KEYS lacks: {', '.join(missing)} (fingerprints).")
+            self.say(f"It was made with keys that FIELD_KEYS lacks: {', '.join(missing)} (fingerprints).")
         if unreadable:
-            self.stdout.write(
+            self.say(
                 f"FIELD_KEYS cannot read {unreadable:,} of its secrets. They are restored as they are: "
                 "add the missing key, or enter these secrets again."
             )

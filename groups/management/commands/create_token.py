@@ -3,16 +3,18 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.exceptions import ValidationError
+from django.core.management.base import CommandError
 from django.utils import timezone
 
 from core.management.arguments import utf_8
+from core.management.output import SafeCommand
 from groups.models import ApiToken, User
 
 LONGEST_LIFE = 36_500  # days
 
 
-class Command(BaseCommand):
+class Command(SafeCommand):
     help = "Makes an API token for a user and prints it, alone, on standard output. It cannot be shown again."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -27,14 +29,15 @@ class Command(BaseCommand):
             raise CommandError(f"There is no user with the e-mail {email}.") from None
         if not user.is_active:
             raise CommandError(f"{user.email} is not active, so a token would be refused.")
-        longest = ApiToken._meta.get_field("name").max_length or 0
-        if not name.strip() or len(name) > longest:
-            raise CommandError(f"--name must have 1 to {longest} characters.")
+        try:
+            name = ApiToken._meta.get_field("name").clean(name.strip(), None)
+        except ValidationError as error:
+            raise CommandError(f"--name: {' '.join(error.messages)}") from None
         if expires_in_days is not None and not 1 <= expires_in_days <= LONGEST_LIFE:
             raise CommandError(f"--expires-in-days must be from 1 to {LONGEST_LIFE}.")
         most = settings.TOKEN_MAX_DAYS
         if most and expires_in_days and expires_in_days > most:
             raise CommandError(f"--expires-in-days must be at most {most}, as TOKEN_MAX_DAYS says.")
         expires_at = timezone.now() + timedelta(days=expires_in_days) if expires_in_days else None
-        _, key = ApiToken.issue(user, name=name.strip(), expires_at=expires_at)
-        self.stdout.write(key)
+        _, key = ApiToken.issue(user, name=name, expires_at=expires_at)
+        self.say(key)

@@ -1,12 +1,11 @@
 from argparse import ArgumentParser
 from collections import Counter
 
-from django.core.management.base import BaseCommand
-
+from core.management.output import SafeCommand
 from llms.presets import load_presets, presets
 
 
-class Command(BaseCommand):
+class Command(SafeCommand):
     help = (
         "Creates LLM settings for current models, with the limits that their vendors publish. A model that has "
         "settings keeps them as they are."
@@ -22,6 +21,6 @@ class Command(BaseCommand):
             settings = result.settings
             reason = ", for this model has other settings" if result.outcome == "left alone" else ""
             limits = f"question {settings.max_length or 'any'}, answer {settings.max_tokens or 'any'}"
-            self.stdout.write(f"{result.outcome}: {settings}{reason} ({limits} tokens)")
+            self.say(f"{result.outcome}: {settings}{reason} ({limits} tokens)")
         counts = Counter(result.outcome for result in results)
-        self.stdout.write(f"{counts['made']} made, {counts['kept']} kept, {counts['left alone']} left alone.")
+        self.say(f"{counts['made']} made, {counts['kept']} kept, {counts['left alone']} left alone.")

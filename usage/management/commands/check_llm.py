@@ -1,14 +1,15 @@
 from argparse import ArgumentParser
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from core.database.casefold import fold
 from core.management.arguments import utf_8
+from core.management.output import SafeCommand
 from llms.models import LLM, LLMSettings
 from usage.checks import MOST_TOKENS, SECONDS, check
 
 
-class Command(BaseCommand):
+class Command(SafeCommand):
     help = (
         f"Checks the endpoint, key and model of an LLM with one question of at most {SECONDS} s and {MOST_TOKENS} "
         "tokens. If it does not answer, says what is wrong and what to do, and exits with 1."
@@ -30,11 +31,11 @@ class Command(BaseCommand):
             raise CommandError(f"There are no LLM settings with the id {settings_id}.")
         checked = find_llm(llm)
         result = check(llm=checked, settings=settings, model=model)
-        self.stdout.write(f"{checked} ({checked.get_vendor_display()}), model {result.model or 'none'}")
+        self.say(f"{checked} ({checked.get_vendor_display()}), model {result.model or 'none'}")
         for step in result.steps:
             mark = {True: "ok", False: "FAILED", None: "-"}[step.passed]
-            self.stdout.write(f"{step.name:<10}{mark:<8}{step.detail}")
-        self.stdout.write(f"It took {result.duration_ms:,} ms.")
+            self.say(f"{step.name:<10}{mark:<8}{step.detail}")
+        self.say(f"It took {result.duration_ms:,} ms.")
         if not result.ok:
             raise CommandError(f"{result.code}: {result.advice}")
 
