@@ -156,6 +156,8 @@ class MeteredCall:
             self.output_size += len(event.text.encode())
             if result.time_to_first_token_ms is None and isinstance(event, Text):
                 result.time_to_first_token_ms = self.elapsed_ms
+        elif isinstance(event, ToolCall):
+            self.output_size += len((event.name + event.arguments).encode())
         elif isinstance(event, Usage):
             if event.input_tokens is not None:
                 result.input_tokens = event.input_tokens

@@ -24,6 +24,7 @@ from llms.vendors.types import (
     Thinking,
     ToolCall,
     ToolResult,
+    Usage,
 )
 from usage.metering import MeteredCall, StopListening
 
@@ -85,6 +86,7 @@ class AnswerTask(LiveAnswer):
         self.length = 0  # size so far, in places (see chats.parts)
         self.thoughts: list[Thought] = []  # one for each stretch of thinking
         self.tool_calls: dict[int, ToolCall] = {}  # by their index; their pieces are joined until the end
+        self.call_ids: set[str] = set()  # of the tool calls so far
         self.outcome: Outcome | None = None  # set before the vendor has ended the answer
         conversation = str(exchange.answer.session.uuid)
         self.call = MeteredCall(
@@ -119,7 +121,7 @@ class AnswerTask(LiveAnswer):
             self.tool_calls[event.index] = ToolCall(
                 event.index, known.id or event.id, known.name or event.name, known.arguments + event.arguments
             )
-        else:
+        elif not isinstance(event, Usage):  # which some vendors send with every piece
             self.add_tool_calls()  # they are whole once something else comes
             if isinstance(event, ApprovalRequest):
                 self.add(make_entry("approval", dict(event.data)))
@@ -152,8 +154,12 @@ class AnswerTask(LiveAnswer):
             except orjson.JSONDecodeError:
                 arguments = None
             tool, _, operation = call.name.partition("__")
+            identity = call.id or f"call_{call.index}"
+            if identity in self.call_ids:  # parts with one id are states of one call
+                identity = f"{identity}-{call.index}"
+            self.call_ids.add(identity)
             part: Part = {
-                "id": call.id or f"call_{call.index}",
+                "id": identity,
                 "tool_id": None,
                 "tool": tool,
                 "operation": operation,

@@ -4,6 +4,7 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from itertools import count
 from typing import ClassVar, Protocol
 
 import orjson
@@ -73,6 +74,8 @@ class AnswerParser(ABC):
         self._went_on = False  # content came after a finish reason, so the reasons of this vendor are no ends
         self._usage = Usage(None, None, None)
         self._seen: set[str] = set()  # the kinds that came already: text, thinking, tool calls
+        self._tool_calls: dict[int, tuple[object, int]] = {}  # by the vendor's index: the newest call's id, and ours
+        self._places: set[int] = set()  # our indices that are taken
         self._has_words = False  # text came that is not blank
         self._thoughts: list[str] = []  # all thinking before the words
         self._tags = ThinkTagSplitter()
@@ -226,7 +229,13 @@ class AnswerParser(ABC):
             arguments = json.dumps(arguments)
         if identity or name or arguments:
             self._note("tool_calls")
-        self._events.append(ToolCall(index, str(identity or ""), str(name or ""), self._clean(arguments, index)))
+        known = self._tool_calls.get(index)
+        if known is None or (identity and name and identity != known[0]):  # some servers give each call the index 0
+            place = next(place for place in count(index) if place not in self._places)
+            self._places.add(place)
+            self._tool_calls[index] = known = (identity, place)
+        place = known[1]
+        self._events.append(ToolCall(place, str(identity or ""), str(name or ""), self._clean(arguments, place)))
 
     def _note(self, kind: str) -> None:
         """Note that content of this kind came."""

@@ -141,9 +141,10 @@ def test_the_vendors_counts_are_exact(monkeypatch: pytest.MonkeyPatch, observer:
 
 @pytest.mark.parametrize("kind", ["answer", "title", "check"])
 def test_what_is_not_counted_is_estimated(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    """From the bytes of text and thinking."""
-    result = run_script(monkeypatch, Script(Thinking("abcd"), Text("é" * 4), Finish("stop")), kind=kind)
-    assert (result.input_tokens, result.output_tokens, result.estimated) == (2 + 4, 3, True)
+    """From the bytes of text, thinking and calls of tools."""
+    script = Script(Thinking("abcd"), Text("é" * 4), ToolCall(0, "c", "go", "{}"), Finish("stop"))
+    result = run_script(monkeypatch, script, kind=kind)
+    assert (result.input_tokens, result.output_tokens, result.estimated) == (2 + 4, 4, True)
 
 
 def test_a_refused_call_costs_nothing(monkeypatch: pytest.MonkeyPatch, observer: Observer) -> None:

@@ -202,6 +202,15 @@ def test_a_whole_message_can_bring_the_tools_that_its_pieces_did_not() -> None:
     assert values[:2] == [["Text", "Rain."], ["ToolCall", 0, "c", "now", "{}"]]
 
 
+def test_calls_of_the_same_index_are_told_apart_by_their_ids() -> None:
+    calls = [{"index": 0, "id": each, "function": {"name": "now", "arguments": f'{{"{each}": 1}}'}} for each in "cd"]
+    values = read(sse(*(chunk(tool_calls=[call]) for call in calls), STOP), DONE)
+    assert values[:2] == [["ToolCall", 0, "c", "now", '{"c": 1}'], ["ToolCall", 1, "d", "now", '{"d": 1}']]
+    pieces = [{"index": 0, "id": "c", "function": {"arguments": piece}} for piece in ("{", "}")]
+    values = read(sse(chunk(tool_calls=[calls[0]]), *(chunk(tool_calls=[piece]) for piece in pieces), STOP), DONE)
+    assert {value[1] for value in values if value[0] == "ToolCall"} == {0}
+
+
 # content in other shapes
 
 
