@@ -20,7 +20,7 @@ KNOWN = {
     "core.audit.recording": {
         "model._base_manager.using(using).bulk_create": "the records themselves",
     },
-    "core.database.backup_file": {"digest.update": "bytes"},
+    "core.database.backup_file": {"digest.update": "bytes", "self.digest.update": "bytes"},
     "core.database.connections": {"cursor.execute": OF_ALL},
     "core.server.health": {"cursor.execute": READS},
     "core.idempotency.attempts": {
@@ -35,6 +35,7 @@ KNOWN = {
     "core.rest.parsers": {"document.update": A_DICT},
     "core.rest.errors": {"_http_errors.update": A_DICT},
     "core.database.backup": {"cursor.execute": OF_ALL},
+    "core.database.casefold": {"rows.filter(pk=pk).update": "migrations fold names anew, which is no change of them"},
     "core.database.compiled": {"cursor.execute": READS},
     "core.database.time_limit": {"cursor.execute": "sets a limit"},
     "core.database.table_dump": {"cursor.executemany": OF_ALL},

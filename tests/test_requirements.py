@@ -16,7 +16,6 @@ OPTIONAL = {"opentelemetry"}  # traces are loaded only where it is installed; th
 NOT_IMPORTED = {  # what uses a package instead
     "argon2-cffi": ("groups/passwords.py", "Argon2PasswordHasher"),
     "drf-spectacular-sidecar": ("aistudio/settings.py", '"drf_spectacular_sidecar"'),
-    "psycopg": ("core/database/url.py", '"pool"'),
     "whitenoise": ("aistudio/settings.py", '"whitenoise.middleware.'),
 }
 

@@ -130,7 +130,7 @@ def attributes(span: Any) -> dict[str, Any]:
 def test_the_metrics_count_what_both_workers_did(world: World) -> None:
     failed = 'aistudio_answers_total{code="unauthorized",status="failed",vendor="openai"}'
     asked = 'aistudio_requests_total{method="POST",route="/api/v1/sessions/<uuid:session>/messages",status="201"}'
-    read = 'aistudio_requests_total{method="GET",route="/api/v1/groups/<int:pk>",status="200"}'
+    read = 'aistudio_requests_total{method="GET",route="/api/v1/groups/<row_id:pk>",status="200"}'
     before = world.metrics()
 
     for _ in range(20):  # connections, which the system spreads

@@ -14,6 +14,8 @@ import pytest
 from chats.answering.journal import LEASE
 from tests.talking import Studio, ask, new_database, opened, question, text_of
 
+pytestmark = pytest.mark.slow
+
 LOCKED = LEASE.total_seconds() + 2  # when all leases are over
 WAITING = 24  # who ask meanwhile: more than the server has threads
 

@@ -13,6 +13,8 @@ import pytest
 from tests.live import manage
 from tests.talking import Event, Studio, ask, events, text_of, until
 
+pytestmark = pytest.mark.slow
+
 ANSWERS = 100
 READ_AT_ONCE = (1, 2, 3, 5, 8, 13, 21, 34, 55, 89)  # events of a connection
 NASTY = (

@@ -216,7 +216,7 @@ def test_asking_costs_no_statement_more(bob: Person, chat: Chat, wants_titles: b
     session = Session.objects.create(user=bob.user, chat=chat)
     with CaptureQueriesContext(connection) as queries:
         conversation.ask(user=bob.user, session=session.uuid, text="Hello", runner_id=uuid4())
-    assert len(queries) == 8
+    assert len(queries) == 9
 
 
 def test_a_chat_says_whether_it_wants_titles(alice: Person, chat: Chat) -> None:

@@ -10,6 +10,8 @@ from tests.forms import filled_form, signed_in
 from tests.people import Person, client_of
 from tests.talking import TIMEOUT, Studio
 
+pytestmark = pytest.mark.slow
+
 NONSENSE = ("abc", "9" * 20, "9" * 5_000, "a\0b", "2026-13-45")
 LISTS = (
     "groups/user",
