@@ -103,6 +103,10 @@ def roll_api_key(*, user: User, token_id: int | None = None) -> str:
     made_by = lock_token(token_id)
     for token in user.tokens.filter(name=API_KEY_NAME, revoked_at=None):
         token.revoke()
+    if made_by and made_by.user_id != user.pk:
+        made_by = (
+            None  # people keep the keys that an administrator made for them, whatever becomes of the administrator
+        )
     if made_by:
         made_by.refresh_from_db()  # it may be the one before, or have been made with that one
     _, key = ApiToken.issue(user, name=API_KEY_NAME, made_by=made_by)

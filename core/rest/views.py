@@ -23,7 +23,7 @@ from core.rest.preconditions import conditional_response, etag
 from core.rest.query import read_query
 from core.rest.renderers import API_ROOT
 from core.rest.resource import EVERYTHING
-from core.rest.serializers import PlainSerializer, SerializerClass, resource_schema
+from core.rest.serializers import SerializerClass, resource_schema
 
 READING = ("GET", "HEAD")
 VARY = ("Accept", "Authorization", "Cookie")  # request headers that change the response
@@ -192,9 +192,13 @@ class ResourceViewSet(ResourceView):
         serializer.save()
 
     @staticmethod
-    def explain_collision(serializer: PlainSerializer | None) -> NoReturn:
+    def explain_collision(serializer: Any) -> NoReturn:
         """Another request was faster: what collided is stored now, so that the validators see it."""
         if serializer is not None:
+            if serializer.partial:  # its instance has values that were not stored
+                serializer.instance.refresh_from_db()
+            else:
+                serializer.instance = None
             serializer.run_validation(serializer.initial_data)
         raise Conflict(COLLISION)
 

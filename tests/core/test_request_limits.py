@@ -119,7 +119,7 @@ def test_heads_and_bodies_have_so_much_time(studio: Studio) -> None:
 def test_an_answer_goes_on_beside_a_head_that_does_not_end(studio: Studio) -> None:
     session = studio.session(studio.chat())
     path = f"POST /api/v1/sessions/{session}/messages HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n"
-    body = json.dumps({"data": {"type": "messages", "attributes": {"text": "/count 1200"}}})
+    body = json.dumps({"data": {"type": "messages", "attributes": {"text": "/count 1600"}}})
     head = f"{path}Authorization: {studio.key}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     with connected(studio.urls[0], f"{head}{body}\r\n".encode(), b"GET /") as client:
         answer, begun = b"", time.monotonic()
