@@ -76,4 +76,4 @@ def accounts_of(request: HttpRequest) -> dict[str, str]:
 
 def short_name(account: str) -> str:
     """A name of the account that tells nothing of its e-mail."""
-    return salted_hmac(COOKIE, account).hexdigest()[:16]
+    return salted_hmac(COOKIE, account, algorithm="sha256").hexdigest()[:16]

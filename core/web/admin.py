@@ -91,11 +91,12 @@ class Admin(ModelAdmin):
         form_class: type[ModelForm] = super().get_form(request, obj, change, **options)
         if obj is None or not change or not self.has_change_permission(request, obj):
             return form_class
-        inlines = [
-            Inline(str(inline.verbose_name_plural), formset_class, inline.get_queryset(request).select_related())
-            for formset_class, inline in self.get_formsets_with_inlines(request, obj)
-            if inline.has_change_permission(request, obj)
-        ]
+        inlines = []
+        for formset_class, inline in self.get_formsets_with_inlines(request, obj):
+            if inline.has_change_permission(request, obj):
+                relations = [field.name for field in inline.model._meta.concrete_fields if field.is_relation]
+                rows = inline.get_queryset(request).select_related(*relations)
+                inlines.append(Inline(str(inline.verbose_name_plural), formset_class, rows))
         sent = request.POST if request.method == "POST" else None
         guarded = guard_form(form_class, obj, inlines, sent, self.hidden_columns)
         vars(request)["has_conflict"] = bool(guarded.differences)  # for get_formset_kwargs
