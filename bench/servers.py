@@ -36,6 +36,8 @@ def environment(database_url: str) -> dict[str, str]:
         "LLM_FIRST_TOKEN_TIMEOUT": "60",
         "LLM_SILENCE_TIMEOUT": "600",
         "LLM_TOKEN_TIMEOUT": "60",
+        "MAX_ANSWERS_PER_PERSON": "10000",  # one person asks for all
+        "MAX_STREAMS_PER_PERSON": "10000",
         "LLM_ANSWER_TIMEOUT": "1800",
         "WORKERS": "0",
         "LOCAL_ENV": "0",
