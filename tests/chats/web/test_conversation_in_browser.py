@@ -17,7 +17,9 @@ from tests.vendor_server import Connection, VendorServer
 PASSWORD = "a long phrase of bob"
 CODE = "```python\ndef due(days: int) -> int:\n    return days + 1\n```"
 TABLE = "|Item|Days|\n|-|-:|\n|Box|30|"
-MARKDOWN = f"/echo ## Terms\n\nWithin **thirty days**.\n\n{TABLE}\n\n1. a\n2. b\n\n{CODE}\n\n$a_1*b_2$"
+MARKDOWN = (
+    f"/echo ## Terms\n\nWithin **thirty days**.\n\n{TABLE}\n\n1. a\n2. b\n\n{CODE}\n\n$a_1*b_2$\n\nEnd{' on' * 200}."
+)
 LONG_TALK = """
 from chats.models import Chat, Message, Session
 from groups.models import User
